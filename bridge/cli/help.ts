@@ -1,0 +1,21 @@
+export const HELP = `comfy-env — CUDA wheels, safe installs and isolated node packs for ComfyUI
+
+  comfy-env info                          what this machine is
+  comfy-env resolve REQUIREMENT…          find the wheel that fits    [--source URL|FOLDER]… [--no-verify]
+  comfy-env why WHEEL…                    read a wheel's name         (- : one a line from standard input)
+  comfy-env install [--pack FOLDER]       build a node pack's environment   [--env NAME] [--dry-run]
+  comfy-env packs                         node packs and their state
+  comfy-env envs                          environments and their size
+  comfy-env doctor                        check the machine and every environment
+  comfy-env logs [JOB]                    the jobs, or one job's log
+  comfy-env serve                         run the bridge              [--port N] [--parent]
+
+Every command takes
+  --json                 one JSON object on standard output, nothing else there
+  --comfyui FOLDER       the ComfyUI to work for
+  --interpreter PATH     the Python that ComfyUI runs on
+  --home FOLDER          where environments, jobs and the cache lie
+and, to plan for another machine than this one,
+  --python 3.12  --torch 2.8.0  --cuda 12.8  --platform win_amd64  --gpu sm_120  --driver 570.26  --cxx11abi true
+
+Exit codes: 0 done, 1 failed, 2 bad usage or bad config, 3 no wheel fits, 130 cancelled.`

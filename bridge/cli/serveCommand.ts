@@ -1,0 +1,30 @@
+import type { Engine } from '../engine'
+import { BridgeError } from '../errors/bridgeError'
+import { startBridge } from '../serve/compose'
+import type { Output } from './output'
+
+function portOf(text: string | undefined): number {
+  const port = Number(text ?? '0')
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
+  throw new BridgeError('BAD_USAGE', `--port ${text} is not a port number.`)
+}
+
+/**
+ * `comfy-env serve`: runs until it is told to stop. With `--parent`, the end of standard input is that word: the kernel gives it
+ * when ComfyUI ends, in whatever way.
+ */
+export async function serveCommand(port: string | undefined, parent: boolean, engine: Engine, output: Output): Promise<number> {
+  const ended = new Promise<void>((resolve) => {
+    if (parent) process.stdin.resume().on('end', resolve).on('close', resolve).on('error', () => resolve())
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
+  })
+  const bridge = await startBridge(engine, portOf(port))
+  const { protocol } = bridge
+  output.result({ port: bridge.port, protocol, pid: process.pid }, () => `The bridge listens on 127.0.0.1:${bridge.port}.`)
+  await ended
+  // a worker that does not end is ended by the kernel when this process does
+  const late = setTimeout(() => process.exit(0), 1500)
+  await bridge.close()
+  clearTimeout(late)
+  return 0
+}

@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { EnvRecord } from '../../schemas/env'
+import { EnvId } from '../../schemas/ids'
+import { BridgeError } from '../errors/bridgeError'
+import { readJson, writeAtomic } from '../files'
+
+/** A pack's env id: its name in small letters, with a few digits of its hash if that loses something. */
+export function envIdOf(pack: string): string {
+  const plain = pack.toLowerCase().replace(/[^a-z0-9_-]+/g, '-').replace(/^[^a-z0-9]+/, '').slice(0, 48)
+  if (plain === pack && plain) return plain
+  return `${plain || 'pack'}-${createHash('sha256').update(pack).digest('hex').slice(0, 6)}`
+}
+
+/** The interpreter inside an env's folder. */
+export function pythonIn(folder: string): string {
+  return process.platform === 'win32' ? join(folder, 'Scripts', 'python.exe') : join(folder, 'bin', 'python')
+}
+
+/**
+ * The environments on disk: `envs/<id>/env.json` and `envs/<id>/gen-<n>/`. The record names the generation in use and is
+ * replaced by one rename, last; so a kill at any moment leaves the old env or the new one.
+ */
+export class EnvStore {
+  readonly #root: string
+
+  constructor(home: string) {
+    this.#root = join(home, 'envs')
+  }
+
+  folder(id: string): string {
+    return join(this.#root, id)
+  }
+
+  generation(id: string, generation: number): string {
+    return join(this.folder(id), `gen-${generation}`)
+  }
+
+  pythonOf(record: EnvRecord): string {
+    return pythonIn(this.generation(record.id, record.generation))
+  }
+
+  read(id: string): Promise<EnvRecord | null> {
+    return readJson(join(this.folder(id), 'env.json'), EnvRecord)
+  }
+
+  async list(): Promise<EnvRecord[]> {
+    const names = await readdir(this.#root).catch(() => [] as string[])
+    const records = await Promise.all(names.filter((name) => EnvId.safeParse(name).success).map((name) => this.read(name)))
+    return records.filter((record) => record !== null).sort((a, b) => a.id.localeCompare(b.id))
+  }
+
+  /** A folder for a new generation, beside the one in use. */
+  async stage(id: string, current: EnvRecord | null): Promise<{ generation: number; folder: string }> {
+    const generation = Math.max(current?.generation ?? 0, current?.previous ?? 0) + 1
+    const folder = this.generation(id, generation)
+    await rm(folder, { recursive: true, force: true })
+    await mkdir(this.folder(id), { recursive: true })
+    return { generation, folder }
+  }
+
+  /** The switch: from here on the new generation is the env. */
+  async publish(record: EnvRecord): Promise<void> {
+    await writeAtomic(join(this.folder(record.id), 'env.json'), `${JSON.stringify(record, null, 2)}\n`)
+    await this.sweepEnv(record)
+  }
+
+  /** Back to the generation before, without network. Undoing again comes back. */
+  async undo(id: string): Promise<EnvRecord> {
+    const record = await this.read(id)
+    if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment \`${id}\`.`)
+    if (record.previous === null) throw new BridgeError('UNKNOWN_ENV', `\`${id}\` has no earlier state to go back to.`)
+    const before = await readJson(join(this.generation(id, record.previous), 'envmanager.json'), EnvRecord)
+    if (!before) throw new BridgeError('UNKNOWN_ENV', `The earlier state of \`${id}\` is damaged.`)
+    const undone = { ...before, previous: record.generation }
+    await writeAtomic(join(this.folder(id), 'env.json'), `${JSON.stringify(undone, null, 2)}\n`)
+    return undone
+  }
+
+  async remove(id: string): Promise<void> {
+    const doomed = join(this.#root, `.removed-${id}-${Date.now()}`)
+    await rename(this.folder(id), doomed).catch(() => undefined)
+    await rm(doomed, { recursive: true, force: true })
+  }
+
+  /** Deletes what a kill left behind: generations that no record names, and removals that were not finished. */
+  async sweep(): Promise<void> {
+    for (const name of await readdir(this.#root).catch(() => [] as string[])) {
+      const record = EnvId.safeParse(name).success ? await this.read(name) : null
+      if (record) await this.sweepEnv(record)
+      else await rm(join(this.#root, name), { recursive: true, force: true })
+    }
+  }
+
+  private async sweepEnv({ id, generation, previous }: EnvRecord): Promise<void> {
+    const kept = new Set(['env.json', `gen-${generation}`, ...(previous === null ? [] : [`gen-${previous}`])])
+    for (const name of await readdir(this.folder(id))) {
+      if (!kept.has(name)) await rm(join(this.folder(id), name), { recursive: true, force: true })
+    }
+  }
+}

@@ -1,0 +1,19 @@
+import { readdir } from 'node:fs/promises'
+import { normalizeName } from '../resolve/requirement'
+
+/** Installed distributions: normalised name → version. */
+export type Installed = Map<string, string>
+
+/** Reads the names of `*.dist-info` folders: nothing is run, and a broken package does not hide the others. */
+export async function readInstalled(sites: readonly string[]): Promise<Installed> {
+  const found: Installed = new Map()
+  for (const site of sites) {
+    for (const entry of await readdir(site).catch(() => [] as string[])) {
+      const match = /^(.+?)-([^-]+)\.dist-info$/.exec(entry)
+      if (!match?.[1] || !match[2]) continue
+      const name = normalizeName(match[1])
+      if (!found.has(name)) found.set(name, match[2])
+    }
+  }
+  return found
+}

@@ -1,0 +1,129 @@
+import type { ReasonCode } from '../../schemas/wheel'
+import type { LocalLabels } from './labels'
+import { requiredGlibc, tagRank, type WheelTags } from './tags'
+import type { Target } from './target'
+import { compareDotted, minor, numbers } from './versions'
+import type { WheelName } from './wheelName'
+
+/** The outcome of judging one wheel: fits if `reasons` is empty. `rank` is its best tag rank. */
+export interface Verdict {
+  reasons: ReasonCode[]
+  warnings: ReasonCode[]
+  rank: number | null
+}
+
+/**
+ * Oldest driver that runs a CUDA family, by NVIDIA's minor-version compatibility (CUDA release notes, table "CUDA Toolkit and
+ * Minimum Required Driver Version"): Linux and Windows.
+ */
+const FAMILY_DRIVER: Record<number, { linux: string; windows: string }> = {
+  11: { linux: '450.80.02', windows: '452.39' },
+  12: { linux: '525.60.13', windows: '528.33' },
+  13: { linux: '580.65.06', windows: '580' },
+}
+
+function judgeTags(name: WheelTags, target: Target): { reasons: ReasonCode[]; rank: number | null } {
+  const rank = tagRank(name, target.ranks)
+  if (rank !== null) return { reasons: [], rank }
+  const fits = (change: Partial<WheelTags>): boolean => tagRank({ ...name, ...change }, target.ranks) !== null
+  const ownPlatform = target.tags.platform
+  const reasons: ReasonCode[] = []
+  const platformFits = name.platformTags.includes('any') || fits({ pythonTags: ['py3'], abiTags: ['none'] })
+  if (!platformFits) {
+    const unlimited = makesLinuxFit(name, target)
+    reasons.push(unlimited ? 'GLIBC' : 'TAG_PLATFORM')
+  }
+  const somewhere = { platformTags: [ownPlatform, 'any'] }
+  if (!fits(somewhere)) {
+    const { python, freeThreaded } = target.tags
+    const nodot = python.replace('.', '')
+    const abis = [`cp${nodot}${freeThreaded ? 't' : ''}`, 'abi3', 'none']
+    const pythonFits = abis.some((abi) => fits({ ...somewhere, abiTags: [abi] }))
+    reasons.push(pythonFits ? 'TAG_ABI' : 'TAG_PYTHON')
+  }
+  return { reasons, rank: null }
+}
+
+/** Whether only the glibc keeps a wheel from running here. */
+function makesLinuxFit(name: WheelTags, target: Target): boolean {
+  const arch = /^linux_(.+)$/.exec(target.tags.platform)?.[1]
+  const needed = requiredGlibc(name.platformTags.filter((platform) => arch && platform.endsWith(arch)))
+  return needed !== null && target.tags.glibc !== null && compareDotted(needed, target.tags.glibc) > 0
+}
+
+function judgeTorch(labels: LocalLabels, target: Target, verdict: Verdict): void {
+  if (labels.torch === null) return
+  const torch = target.fingerprint.torch?.version
+  if (torch === undefined) return void verdict.reasons.push('TORCH_MINOR')
+  if (labels.torch_match === 'minimum') {
+    if (compareDotted(torch, labels.torch) < 0) verdict.reasons.push('TORCH_MIN')
+    return
+  }
+  const same = labels.torch_candidates.find((candidate) => minor(candidate) === minor(torch))
+  if (!same) verdict.reasons.push('TORCH_MINOR')
+  else if (same.split('.').length > 2 && same !== torch) verdict.warnings.push('TORCH_PATCH')
+}
+
+function judgeBackend(labels: LocalLabels, target: Target, verdict: Verdict): void {
+  const { torch, cuda } = target.fingerprint
+  const version = torch?.cuda ?? (torch ? null : cuda?.version) ?? null
+  if (labels.other_backend !== null) return void verdict.reasons.push('BACKEND')
+  if (labels.rocm !== null) {
+    if (!torch?.hip) verdict.reasons.push('BACKEND')
+    return
+  }
+  if (labels.cuda === null) return
+  if (labels.cuda === 'cpu') {
+    if (version !== null || torch?.hip) verdict.reasons.push('BACKEND')
+    return
+  }
+  if (version === null) return void verdict.reasons.push('BACKEND')
+  const [wantMajor = 0, wantMinor] = numbers(labels.cuda)
+  const [major = 0, minorHere] = numbers(version)
+  if (wantMajor !== major) verdict.reasons.push('CUDA_MAJOR')
+  else if (wantMinor !== undefined && wantMinor !== minorHere) verdict.warnings.push('CUDA_MINOR')
+  judgeDriver(wantMajor, target, verdict)
+}
+
+function judgeDriver(cudaMajor: number, target: Target, verdict: Verdict): void {
+  const driver = target.fingerprint.cuda?.driver
+  const needed = FAMILY_DRIVER[cudaMajor]?.[target.fingerprint.platform.os === 'windows' ? 'windows' : 'linux']
+  if (driver && needed && compareDotted(driver, needed) < 0) verdict.reasons.push('DRIVER_TOO_OLD')
+}
+
+/** A build for one compute capability runs on GPUs of the same major with at least its minor; every GPU must be served. */
+function judgeGpu(labels: LocalLabels, target: Target, verdict: Verdict): void {
+  if (labels.sm === null) return
+  const [major, least = 0] = numbers(labels.sm)
+  const served = target.fingerprint.gpus.every(({ compute }) => {
+    const [gpuMajor, gpuMinor = 0] = numbers(compute)
+    return gpuMajor === major && gpuMinor >= least
+  })
+  if (!served) verdict.reasons.push('SM_MISSING')
+}
+
+/** Judges a wheel's tags and labels against a machine. Specifiers and hashes are the caller's. */
+export function judge(name: WheelName, target: Target): Verdict {
+  const { reasons, rank } = judgeTags(name, target)
+  const verdict: Verdict = { reasons, warnings: [], rank }
+  judgeTorch(name.labels, target, verdict)
+  judgeBackend(name.labels, target, verdict)
+  judgeGpu(name.labels, target, verdict)
+  const { cxx11abi } = name.labels
+  const here = target.fingerprint.torch?.cxx11abi ?? null
+  // Windows has no dual C++ ABI: publishers write TRUE and FALSE for the same build there
+  const linux = target.fingerprint.platform.os === 'linux'
+  if (linux && cxx11abi !== null && here !== null && cxx11abi !== here) verdict.reasons.push('CXX11ABI')
+  return verdict
+}
+
+/** Pure Python: runs everywhere, so no label is missing from it. */
+export function isPurePython(name: WheelName): boolean {
+  return name.platformTags.includes('any')
+}
+
+/** Whether the name says what it was built against. */
+export function isLabelled(name: WheelName): boolean {
+  const { cuda, torch, rocm, other_backend } = name.labels
+  return cuda !== null || torch !== null || rocm !== null || other_backend !== null
+}

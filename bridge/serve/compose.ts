@@ -1,0 +1,95 @@
+import { PROTOCOL_VERSION } from '../../schemas/envelope'
+import type { HostInfo } from '../../schemas/panelLink'
+import type { Engine } from '../engine'
+import { oneLine } from '../probe/fingerprint'
+import { newToken, refuseSecondBridge, removeConnectionFile, writeConnectionFile } from '../rpc/connectionFile'
+import { listen } from '../rpc/server'
+import { Store } from '../state/store'
+import { readIsolated, type Context } from './context'
+import { IsolationService } from './isolationService'
+import { JobService } from './jobService'
+import { PackService } from './packService'
+import { PanelLinks } from './panelLinks'
+import { ShimLink } from './shimLink'
+import { WorkerService } from './workerService'
+
+export interface Bridge {
+  port: number
+  protocol: number
+  /** Ends jobs and workers, and removes the connection file. */
+  close: () => Promise<void>
+}
+
+async function hostInfo(engine: Engine, comfyui: string | null): Promise<HostInfo> {
+  const { fingerprint, settings, uv, uvPath } = engine
+  const version = uvPath === null ? null : await uv.version().catch(() => null)
+  const problems = [
+    ...(version === null ? ['uv was not found, so nothing can be installed. Install it into ComfyUI’s Python: python -m pip install uv'] : []),
+    ...(fingerprint.torch === null ? ['ComfyUI’s Python has no torch.'] : []),
+  ]
+  return { fingerprint, one_line: oneLine(fingerprint), comfyui, home: settings.home, uv: version, writable: true, problems }
+}
+
+/** Builds the bridge out of its parts. Holds no logic of its own. */
+export async function startBridge(engine: Engine, port: number): Promise<Bridge> {
+  const { home } = engine.settings
+  await refuseSecondBridge(home)
+  await engine.envs.sweep()
+  const store = new Store(await hostInfo(engine, null), (event) => panels.tell(event))
+  const context: Context = { engine, store, host: null, hostPacks: new Map(), isolated: await readIsolated(home) }
+  const packs = new PackService(context)
+  const jobs = new JobService(context, {
+    onLine: (job, line) => panels.line(job, line),
+    onEnded: async (pack, job) => {
+      packs.setFailure(pack.id, job.state.status === 'failed' ? job.state.error.message : null)
+      await packs.refreshEnvs()
+      if (job.state.status === 'done') await isolation.renew(pack.id).catch(() => undefined) // shown as the pack's isolation
+      await packs.refresh(pack)
+    },
+  })
+  const workers = new WorkerService(context, {
+    onLine: (worker, line) => panels.line(worker, line),
+    onGone: (worker, ids) => shim.peer?.notify('worker.gone', { worker, packs: ids }),
+    notes: {
+      'node.progress': (progress) => shim.peer?.notify('node.progress', progress),
+      'host.event': (event) => shim.peer?.notify('host.event', event),
+      'lease.release': (leases) => shim.peer?.notify('lease.release', leases),
+    },
+  })
+  const shim: ShimLink = new ShimLink(
+    {
+      'host.report': async (report) => {
+        context.host = report
+        report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
+        store.apply({ kind: 'host', host: await hostInfo(engine, report.version) })
+        void packs.rescan()
+        return {}
+      },
+      'node.call': (call) => workers.call(call),
+      'pack.load': ({ pack }) => isolation.load(pack),
+      'call.cancel': ({ call }) => workers.cancel(call),
+      'lease.release': ({ leases }) => workers.releaseLeases(leases),
+      'handle.release': ({ worker, handles }) => workers.releaseHandles(worker, handles),
+    },
+    () => {
+      context.host = null
+      store.apply({ kind: 'host', host: { ...store.host, comfyui: null } })
+    },
+  )
+  const isolation: IsolationService = new IsolationService(context, packs, workers, shim.apply, (pack) => panels.nodesChanged(pack))
+  const panels: PanelLinks = new PanelLinks({ context, packs, jobs, workers, isolation })
+  const token = newToken()
+  const server = await listen(port, token, (link) => (link.role === 'shim' ? shim : panels).accept(link))
+  await writeConnectionFile(home, server.port, token)
+  void packs.rescan()
+  return {
+    port: server.port,
+    protocol: PROTOCOL_VERSION,
+    close: async () => {
+      await Promise.all([jobs.cancelAll(), workers.stopAll()])
+      await removeConnectionFile(home)
+      await server.close()
+    },
+  }
+}
+

@@ -1,0 +1,136 @@
+import type { EnvInfo, EnvRecord } from '../../schemas/env'
+import type { Isolation, PackInfo, PackState, RequirementStatus } from '../../schemas/pack'
+import { folderBytes } from '../engine'
+import { BridgeError } from '../errors/bridgeError'
+import { envIdOf } from '../install/envStore'
+import type { PackFolder } from '../packs/scan'
+import { scanPacks } from '../packs/scan'
+import { packState, requirementStatuses } from '../packs/status'
+import { packRoots, type Context } from './context'
+
+interface Assessment {
+  state: PackState
+  reason: string
+  requirements: RequirementStatus[]
+  warnings: string[]
+  config: string | null
+}
+
+/** Keeps the store's packs and environments in step with the disk. */
+export class PackService {
+  readonly #isolation = new Map<string, Isolation>()
+  readonly #failures = new Map<string, string>()
+
+  constructor(private readonly context: Context) {}
+
+  setIsolation(pack: string, isolation: Isolation): void {
+    this.#isolation.set(pack, isolation)
+    const known = this.context.store.packs.get(pack)
+    if (known) this.context.store.apply({ kind: 'pack', pack: { ...known, isolation } })
+  }
+
+  /** A job's failure stays a pack's state until the next try. */
+  setFailure(pack: string, message: string | null): void {
+    if (message === null) this.#failures.delete(pack)
+    else this.#failures.set(pack, message)
+  }
+
+  setInstalling(pack: string): void {
+    const known = this.context.store.packs.get(pack)
+    if (known) this.context.store.apply({ kind: 'pack', pack: { ...known, state: 'installing', reason: 'Its environment is being built.' } })
+  }
+
+  /** Looks at every pack and environment again. */
+  async rescan(): Promise<void> {
+    const { store } = this.context
+    const found = await scanPacks(packRoots(this.context))
+    const ids = new Set(found.map(({ id }) => id))
+    for (const id of store.packs.keys()) if (!ids.has(id)) store.apply({ kind: 'pack_gone', id })
+    for (const pack of found) {
+      if (!store.packs.has(pack.id)) store.apply({ kind: 'pack', pack: this.#unchecked(pack) })
+    }
+    await this.refreshEnvs()
+    await Promise.all(found.map((pack) => this.refresh(pack)))
+  }
+
+  async refreshEnvs(): Promise<void> {
+    const { store, engine } = this.context
+    const records = await engine.envs.list()
+    const ids = new Set(records.map(({ id }) => id))
+    for (const id of store.envs.keys()) if (!ids.has(id)) store.apply({ kind: 'env_gone', id })
+    for (const record of records) store.apply({ kind: 'env', env: await this.#envInfo(record) })
+  }
+
+  async #envInfo(record: EnvRecord): Promise<EnvInfo> {
+    const { id, kind, pack, generation, packages, created } = record
+    const bytes = await folderBytes(this.context.engine.envs.generation(id, generation))
+    const sound = bytes > 0
+    const reason = sound ? null : 'Its folder is gone.'
+    return { id, kind, pack, state: sound ? 'ready' : 'broken', reason, generation, packages, bytes, created }
+  }
+
+  /** Looks at one pack again. */
+  async refresh(pack: PackFolder): Promise<void> {
+    const assessed = await this.#assess(pack)
+    const host = this.context.hostPacks.get(pack.id)
+    const running = [...this.context.store.jobs.values()].some((job) => job.pack === pack.id && job.state.status === 'running')
+    const info: PackInfo = {
+      ...this.#unchecked(pack),
+      ...assessed,
+      ...(running && { state: 'installing', reason: 'Its environment is being built.' }),
+      env: this.context.store.envs.has(envIdOf(pack.id)) ? envIdOf(pack.id) : null,
+      loaded: host?.loaded ?? 'no',
+      import_error: host?.error ?? null,
+      classes: host?.classes ?? null,
+      live_classes: host?.live_classes ?? [],
+    }
+    this.context.store.apply({ kind: 'pack', pack: info })
+  }
+
+  async #assess(pack: PackFolder): Promise<Assessment> {
+    const { engine, store } = this.context
+    try {
+      const { needs, resolutions } = await engine.lookUp(pack)
+      const env = store.envs.get(envIdOf(pack.id))
+      const own = env?.state === 'ready' ? new Map(env.packages.map(({ name, version }) => [name, version])) : null
+      const host = await engine.hostInstalled()
+      const requirements = requirementStatuses({ needs, resolutions, host, own, fingerprint: engine.fingerprint })
+      const base = { requirements, warnings: needs.warnings, config: needs.file }
+      const failure = this.#failures.get(pack.id)
+      const judged = packState(requirements, own !== null)
+      if (failure && judged.state !== 'ready') return { ...base, state: 'failed', reason: failure }
+      return { ...base, ...this.#withImport(pack.id, judged) }
+    } catch (error) {
+      if (!(error instanceof BridgeError)) throw error
+      return { state: 'broken', reason: error.message, requirements: [], warnings: [error.hint], config: null }
+    }
+  }
+
+  /** A pack that has all it asks for and still cannot be imported is broken, unless it runs in a worker. */
+  #withImport(pack: string, judged: { state: PackState; reason: string }): { state: PackState; reason: string } {
+    const host = this.context.hostPacks.get(pack)
+    if (judged.state !== 'ready' || host?.loaded !== 'failed' || this.context.isolated.has(pack)) return judged
+    const env = this.context.store.envs.has(envIdOf(pack))
+    const last = host.error?.trim().split('\n').at(-1) ?? 'unknown error'
+    if (env) return { state: 'ready', reason: 'Its environment is ready. ComfyUI itself cannot import it: switch isolation on.' }
+    return { state: 'broken', reason: `ComfyUI cannot import it: ${last}` }
+  }
+
+  #unchecked(pack: PackFolder): PackInfo {
+    const off: Isolation = this.context.isolated.has(pack.id) ? { state: 'on' } : { state: 'off' }
+    return {
+      id: pack.id,
+      config: null,
+      state: 'unknown',
+      reason: 'Being checked.',
+      requirements: [],
+      warnings: [],
+      env: null,
+      isolation: this.#isolation.get(pack.id) ?? off,
+      loaded: 'no',
+      import_error: null,
+      classes: null,
+      live_classes: [],
+    }
+  }
+}

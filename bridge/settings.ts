@@ -1,0 +1,74 @@
+import { homedir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Facts that a user sets in place of what the probe finds: to plan for another machine. Design §9. */
+export interface Overrides {
+  python?: string
+  torch?: string
+  cuda?: string
+  platform?: string
+  gpu?: string
+  driver?: string
+  cxx11abi?: string
+}
+
+export const OVERRIDE_NAMES = ['python', 'torch', 'cuda', 'platform', 'gpu', 'driver', 'cxx11abi'] as const
+
+/** What the process was told, by options and environment. The only reader of `process.env`. */
+export interface Settings {
+  home: string
+  comfyui: string | null
+  interpreter: string | null
+  overrides: Overrides
+  /** Wheel sources of the user, asked before a pack's own. */
+  sources: string[]
+  /** Hosts beyond the known publishers that a pack may name. */
+  allowedHosts: string[]
+  uv: string | null
+  /** Where downloads and uv's cache lie; shared by environments, safe to delete. */
+  cache: string
+  /** Package index and extra folder of wheels for ordinary requirements; null: uv's default. */
+  index: string | null
+  findLinks: string | null
+  /** Folder of `python_shim`, where the worker lies. */
+  pythonShim: string
+}
+
+export type Options = Partial<Record<string, string>>
+
+const list = (text: string | undefined): string[] => (text ?? '').split(/[\s,]+/).filter(Boolean)
+
+function shimFolder(): string {
+  const here = dirname(fileURLToPath(import.meta.url))
+  // bundled: bridge/dist/comfy-env.mjs; from source: bridge/settings.ts
+  return resolve(here, here.endsWith('dist') ? '../..' : '..', 'python_shim')
+}
+
+/** Options win over the environment. */
+export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.env): Settings {
+  const value = (option: string, variable: string): string | null => options[option] || env[variable] || null
+  const comfyui = value('comfyui', 'COMFYUI_DIR')
+  const overrides: Overrides = {}
+  for (const name of OVERRIDE_NAMES) {
+    const given = value(name, `COMFY_ENV_${name.toUpperCase()}`)
+    if (given) overrides[name] = given
+  }
+  const cuda = env.COMFY_ENV_CUDA_VERSION // the reference library's name; it takes 128 for 12.8
+  if (cuda && !overrides.cuda) overrides.cuda = /^\d{3}$/.test(cuda) ? `${cuda.slice(0, 2)}.${cuda.slice(2)}` : cuda
+  const fallback = comfyui ? join(comfyui, 'user', '__envmanager') : join(homedir(), '.comfyui-envmanager')
+  const home = resolve(value('home', 'COMFY_ENV_HOME') ?? fallback)
+  return {
+    home,
+    comfyui: comfyui && resolve(comfyui),
+    interpreter: value('interpreter', 'COMFY_ENV_INTERPRETER'),
+    overrides,
+    sources: list(env.COMFY_ENV_SOURCES),
+    allowedHosts: list(env.COMFY_ENV_ALLOW_HOSTS),
+    uv: env.COMFY_ENV_UV || null,
+    cache: resolve(env.COMFY_ENV_CACHE || join(home, 'cache')),
+    index: env.COMFY_ENV_INDEX || null,
+    findLinks: env.COMFY_ENV_FIND_LINKS || null,
+    pythonShim: shimFolder(),
+  }
+}

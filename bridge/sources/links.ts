@@ -1,0 +1,61 @@
+import type { Candidate } from '../resolve/candidate'
+import { filenameOf, parseWheelName } from '../resolve/wheelName'
+import { redact, type Page } from './http'
+
+/** Makes the candidate for an address; the name is read from the address, never from a link's text. */
+export function candidateOf(url: string, source: string, extra: Partial<Candidate> = {}): Candidate {
+  const [address = '', fragment = ''] = url.split('#')
+  const sha256 = /(?:^|&)sha256=([0-9a-fA-F]{64})/.exec(fragment)?.[1]?.toLowerCase() ?? null
+  const filename = filenameOf(address)
+  return {
+    url: address,
+    filename,
+    sha256,
+    source: redact(source),
+    yanked: false,
+    missing: false,
+    name: parseWheelName(filename),
+    ...extra,
+  }
+}
+
+const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", '#43': '+', '#x2B': '+', '#x2b': '+' }
+
+function unescapeHtml(text: string): string {
+  return text.replace(/&(#?\w+);/g, (whole, entity: string) => ENTITIES[entity] ?? whole)
+}
+
+/** Anchors of a find-links page or a simple index page (PEP 503), with `data-yanked` (PEP 592). */
+function htmlLinks({ text, url }: Page, source: string): Candidate[] {
+  const found: Candidate[] = []
+  for (const [, attributes = ''] of text.matchAll(/<a\b([^>]*)>/gi)) {
+    const href = /\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))/i.exec(attributes)
+    const target = URL.parse(unescapeHtml(href?.[1] ?? href?.[2] ?? href?.[3] ?? ''), url)
+    if (!target || !/\.whl$/i.test(target.pathname)) continue
+    found.push(candidateOf(target.href, source, { yanked: /\bdata-yanked\b/i.test(attributes) }))
+  }
+  return found
+}
+
+interface SimpleFile {
+  filename?: unknown
+  url?: unknown
+  hashes?: { sha256?: unknown }
+  yanked?: unknown
+}
+
+/** Files of a PEP 691 JSON page. */
+function jsonFiles({ text, url }: Page, source: string): Candidate[] {
+  const { files } = JSON.parse(text) as { files?: SimpleFile[] }
+  return (files ?? []).flatMap((file) => {
+    const target = typeof file.url === 'string' ? URL.parse(file.url, url) : null
+    if (!target || !/\.whl$/i.test(target.pathname)) return []
+    const sha256 = typeof file.hashes?.sha256 === 'string' ? file.hashes.sha256.toLowerCase() : null
+    return [candidateOf(target.href, source, { sha256, yanked: Boolean(file.yanked) })]
+  })
+}
+
+/** The wheels that a page lists, JSON or HTML. */
+export function pageLinks(page: Page, source: string): Candidate[] {
+  return /\bjson\b/.test(page.contentType) ? jsonFiles(page, source) : htmlLinks(page, source)
+}

@@ -1,0 +1,99 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { dirname, delimiter, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout } from 'node:timers/promises'
+import type { WorkerExit } from '../../schemas/worker'
+
+export interface ProcessEvents {
+  /** A line of the protocol. */
+  onMessage: (text: string) => void
+  /** A line that the pack, a library or native code printed. */
+  onOutput: (text: string) => void
+  /** Once, whatever the reason. */
+  onExit: (exit: Omit<WorkerExit, 'lines'>) => void
+}
+
+const DROPPED = /^(PYTHON\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$/
+
+/**
+ * The allocator settings keep glibc from giving big buffers back to the system and faulting them in again at the next call, and
+ * idle OpenMP threads from spinning against ComfyUI on few cores.
+ */
+function environment(python: string): Record<string, string> {
+  const inherited = Object.entries(process.env).filter(([name, value]) => value !== undefined && !DROPPED.test(name))
+  return {
+    ...(Object.fromEntries(inherited) as Record<string, string>),
+    PATH: `${dirname(python)}${delimiter}${process.env.PATH ?? ''}`,
+    ENVMANAGER_PARENT: String(process.pid),
+    COMFYUI_ISOLATION_WORKER: '1',
+    PYTHONNOUSERSITE: '1',
+    PYTHONUTF8: '1',
+    PIP_REQUIRE_VIRTUALENV: '1',
+    OMP_WAIT_POLICY: 'PASSIVE',
+    MALLOC_MMAP_THRESHOLD_: '8589934592',
+    MALLOC_TRIM_THRESHOLD_: '17179869184',
+    MALLOC_TOP_PAD_: '67108864',
+  }
+}
+
+/** Output that comes after the exit is waited for this long: a grandchild may hold the pipe open. */
+const LAST_OUTPUT_MS = 100
+
+/** A worker's process: the only place that starts one. */
+export class WorkerProcess {
+  readonly #child: ChildProcess
+
+  constructor(python: string, shim: string, events: ProcessEvents) {
+    this.#child = spawn(python, ['-X', 'faulthandler', join(shim, 'worker')], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: environment(python),
+      // a group of its own, so that what a node starts can be ended with it
+      detached: process.platform !== 'win32',
+      windowsHide: true,
+    })
+    const { stdin, stdout, stderr } = this.#child
+    stdin?.on('error', () => undefined) // a dead worker: its exit tells
+    if (stdout) createInterface({ input: stdout }).on('line', events.onMessage)
+    if (stderr) createInterface({ input: stderr }).on('line', events.onOutput)
+    let told = false
+    const tell = (code: number | null, signal: string | null): void => {
+      if (told) return
+      told = true
+      this.#killGroup()
+      events.onExit({ code, signal })
+    }
+    this.#child.once('error', (error) => {
+      events.onOutput(`The process could not be started: ${error.message}`)
+      tell(null, null)
+    })
+    this.#child.once('exit', (code, signal) => void setTimeout(LAST_OUTPUT_MS).then(() => tell(code, signal)))
+    this.#child.once('close', tell)
+  }
+
+  get pid(): number | null {
+    return this.#child.pid ?? null
+  }
+
+  send(text: string): void {
+    this.#child.stdin?.write(`${text}\n`)
+  }
+
+  signal(name: NodeJS.Signals): void {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill(name)
+  }
+
+  /** Ends the process and everything that it has started. */
+  kill(): void {
+    this.signal('SIGKILL')
+    this.#killGroup()
+  }
+
+  #killGroup(): void {
+    if (!this.#child.pid || process.platform === 'win32') return
+    try {
+      process.kill(-this.#child.pid, 'SIGKILL')
+    } catch {
+      // no group is left
+    }
+  }
+}

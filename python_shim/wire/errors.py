@@ -1,0 +1,50 @@
+"""Errors that name a code of the protocol.
+
+CodedError
+├── NotPortable     a value that cannot leave its process
+└── RemoteFailure   what the other side answered
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+
+class CodedError(Exception):
+    """`code` is one of `schemas/errors.ts`; `hint` says what to do."""
+
+    def __init__(self, code: str, message: str, hint: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.code, self.hint, self.details = code, hint, details
+
+    def wire(self) -> dict[str, Any]:
+        """The error as it travels."""
+        error: dict[str, Any] = {"code": self.code, "message": str(self), "hint": self.hint}
+        if self.details:
+            error["details"] = self.details
+        return error
+
+
+class NotPortable(CodedError):
+    """A value that cannot leave its process; `path` says where in the message it stands."""
+
+    def __init__(self, path: str, kind: str, why: str, hint: str) -> None:
+        super().__init__("VALUE_NOT_PORTABLE", f"{path} is {kind}, {why}.", hint)
+
+
+class RemoteFailure(CodedError):
+    """An error answer. `exception` is what a node raised, if a node raised."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error["code"], error["message"], error.get("hint", ""))
+        self.details = error.get("details", {})
+        self.exception: dict[str, str] | None = error.get("exception")
+
+
+def describe_exception(error: BaseException) -> dict[str, str]:
+    """`RemoteException` of the schemas: class name, message and the whole traceback with its causes."""
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    text = "".join(lines).encode("utf-8", "backslashreplace").decode()
+    message = str(error).encode("utf-8", "backslashreplace").decode()
+    return {"type": type(error).__name__, "message": message[:20_000], "traceback": text[-60_000:]}

@@ -1,0 +1,89 @@
+"""Types of `INPUT_TYPES` and `RETURN_TYPES` that are more than they look.
+
+Packs use three tricks (handbook: eight class names, three behaviours): a `str` that is never unequal to another type, a dict
+that contains every key, a tuple that has every index. They are found by probing, never by class name, sent as what they do,
+and rebuilt on the other side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ABSENT = "__envmanager_probe__"
+#: Socket types that a restricted wildcard is asked about: the core types of ComfyUI (`comfy/comfy_types/node_typing.py`).
+_TYPES = (
+    "STRING INT FLOAT BOOLEAN COMBO IMAGE MASK LATENT CONDITIONING MODEL CLIP VAE CONTROL_NET SAMPLER SIGMAS GUIDER NOISE "
+    "CLIP_VISION CLIP_VISION_OUTPUT STYLE_MODEL GLIGEN UPSCALE_MODEL AUDIO VIDEO SVG WEBCAM POINT FACE_ANALYSIS BBOX SEGS"
+).split()
+
+
+def probe(value: Any) -> dict[str, Any] | None:
+    """What is special about `value`; None for ordinary objects."""
+    kind = type(value)
+    if isinstance(value, str) and kind is not str:
+        if not (value != _ABSENT):
+            return {"kind": "str", "ne": "never"}
+        equal = [name for name in _TYPES if not (value != name)]
+        return {"kind": "str", "ne": equal} if equal and equal != [str.__str__(value)] else None
+    if isinstance(value, dict) and kind is not dict and _ABSENT in value:
+        try:
+            return {"kind": "dict", "missing": value[_ABSENT]}
+        except KeyError:
+            return {"kind": "dict", "missing": None}
+    if isinstance(value, tuple) and kind is not tuple:
+        try:
+            return {"kind": "tuple", "missing": value[len(value) + 999]}
+        except IndexError:
+            return None
+    return None
+
+
+class AnyString(str):
+    """Equal to every type, or to those of `allowed`."""
+
+    allowed: frozenset[str] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if self.allowed is None:
+            return True
+        return str.__eq__(self, other) is True or other in self.allowed
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+class AnyKeyDict(dict):
+    """Contains every key; an absent one has the value `missing`."""
+
+    missing: Any = None
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: object) -> Any:
+        return self.missing
+
+
+class AnyIndexTuple(tuple):
+    """Has every index; one past the end is `missing`."""
+
+    missing: Any = None
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and index >= len(self):
+            return self.missing
+        return tuple.__getitem__(self, index)
+
+
+def rebuild(tag: dict[str, Any], plain: Any, missing: Any) -> Any:
+    """The stand-in for a probed object: `plain` is its ordinary content."""
+    if tag["kind"] == "str":
+        text = AnyString(plain)
+        if isinstance(tag.get("ne"), list):
+            text.allowed = frozenset(tag["ne"])
+        return text
+    stand_in = AnyKeyDict(plain) if tag["kind"] == "dict" else AnyIndexTuple(plain)
+    stand_in.missing = missing
+    return stand_in

@@ -1,0 +1,22 @@
+"""A worker never outlives its bridge: the kernel ends it when the parent goes, even while a node holds the GIL."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask Linux for SIGKILL at the parent's death. `parent` closes the race: it may be gone already.
+
+    Elsewhere the end of standard input ends the worker (`main.py`).
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent and os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,24 @@
+import { z } from 'zod'
+
+/** `run/bridge.json`, mode 0600 in a folder 0700: how the shim finds its bridge. */
+export const ConnectionFile = z
+  .strictObject({
+    protocol: z.number().int(),
+    port: z.number().int(),
+    token: z.string().regex(/^[0-9a-f]{64}$/),
+    pid: z.number().int(),
+  })
+  .meta({ id: 'ConnectionFile' })
+export type ConnectionFile = z.infer<typeof ConnectionFile>
+
+/** `state.json`: what the user chose. Read by the shim too, before a bridge runs. */
+export const StateFile = z
+  .strictObject({
+    schema: z.literal(1),
+    isolated: z.array(z.string()).describe('packs that run in a worker'),
+  })
+  .meta({ id: 'StateFile' })
+export type StateFile = z.infer<typeof StateFile>
+
+export const LINK_ROLES = ['shim', 'panel', 'viewer'] as const
+export type LinkRole = (typeof LINK_ROLES)[number]

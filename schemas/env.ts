@@ -1,0 +1,59 @@
+import { z } from 'zod'
+import { EnvId, PackId } from './ids'
+
+/** Design §4: `host` shares everything, `overlay` falls back to ComfyUI's site-packages, `sealed` shares nothing. */
+export const EnvKind = z.enum(['host', 'overlay', 'sealed'])
+export type EnvKind = z.infer<typeof EnvKind>
+
+export const InstalledPackage = z.strictObject({ name: z.string(), version: z.string() })
+export type InstalledPackage = z.infer<typeof InstalledPackage>
+
+/**
+ * `envs/<id>/env.json`: written last and by rename, so its `generation` is the switch. A generation folder that no record
+ * names is left over from a kill and is swept at the next start.
+ */
+export const EnvRecord = z.strictObject({
+  schema: z.literal(1),
+  id: EnvId,
+  kind: EnvKind,
+  pack: PackId,
+  generation: z.number().int().nonnegative(),
+  previous: z.number().int().nonnegative().nullable().describe('generation kept for undo'),
+  interpreter: z.string().describe('the Python that the env was made from'),
+  host_site: z.string().nullable().describe('site-packages that an overlay falls back to'),
+  requirements_hash: z.string(),
+  packages: z.array(InstalledPackage),
+  created: z.number().describe('milliseconds since 1970'),
+})
+export type EnvRecord = z.infer<typeof EnvRecord>
+
+export const EnvInfo = z
+  .strictObject({
+    id: EnvId,
+    kind: EnvKind,
+    pack: PackId,
+    state: z.enum(['ready', 'broken']),
+    reason: z.string().nullable(),
+    generation: z.number().int(),
+    packages: z.array(InstalledPackage),
+    bytes: z.number().nullable(),
+    created: z.number(),
+  })
+  .meta({ id: 'EnvInfo' })
+export type EnvInfo = z.infer<typeof EnvInfo>
+
+/** What an install would do. Design §9 `comfy-env install`. */
+export const InstallPlan = z
+  .strictObject({
+    env: EnvId,
+    kind: EnvKind,
+    add: z.array(
+      z.strictObject({ name: z.string(), version: z.string(), url: z.string().nullable(), bytes: z.number().nullable() }),
+    ),
+    remove: z.array(z.strictObject({ name: z.string(), version: z.string() })),
+    change: z.array(z.strictObject({ name: z.string(), from: z.string(), to: z.string() })),
+    torch_changes: z.boolean(),
+    download_bytes: z.number().nullable(),
+  })
+  .meta({ id: 'InstallPlan' })
+export type InstallPlan = z.infer<typeof InstallPlan>

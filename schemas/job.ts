@@ -1,0 +1,46 @@
+import { z } from 'zod'
+import { EnvId, JobId, PackId } from './ids'
+import { WireError } from './errors'
+
+export const JobPhase = z.enum(['queued', 'planning', 'downloading', 'installing', 'verifying', 'switching'])
+export type JobPhase = z.infer<typeof JobPhase>
+
+/** A job is in one phase, or has ended in one way. */
+export const JobState = z.discriminatedUnion('status', [
+  z.strictObject({
+    status: z.literal('running'),
+    phase: JobPhase,
+    done: z.number().nullable().describe('units finished in this phase'),
+    total: z.number().nullable(),
+    unit: z.enum(['bytes', 'packages']).nullable(),
+  }),
+  z.strictObject({ status: z.literal('done') }),
+  z.strictObject({ status: z.literal('failed'), error: WireError }),
+  z.strictObject({ status: z.literal('cancelled') }),
+])
+export type JobState = z.infer<typeof JobState>
+
+export const JobInfo = z
+  .strictObject({
+    id: JobId,
+    pack: PackId,
+    env: EnvId,
+    state: JobState,
+    started: z.number(),
+    ended: z.number().nullable(),
+    lines: z.number().int().describe('log lines written so far'),
+  })
+  .meta({ id: 'JobInfo' })
+export type JobInfo = z.infer<typeof JobInfo>
+
+/** One line of a log, as it stands on disk (NDJSON) and as it travels. `seq` counts from 1 in each log without gaps. */
+export const LogLine = z
+  .strictObject({
+    seq: z.number().int().positive(),
+    time: z.number().describe('milliseconds since 1970'),
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+    phase: z.string().describe('job phase, or the node that was running in a worker'),
+    text: z.string(),
+  })
+  .meta({ id: 'LogLine' })
+export type LogLine = z.infer<typeof LogLine>

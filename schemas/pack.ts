@@ -1,0 +1,93 @@
+import { z } from 'zod'
+import { EnvId, PackId } from './ids'
+import { Nearest, Rejection } from './wheel'
+import { Value } from './value'
+
+/** One state each, in the order of how much the user has to do. */
+export const PACK_STATES = [
+  'ready',
+  'update',
+  'missing',
+  'no_wheel',
+  'conflict',
+  'installing',
+  'failed',
+  'broken',
+  'unknown',
+] as const
+export const PackState = z.enum(PACK_STATES)
+export type PackState = z.infer<typeof PackState>
+
+/** How one requirement of a pack stands against the environment that the pack would run in. */
+export const RequirementStatus = z.strictObject({
+  text: z.string(),
+  kind: z.enum(['python', 'cuda']),
+  status: z.enum(['satisfied', 'missing', 'conflict', 'found', 'none', 'unknown']),
+  detail: z.string(),
+  rejected: z.array(Rejection),
+  nearest: z.array(Nearest),
+})
+export type RequirementStatus = z.infer<typeof RequirementStatus>
+
+export const Isolation = z.discriminatedUnion('state', [
+  z.strictObject({ state: z.literal('off') }),
+  z.strictObject({ state: z.literal('starting') }),
+  z.strictObject({ state: z.literal('on') }),
+  z.strictObject({ state: z.literal('failed'), reason: z.string() }),
+  z.strictObject({ state: z.literal('restart_needed'), reason: z.string() }),
+])
+export type Isolation = z.infer<typeof Isolation>
+
+export const PackInfo = z
+  .strictObject({
+    id: PackId,
+    config: z.string().nullable().describe('file that says what the pack needs, relative to its folder'),
+    state: PackState,
+    reason: z.string().describe('the state in one sentence'),
+    requirements: z.array(RequirementStatus),
+    warnings: z.array(z.string()),
+    env: EnvId.nullable(),
+    isolation: Isolation,
+    loaded: z.enum(['host', 'worker', 'failed', 'no']),
+    import_error: z.string().nullable(),
+    classes: z.number().int().nullable(),
+    live_classes: z.array(z.string()).describe('node classes that take live host objects'),
+  })
+  .meta({ id: 'PackInfo' })
+export type PackInfo = z.infer<typeof PackInfo>
+
+/** A node class as its worker reports it: everything that ComfyUI asks a class before it calls it. */
+export const NodeClass = z
+  .strictObject({
+    name: z.string(),
+    display_name: z.string().nullable(),
+    function: z.string(),
+    category: z.string(),
+    description: z.string(),
+    input_types: Value,
+    return_types: Value,
+    return_names: Value,
+    output_tooltips: Value,
+    input_is_list: z.boolean(),
+    output_is_list: Value,
+    output_node: z.boolean(),
+    deprecated: z.boolean(),
+    experimental: z.boolean(),
+    is_changed: z.boolean(),
+    validate_inputs: z.strictObject({ args: z.array(z.string()), var_kw: z.boolean() }).nullable(),
+    check_lazy_status: z.boolean(),
+    live_inputs: z.array(z.string()),
+  })
+  .meta({ id: 'NodeClass' })
+export type NodeClass = z.infer<typeof NodeClass>
+
+/** What importing a pack in a worker gave. */
+export const LoadedPack = z
+  .strictObject({
+    pack: PackId,
+    classes: z.array(NodeClass),
+    skipped: z.array(z.strictObject({ name: z.string(), reason: z.string() })),
+    web_directory: z.string().nullable(),
+  })
+  .meta({ id: 'LoadedPack' })
+export type LoadedPack = z.infer<typeof LoadedPack>

@@ -1,0 +1,60 @@
+import { z } from 'zod'
+
+/**
+ * Where a tensor's bytes lie. `pid` and `fd` name an anonymous shared-memory segment (Linux memfd, opened through /proc);
+ * where there is none, `path` names a file that is mapped instead. Bytes are C-contiguous from `offset`.
+ */
+export const SegmentRef = z
+  .strictObject({
+    lease: z.string().describe('released by message when the receiver has let go of it'),
+    pid: z.number().int().nullable(),
+    fd: z.number().int().nullable(),
+    path: z.string().nullable(),
+    offset: z.number().int().nonnegative(),
+    bytes: z.number().int().nonnegative(),
+  })
+  .meta({ id: 'SegmentRef' })
+export type SegmentRef = z.infer<typeof SegmentRef>
+
+const Shape = z.array(z.number().int().nonnegative())
+const Segment = SegmentRef.nullable().describe('null: zero bytes')
+
+/**
+ * A Python value as JSON. Plain JSON stands for itself, but every JSON *object* is one of these tagged forms, so no dict of a
+ * user can be taken for one: a dict travels as its list of pairs.
+ */
+export const TaggedValue = z
+  .discriminatedUnion('$', [
+    z.strictObject({ $: z.literal('tuple'), v: z.array(z.unknown()) }),
+    z.strictObject({
+      $: z.literal('named'),
+      name: z.string(),
+      fields: z.array(z.string()),
+      v: z.array(z.unknown()),
+    }),
+    z.strictObject({ $: z.literal('dict'), v: z.array(z.tuple([z.unknown(), z.unknown()])) }),
+    z.strictObject({ $: z.literal('set'), v: z.array(z.unknown()), frozen: z.boolean() }),
+    z.strictObject({ $: z.literal('float'), v: z.string().describe('nan, inf, -inf') }),
+    z.strictObject({ $: z.literal('int'), v: z.string().describe('an integer beyond 2^53') }),
+    z.strictObject({ $: z.literal('complex'), v: z.tuple([z.number(), z.number()]) }),
+    z.strictObject({ $: z.literal('bytes'), v: z.string().describe('base64') }),
+    z.strictObject({ $: z.literal('blob'), kind: z.enum(['str', 'bytes', 'bytearray']), segment: Segment }),
+    z.strictObject({ $: z.literal('path'), v: z.string() }),
+    z.strictObject({ $: z.literal('tensor'), dtype: z.string(), shape: Shape, channels_last: z.boolean(), segment: Segment }),
+    z.strictObject({ $: z.literal('ndarray'), dtype: z.unknown(), shape: Shape, scalar: z.boolean(), segment: Segment }),
+    z.strictObject({ $: z.literal('same'), of: z.number().int().describe('index of an earlier tensor or array of this message') }),
+    z.strictObject({ $: z.literal('blocker'), v: z.unknown() }),
+    z.strictObject({ $: z.literal('handle'), id: z.string(), worker: z.string(), type: z.string(), made_by: z.string() }),
+    z.strictObject({
+      $: z.literal('magic'),
+      kind: z.enum(['str', 'dict', 'tuple']),
+      v: z.unknown(),
+      ne: z.union([z.literal('never'), z.array(z.string())]).optional(),
+      missing: z.unknown().optional(),
+    }),
+  ])
+  .meta({ id: 'TaggedValue' })
+export type TaggedValue = z.infer<typeof TaggedValue>
+
+/** A value inside a message. The bridge passes it on unread: only the two Python ends look inside. */
+export const Value = z.unknown()

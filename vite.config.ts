@@ -1,0 +1,48 @@
+import vue from '@vitejs/plugin-vue'
+import { defineConfig } from 'vite'
+import { version } from './package.json'
+
+/**
+ * Two builds. The panel is exactly one JavaScript file, because ComfyUI imports every `*.js` below a pack's web directory
+ * as an extension of its own. The bridge is one file that needs no `node_modules` where ComfyUI runs.
+ */
+export default defineConfig(({ mode }) => {
+  if (mode === 'bridge') {
+    return {
+      define: { __VERSION__: JSON.stringify(version) },
+      build: {
+        ssr: 'bridge/main.ts',
+        outDir: 'bridge/dist',
+        target: 'node22',
+        emptyOutDir: true,
+        rollupOptions: { output: { entryFileNames: 'comfy-env.mjs', codeSplitting: false } },
+      },
+      ssr: { noExternal: true, external: ['bufferutil', 'utf-8-validate'] },
+    }
+  }
+  if (mode === 'schemas') {
+    return {
+      build: {
+        ssr: 'schemas/build.ts',
+        outDir: 'node_modules/.cache/schemas',
+        target: 'node22',
+        rollupOptions: { output: { entryFileNames: 'build.mjs' } },
+      },
+    }
+  }
+  return {
+    plugins: [vue()],
+    define: {
+      'process.env.NODE_ENV': '"production"',
+      __VUE_OPTIONS_API__: 'false',
+      __VUE_PROD_DEVTOOLS__: 'false',
+      __VUE_PROD_HYDRATION_MISMATCH_DETAILS__: 'false',
+    },
+    build: {
+      lib: { entry: 'web/main.ts', formats: ['es'], fileName: () => 'envmanager.js' },
+      outDir: 'web/dist',
+      cssCodeSplit: false,
+      rollupOptions: { external: [/scripts\/(app|api)\.js$/], output: { codeSplitting: false } },
+    },
+  }
+})
