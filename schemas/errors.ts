@@ -50,6 +50,7 @@ export type ErrorCode = z.infer<typeof ErrorCode>
 /** What an exception in a node looked like in its worker. */
 export const RemoteException = z.strictObject({
   type: z.string().describe('class name, as in Python'),
+  module: z.string().describe('module of that class'),
   message: z.string(),
   traceback: z.string().describe('the worker traceback, whole'),
 })

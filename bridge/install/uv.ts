@@ -51,7 +51,7 @@ export function makeUv(path: string | null, cache: string): Uv {
       lines.push(line)
       onLine?.(line)
     }
-    const child = execa(path, [...args, '--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache], {
+    const child = execa(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...args], {
       env: cleanEnvironment(),
       extendEnv: false,
       stdin: 'ignore',

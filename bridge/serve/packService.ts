@@ -1,3 +1,5 @@
+import { realpath } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { EnvInfo, EnvRecord } from '../../schemas/env'
 import type { Isolation, PackInfo, PackState, RequirementStatus } from '../../schemas/pack'
 import { folderBytes } from '../engine'
@@ -42,8 +44,11 @@ export class PackService {
 
   /** Looks at every pack and environment again. */
   async rescan(): Promise<void> {
-    const { store } = this.context
-    const found = await scanPacks(packRoots(this.context))
+    const { store, engine } = this.context
+    const ourselves = await realpath(join(engine.settings.pythonShim, '..'))
+    const all = await scanPacks(packRoots(this.context))
+    const places = await Promise.all(all.map(({ dir }) => realpath(dir)))
+    const found = all.filter((_, index) => places[index] !== ourselves)
     const ids = new Set(found.map(({ id }) => id))
     for (const id of store.packs.keys()) if (!ids.has(id)) store.apply({ kind: 'pack_gone', id })
     for (const pack of found) {

@@ -47,4 +47,5 @@ def describe_exception(error: BaseException) -> dict[str, str]:
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     text = "".join(lines).encode("utf-8", "backslashreplace").decode()
     message = str(error).encode("utf-8", "backslashreplace").decode()
-    return {"type": type(error).__name__, "message": message[:20_000], "traceback": text[-60_000:]}
+    kind = type(error)
+    return {"type": kind.__name__, "module": kind.__module__, "message": message[:20_000], "traceback": text[-60_000:]}

@@ -117,6 +117,13 @@ class SegmentPool:
         for name in names:
             self.release(name)
 
+    def release_all(self) -> None:
+        """End every lease: whoever held them is gone."""
+        with self._lock:
+            names = list(self._leased)
+        for name in names:
+            self.release(name)
+
     def ref(self, name: str, segment: Segment, offset: int, nbytes: int) -> SegmentRef:
         """The descriptor that travels in place of the bytes."""
         return {

@@ -1,0 +1,1 @@
+"""The test host's `comfy_execution`."""

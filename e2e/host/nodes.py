@@ -1,0 +1,134 @@
+"""A few node classes, and the loader of node packs under ComfyUI's names and signature."""
+
+import importlib.util
+import json
+import logging
+import os
+import sys
+import traceback
+
+import folder_paths
+import numpy
+import torch
+from PIL import Image
+
+
+class EmptyImage:
+    """An image of one colour with a ramp, so that every pixel says something."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        size = {"default": 64, "min": 1, "max": 4096}
+        return {"required": {"width": ("INT", size), "height": ("INT", size), "color": ("INT", {"default": 0})}}
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "generate"
+    CATEGORY = "image"
+
+    def generate(self, width, height, color):
+        """B×H×W×C float32 in 0…1."""
+        ramp = torch.linspace(0, 1, width * height * 3).reshape(1, height, width, 3)
+        return ((ramp + color / 0xFFFFFF) % 1.0,)
+
+
+class SaveImage:
+    """Writes PNG files and keeps the exact values beside them, for tests that compare bits."""
+
+    folder, kind = "output", "output"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"images": ("IMAGE",), "filename_prefix": ("STRING", {"default": "image"})}}
+
+    RETURN_TYPES = ()
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+    CATEGORY = "image"
+
+    def save(self, images, filename_prefix="image"):
+        """Returns the `ui` that the frontend shows."""
+        target = getattr(folder_paths, f"get_{self.folder}_directory")()
+        os.makedirs(target, exist_ok=True)
+        shown = []
+        for number, image in enumerate(images):
+            name = f"{filename_prefix}_{number:05}_.png"
+            pixels = (image.cpu().numpy() * 255).clip(0, 255).astype(numpy.uint8)
+            Image.fromarray(pixels).save(os.path.join(target, name))
+            shown.append({"filename": name, "subfolder": "", "type": self.kind})
+        numpy.save(os.path.join(target, f"{filename_prefix}.npy"), images.cpu().numpy())
+        return {"ui": {"images": shown}}
+
+
+class PreviewImage(SaveImage):
+    """As SaveImage, into the temp folder."""
+
+    folder, kind = "temp", "temp"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"images": ("IMAGE",)}}
+
+
+class ShowText:
+    """Shows text; tests read it from the history."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"text": ("STRING", {"forceInput": True})}}
+
+    RETURN_TYPES = ()
+    FUNCTION = "show"
+    OUTPUT_NODE = True
+    CATEGORY = "utils"
+
+    def show(self, text):
+        """Returns the `ui` with the text."""
+        return {"ui": {"text": [text if isinstance(text, str) else json.dumps(text)]}}
+
+
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (EmptyImage, SaveImage, PreviewImage, ShowText)}
+NODE_DISPLAY_NAME_MAPPINGS = {}
+EXTENSION_WEB_DIRS = {}
+LOADED_MODULE_DIRS = {}
+
+
+def before_node_execution():
+    """Raises if the user has cancelled."""
+    import comfy.model_management
+
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+async def load_custom_node(module_path, ignore=set(), module_parent="custom_nodes"):
+    """Import a node pack; a failure is logged and returns False."""
+    name = os.path.basename(module_path)
+    system_name = module_path.replace(".", "_x_")
+    try:
+        spec = importlib.util.spec_from_file_location(system_name, os.path.join(module_path, "__init__.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[system_name] = module
+        spec.loader.exec_module(module)
+    except Exception as error:
+        logging.warning(traceback.format_exc())
+        logging.warning("Cannot import %s module for custom nodes: %s", module_path, error)
+        return False
+    LOADED_MODULE_DIRS[name] = module_path
+    web = getattr(module, "WEB_DIRECTORY", None)
+    if web and os.path.isdir(os.path.join(module_path, web)):
+        EXTENSION_WEB_DIRS[name] = os.path.abspath(os.path.join(module_path, web))
+    for key, cls in module.NODE_CLASS_MAPPINGS.items():
+        if key not in ignore:
+            NODE_CLASS_MAPPINGS[key] = cls
+            cls.RELATIVE_PYTHON_MODULE = f"{module_parent}.{name}"
+    NODE_DISPLAY_NAME_MAPPINGS.update(getattr(module, "NODE_DISPLAY_NAME_MAPPINGS", {}))
+    return True
+
+
+async def load_all_custom_nodes():
+    """Every pack, in the order the folder lists them."""
+    own = sys.modules[__name__]
+    for root in folder_paths.get_folder_paths("custom_nodes"):
+        for name in os.listdir(root):
+            path = os.path.join(root, name)
+            if os.path.isfile(os.path.join(path, "__init__.py")):
+                await own.load_custom_node(path, set(NODE_CLASS_MAPPINGS), "custom_nodes")

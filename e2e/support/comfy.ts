@@ -1,0 +1,111 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { frontendRoot, PYTHON, ROOT } from '../../scripts/devPython.ts'
+
+export interface ComfyOptions {
+  /** Version of the frontend, one of `FRONTENDS`. */
+  frontend: string
+  /** Sample packs by name, or folders of packs. */
+  packs: string[]
+  /** Folder to work in; made and removed if not given. */
+  base?: string
+  port?: number
+  env?: Record<string, string>
+  /** Use a real ComfyUI if `COMFYUI_DIR` names one. */
+  real?: boolean
+}
+
+export interface Comfy {
+  url: string
+  base: string
+  home: string
+  process: ChildProcess
+  real: boolean
+  /** What it has printed. */
+  output: () => string
+  /** Ends it as Ctrl-C does, or with another signal, and waits until it is gone. */
+  stop: (signal?: NodeJS.Signals) => Promise<void>
+  /** Removes the folder. */
+  remove: () => void
+}
+
+/** Settings that keep the frontend's welcome dialogs away (they swallow clicks). */
+const SETTINGS = { 'Comfy.TutorialCompleted': true, 'Comfy.InstalledVersion': '1.27.10' }
+
+function freePort(): Promise<number> {
+  return new Promise((done) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => done(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}
+
+function prepare(base: string, packs: string[]): void {
+  for (const name of ['custom_nodes', 'input', 'output', 'temp', 'user/default', 'models']) mkdirSync(join(base, name), { recursive: true })
+  writeFileSync(join(base, 'user', 'default', 'comfy.settings.json'), JSON.stringify(SETTINGS))
+  const ours = join(base, 'custom_nodes', 'comfyui-envmanager')
+  if (!existsSync(ours)) symlinkSync(ROOT, ours, 'junction')
+  for (const pack of packs) {
+    const from = existsSync(join(ROOT, 'e2e', 'packs', pack)) ? join(ROOT, 'e2e', 'packs', pack) : resolve(pack)
+    const to = join(base, 'custom_nodes', from.split(/[/\\]/).at(-1) ?? pack)
+    cpSync(from, to, { recursive: true, filter: (path) => !path.includes('__pycache__') && !path.endsWith('.git') })
+  }
+}
+
+/** The command line of the real ComfyUI, or of the test host. */
+function command(base: string, port: number, frontend: string, real: string | null): { file: string; args: string[]; cwd: string } {
+  const common = ['--base-directory', base, '--front-end-root', frontendRoot(frontend), '--port', String(port)]
+  if (!real) return { file: PYTHON, args: [join(ROOT, 'e2e', 'host', 'main.py'), ...common], cwd: base }
+  const file = process.env.COMFYUI_PYTHON ?? 'python3'
+  return { file, args: [join(real, 'main.py'), '--cpu', '--disable-api-nodes', ...common], cwd: real }
+}
+
+/** Starts ComfyUI with our pack and the given ones, and waits until it serves. */
+export async function startComfy(options: ComfyOptions): Promise<Comfy> {
+  const base = options.base ?? mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
+  prepare(base, options.packs)
+  const port = options.port ?? (await freePort())
+  const real = options.real !== false && process.env.COMFYUI_DIR ? resolve(process.env.COMFYUI_DIR) : null
+  const home = join(base, 'user', '__envmanager')
+  const { file, args, cwd } = command(base, port, options.frontend, real)
+  const child = spawn(file, args, { cwd, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  let printed = ''
+  child.stdout.on('data', (data: Buffer) => (printed += data.toString()))
+  child.stderr.on('data', (data: Buffer) => (printed += data.toString()))
+  const exited = new Promise<void>((done) => child.once('exit', () => done()))
+  const url = `http://127.0.0.1:${port}`
+  const until = Date.now() + 120_000
+  while (!printed.includes('To see the GUI go to')) {
+    if (child.exitCode !== null || Date.now() > until) throw new Error(`ComfyUI did not start:\n${printed}`)
+    await pause(50)
+  }
+  return {
+    url,
+    base,
+    home,
+    process: child,
+    real: real !== null,
+    output: () => printed,
+    stop: async (signal = 'SIGINT') => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+      const late = setTimeout(() => child.kill('SIGKILL'), 5000)
+      await exited
+      clearTimeout(late)
+    },
+    remove: () => rmSync(base, { recursive: true, force: true, maxRetries: 5 }),
+  }
+}
+
+/** The bridge's process id, from its connection file; null if there is none. */
+export function bridgePid(home: string): number | null {
+  try {
+    return (JSON.parse(readFileSync(join(home, 'run', 'bridge.json'), 'utf8')) as { pid: number }).pid
+  } catch {
+    return null
+  }
+}

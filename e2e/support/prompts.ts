@@ -1,0 +1,40 @@
+/** A prompt in ComfyUI's API format. */
+export type Prompt = Record<string, { class_type: string; inputs: Record<string, unknown> }>
+
+export interface Outcome {
+  status: 'success' | 'error'
+  outputs: Record<string, Record<string, unknown[]>>
+  /** The closing message: execution_success, execution_error or execution_interrupted, with its data. */
+  end: string
+  error: { exception_type?: string; exception_message?: string; traceback?: string[]; node_id?: string }
+}
+
+interface Entry {
+  outputs: Outcome['outputs']
+  status: { status_str: 'success' | 'error'; messages: [string, Record<string, unknown>][] }
+}
+
+/** Queues a prompt; throws with ComfyUI's message if it is refused. */
+export async function queue(url: string, prompt: Prompt): Promise<string> {
+  const response = await fetch(`${url}/api/prompt`, { method: 'POST', body: JSON.stringify({ prompt, client_id: 'tests' }) })
+  const body = (await response.json()) as { prompt_id: string; error?: { message: string } }
+  if (!response.ok) throw new Error(`${body.error?.message} ${JSON.stringify(body)}`)
+  return body.prompt_id
+}
+
+/** Waits for a queued prompt's end. */
+export async function finished(url: string, id: string, timeoutMs = 60_000): Promise<Outcome> {
+  const until = Date.now() + timeoutMs
+  for (;;) {
+    const history = (await (await fetch(`${url}/api/history/${id}`)).json()) as Record<string, Entry>
+    const entry = history[id]
+    if (entry) {
+      const [end, error] = entry.status.messages.at(-1) ?? ['', {}]
+      return { status: entry.status.status_str, outputs: entry.outputs, end, error }
+    }
+    if (Date.now() > until) throw new Error('the prompt did not end')
+    await new Promise((done) => setTimeout(done, 20))
+  }
+}
+
+export const run = async (url: string, prompt: Prompt): Promise<Outcome> => finished(url, await queue(url, prompt))

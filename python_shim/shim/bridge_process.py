@@ -1,0 +1,106 @@
+"""Starts the bridge beside ComfyUI, never before it, and starts it again when it dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Callable
+
+from . import log, places
+
+#: Deaths within this many seconds count together …
+WINDOW = 300.0
+#: … and after this many the bridge stays down.
+MOST_DEATHS = 4
+
+
+class BridgeProcess:
+    """Runs `comfy-env serve --parent`. The bridge ends when our end of its standard input closes, however we end.
+
+    `status` is ("starting" | "running" | "failed", message, hint); `on_status` is told of each change.
+    """
+
+    def __init__(self, home: pathlib.Path, comfyui: str, on_ready: Callable[[], None], on_status: Callable[[], None]) -> None:
+        self.home, self._comfyui = home, comfyui
+        self._on_ready, self._on_status = on_ready, on_status
+        self.status: tuple[str, str, str] = ("starting", "The bridge is starting.", "")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin on a thread of its own: ComfyUI's start does not wait."""
+        threading.Thread(target=self._run, name="envmanager-bridge", daemon=True).start()
+
+    def _set(self, status: str, message: str, hint: str = "") -> None:
+        self.status = (status, message, hint)
+        self._on_status()
+
+    def _run(self) -> None:
+        deaths: list[float] = []
+        while True:
+            missing = places.built()
+            node = places.find_node() if missing is None else missing
+            if isinstance(node, places.Missing):
+                log.warning("comfyui-envmanager: %s %s", node.message, node.hint)
+                return self._set("failed", node.message, node.hint)
+            try:
+                said = self._serve(node)
+            except OSError as error:
+                said = str(error)
+            now = time.monotonic()
+            deaths = [*(death for death in deaths if now - death < WINDOW), now]
+            if len(deaths) >= MOST_DEATHS:
+                hint = f"Restart ComfyUI. The log is {self._log_path()}."
+                return self._set("failed", f"The bridge ended {MOST_DEATHS} times. {said}", hint)
+            self._set("starting", f"The bridge ended and is started again. {said}")
+            time.sleep(0.25 * 2 ** len(deaths))
+
+    def _log_path(self) -> pathlib.Path:
+        return self.home / "run" / "bridge.log"
+
+    def _serve(self, node: str) -> str:
+        """Run one bridge to its end; returns the last thing it said."""
+        run = self.home / "run"
+        run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        environment = dict(os.environ)
+        uv = places.find_uv()
+        if uv is not None:
+            environment["COMFY_ENV_UV"] = uv
+        command = [node, str(places.BRIDGE), "serve", "--parent", "--json"]
+        command += ["--comfyui", self._comfyui, "--interpreter", sys.executable, "--home", str(self.home)]
+        with self._log_path().open("wb") as errors:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                start_new_session=os.name != "nt",  # Ctrl-C is ComfyUI's; ours is the end of the pipe
+            )
+        assert self._process.stdout is not None
+        first = self._process.stdout.readline()
+        answer = _parse(first)
+        if "port" in answer:
+            self._set("running", "The bridge runs.")
+            self._on_ready()
+            self._process.stdout.read()
+        code = self._process.wait()
+        error = answer.get("error") or {}
+        tail = self._log_path().read_text(errors="replace").strip().splitlines()[-1:]
+        return error.get("message") or (tail[0] if tail else f"Its exit code was {code}.")
+
+    def connection(self) -> dict[str, Any]:
+        """The bridge's port and token. Raises OSError or ValueError before it has written them."""
+        return json.loads((self.home / "run" / "bridge.json").read_text())
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,41 @@
+"""Brings what a worker tells during a call to ComfyUI: progress, text, events for the browser."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..wire.codec import Decoder
+from . import log
+from .calls import Calls
+
+
+def _server() -> Any:
+    module = sys.modules.get("server")
+    return None if module is None else getattr(module.PromptServer, "instance", None)
+
+
+def show_progress(calls: Calls, params: dict[str, Any]) -> None:
+    """Move the node's progress bar. ComfyUI's hook raises when the prompt was interrupted: the call sees that by itself."""
+    node = calls.node_of(params["call"])
+    utils = sys.modules.get("comfy.utils")
+    if node is None or utils is None:
+        return
+    try:
+        bar = utils.ProgressBar(int(params["total"]), node_id=node)
+        bar.update_absolute(int(params["value"]), int(params["total"]))
+    except Exception as error:  # noqa: BLE001 - InterruptProcessingException and the like are the call's business
+        log.debug("comfyui-envmanager: progress: %s", error)
+
+
+def pass_event(calls: Calls, params: dict[str, Any]) -> None:
+    """Send on what a pack sent with PromptServer.send_sync or send_progress_text."""
+    server = _server()
+    if server is None:
+        return
+    data = Decoder(lambda lease: None, lambda tag: None).decode(params["data"])
+    node = calls.node_of(params["call"])
+    if not params["text"]:
+        server.send_sync(params["event"], data, getattr(server, "client_id", None))
+    elif node is not None and hasattr(server, "send_progress_text"):
+        server.send_progress_text(data, node)

@@ -1,0 +1,102 @@
+"""Puts the shim together. `start` runs from prestartup_script.py, `register` from __init__.py."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import Any
+
+from . import log, places
+from .bridge_process import BridgeProcess
+from .calls import Calls
+from .client import BridgeClient
+from .host_events import pass_event, show_progress
+from .node_loading import wrap, when_nodes_is_imported
+from .registry import Registry
+from .relay import ROUTE, Relay
+from .report import folders, host_report
+
+#: How long ComfyUI's start waits for a pack that has never been loaded in its worker, in seconds.
+FIRST_LOAD = 120.0
+
+
+class Shim:
+    """Everything of ours in this ComfyUI."""
+
+    def __init__(self) -> None:
+        self.calls = Calls()
+        self.registry = Registry(self.calls)
+        self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
+        self.relay = Relay(self.process)
+        self.client = BridgeClient(
+            self.process,
+            serves={"isolation.apply": self.registry.apply},
+            hears={
+                "node.progress": lambda params: show_progress(self.calls, params),
+                "host.event": lambda params: pass_event(self.calls, params),
+                "lease.release": self.calls.release,
+                "worker.gone": self.calls.worker_gone,
+            },
+            on_connect=self._connected,
+            on_lost=self.calls.bridge_gone,
+        )
+        self.calls.client = self.client
+
+    def start(self) -> None:
+        """Start the bridge beside ComfyUI and step into its loading of packs."""
+        when_nodes_is_imported(lambda nodes: wrap(nodes, self.registry, self._load_in_worker))
+        self.process.start()
+
+    def register(self) -> None:
+        """Add our route, and report once every pack is loaded."""
+        server = importlib.import_module("server").PromptServer.instance
+        server.routes.get(ROUTE)(self.relay.handle)
+        server.app.on_startup.append(self._on_startup)
+
+    async def _on_startup(self, app: Any) -> None:
+        self.registry.serving()
+        self._connected()
+
+    def _bridge_ready(self) -> None:
+        self.client.connect()
+
+    def _status_changed(self) -> None:
+        self.relay.status_changed()
+
+    def _connected(self) -> None:
+        """Tell the bridge of this ComfyUI: of its folders as soon as there is a link, of its packs again once all are loaded."""
+        try:
+            self.client.request("host.report", host_report(self.registry))
+        except Exception as error:  # noqa: BLE001 - no link yet: it comes with the link
+            log.debug("comfyui-envmanager: not reported: %s", error)
+
+    async def _load_in_worker(self, pack: str) -> dict[str, Any]:
+        """Load a pack in its worker while ComfyUI starts: only for one that has never been loaded there."""
+        waited = 0.0
+        while True:
+            try:
+                future = self.client.request("pack.load", {"pack": pack})
+                return await asyncio.wait_for(asyncio.wrap_future(future), FIRST_LOAD)
+            except Exception:
+                if waited >= 20.0 or self.process.status[0] == "failed" or self.client.connected:
+                    raise
+                await asyncio.sleep(0.1)
+                waited += 0.1
+
+
+_shim: Shim | None = None
+
+
+def start() -> None:
+    """Idempotent: ComfyUI may run only one of our two entry files."""
+    global _shim
+    if _shim is None:
+        _shim = Shim()
+        _shim.start()
+
+
+def register() -> None:
+    """Called when ComfyUI loads us as a node pack."""
+    start()
+    assert _shim is not None
+    _shim.register()

@@ -1,0 +1,104 @@
+"""Steps into ComfyUI's loading of node packs: `nodes.load_custom_node`, which ComfyUI looks up anew for each pack.
+
+`prestartup_script.py` runs before `nodes` is imported, so a finder waits for that module and wraps the function in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.abc
+import importlib.machinery
+import logging
+import os
+import sys
+import traceback
+from typing import Any, Awaitable, Callable, Iterator
+
+from . import log
+from .registry import Registry
+
+#: Asks the bridge to load a pack in a worker; returns the `LoadedPack` of the schemas.
+LoadInWorker = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+class _Records(logging.Handler):
+    """Keeps what ComfyUI logs while a pack is imported: its loader swallows the exception and logs the traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[_Records]:
+    records = _Records()
+    root = logging.getLogger()
+    root.addHandler(records)
+    try:
+        yield records
+    finally:
+        root.removeHandler(records)
+
+
+def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
+    """Replace `nodes.load_custom_node`, keeping its signature and whatever wrapped it before us."""
+    inner = nodes.load_custom_node
+
+    async def load_in_host(path: str, ignore: Any = frozenset(), parent: str = "custom_nodes") -> bool:
+        pack = os.path.basename(path.rstrip("/\\"))
+        with _listening() as records:
+            found = await inner(path, set(ignore), parent)
+        error = None if found else next((text for text in records.texts if "Traceback" in text), "\n".join(records.texts))
+        registry.loaded(pack, path, error)
+        return found
+
+    async def load_custom_node(module_path: str, ignore: Any = frozenset(), module_parent: str = "custom_nodes") -> bool:
+        pack = os.path.basename(module_path.rstrip("/\\"))
+        if module_parent != "custom_nodes" or not os.path.isdir(module_path):
+            return await inner(module_path, set(ignore), module_parent)
+        if not registry.is_isolated(pack):
+            return await load_in_host(module_path, ignore, module_parent)
+        try:
+            registry.register_proxies(pack, module_path, registry.cached(pack) or await load_in_worker(pack))
+            return True
+        except Exception as error:  # noqa: BLE001 - ComfyUI starts all the same, and the panel tells
+            log.warning("comfyui-envmanager: %s runs isolated and could not be loaded: %s", pack, error)
+            registry.loaded(pack, module_path, "".join(traceback.format_exception_only(error)).strip())
+            return False
+
+    registry.load_in_host = load_in_host
+    nodes.load_custom_node = load_custom_node
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds `nodes` once, and runs `then(module)` after it has been executed."""
+
+    def __init__(self, then: Callable[[Any], None]) -> None:
+        self._then = then
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname != "nodes":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        if spec is None or spec.loader is None:
+            return spec
+        execute, then = spec.loader.exec_module, self._then
+
+        def exec_module(module: Any) -> None:
+            execute(module)
+            then(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def when_nodes_is_imported(then: Callable[[Any], None]) -> None:
+    """Run `then(nodes)` now or as soon as ComfyUI imports that module."""
+    if "nodes" in sys.modules:
+        then(sys.modules["nodes"])
+    else:
+        sys.meta_path.insert(0, _Finder(then))

