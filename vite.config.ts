@@ -1,6 +1,6 @@
 import vue from '@vitejs/plugin-vue'
 import { defineConfig } from 'vite'
-import { version } from './package.json'
+import manifest from './package.json' with { type: 'json' }
 
 /**
  * Two builds. The panel is exactly one JavaScript file, because ComfyUI imports every `*.js` below a pack's web directory
@@ -9,7 +9,7 @@ import { version } from './package.json'
 export default defineConfig(({ mode }) => {
   if (mode === 'bridge') {
     return {
-      define: { __VERSION__: JSON.stringify(version) },
+      define: { __VERSION__: JSON.stringify(manifest.version) },
       build: {
         ssr: 'bridge/main.ts',
         outDir: 'bridge/dist',
@@ -42,7 +42,7 @@ export default defineConfig(({ mode }) => {
       lib: { entry: 'web/main.ts', formats: ['es'], fileName: () => 'envmanager.js' },
       outDir: 'web/dist',
       cssCodeSplit: false,
-      rollupOptions: { external: [/scripts\/(app|api)\.js$/], output: { codeSplitting: false } },
+      rollupOptions: { external: [/scripts\/(app|api)\.js$/], makeAbsoluteExternalsRelative: false, output: { codeSplitting: false } },
     },
   }
 })

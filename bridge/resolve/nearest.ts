@@ -14,7 +14,12 @@ const TORCH_STEP = 0.1
 const SHOWN = 5
 
 /** Reasons that a change of this machine removes, and the change; null: no change removes it. */
-const CHANGES: Partial<Record<ReasonCode, (name: WheelName) => Record<string, string> | null>> = {
+const CHANGES: Partial<Record<ReasonCode, (name: WheelName, target: Target) => Record<string, string> | null>> = {
+  // a CPU build of torch on a machine with an NVIDIA driver: the CUDA build of torch is what is missing
+  BACKEND: ({ labels }, { fingerprint }) => {
+    const possible = fingerprint.cuda?.driver && labels.cuda && labels.cuda !== 'cpu' && labels.rocm === null
+    return possible && labels.cuda ? { cuda: labels.cuda } : null
+  },
   TORCH_MINOR: ({ labels }) => (labels.torch ? { torch: labels.torch } : null),
   TORCH_MIN: ({ labels }) => (labels.torch ? { torch: `>=${labels.torch}` } : null),
   CUDA_MAJOR: ({ labels }) => (labels.cuda ? { cuda: labels.cuda } : null),
@@ -53,7 +58,7 @@ export function nearest(refused: { candidate: Candidate; reasons: ReasonCode[] }
     if (!candidate.name) continue
     const change: Record<string, string> = {}
     const possible = reasons.every((reason) => {
-      const needed = CHANGES[reason]?.(candidate.name as WheelName)
+      const needed = CHANGES[reason]?.(candidate.name as WheelName, target)
       return needed && Object.assign(change, needed)
     })
     if (!possible) continue

@@ -47,7 +47,7 @@ async def serve():
     utils.set_progress_bar_global_hook(progress)
     await nodes.load_all_custom_nodes()
     host.add_routes()
-    runner = web.AppRunner(host.app)
+    runner = web.AppRunner(host.app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", args.port)
     await site.start()

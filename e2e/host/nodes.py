@@ -19,20 +19,20 @@ class EmptyImage:
     @classmethod
     def INPUT_TYPES(cls):
         size = {"default": 64, "min": 1, "max": 4096}
-        return {"required": {"width": ("INT", size), "height": ("INT", size), "color": ("INT", {"default": 0})}}
+        return {"required": {"width": ("INT", size), "height": ("INT", size), "batch_size": ("INT", {"default": 1}), "color": ("INT", {"default": 0})}}
 
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "generate"
     CATEGORY = "image"
 
-    def generate(self, width, height, color):
+    def generate(self, width, height, batch_size=1, color=0):
         """B×H×W×C float32 in 0…1."""
-        ramp = torch.linspace(0, 1, width * height * 3).reshape(1, height, width, 3)
+        ramp = torch.linspace(0, 1, batch_size * width * height * 3).reshape(batch_size, height, width, 3)
         return ((ramp + color / 0xFFFFFF) % 1.0,)
 
 
 class SaveImage:
-    """Writes PNG files and keeps the exact values beside them, for tests that compare bits."""
+    """Writes PNG files."""
 
     folder, kind = "output", "output"
 
@@ -55,7 +55,6 @@ class SaveImage:
             pixels = (image.cpu().numpy() * 255).clip(0, 255).astype(numpy.uint8)
             Image.fromarray(pixels).save(os.path.join(target, name))
             shown.append({"filename": name, "subfolder": "", "type": self.kind})
-        numpy.save(os.path.join(target, f"{filename_prefix}.npy"), images.cpu().numpy())
         return {"ui": {"images": shown}}
 
 
@@ -69,24 +68,24 @@ class PreviewImage(SaveImage):
         return {"required": {"images": ("IMAGE",)}}
 
 
-class ShowText:
-    """Shows text; tests read it from the history."""
+class PreviewAny:
+    """Shows any value as text; tests read it from the history."""
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"text": ("STRING", {"forceInput": True})}}
+        return {"required": {"source": ("*", {})}}
 
     RETURN_TYPES = ()
-    FUNCTION = "show"
+    FUNCTION = "main"
     OUTPUT_NODE = True
     CATEGORY = "utils"
 
-    def show(self, text):
+    def main(self, source):
         """Returns the `ui` with the text."""
-        return {"ui": {"text": [text if isinstance(text, str) else json.dumps(text)]}}
+        return {"ui": {"text": (source if isinstance(source, str) else json.dumps(source),)}}
 
 
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (EmptyImage, SaveImage, PreviewImage, ShowText)}
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (EmptyImage, SaveImage, PreviewImage, PreviewAny)}
 NODE_DISPLAY_NAME_MAPPINGS = {}
 EXTENSION_WEB_DIRS = {}
 LOADED_MODULE_DIRS = {}

@@ -5,6 +5,8 @@ import os
 import sys
 import time
 
+import folder_paths
+import numpy
 import torch
 
 
@@ -19,7 +21,7 @@ class Opaque:
         self.number = number
 
 
-def node(returns, **inputs):
+def node(returns, output=False, **inputs):
     """A node class around one function: `inputs` are its sockets."""
 
     def make(function):
@@ -29,6 +31,7 @@ def node(returns, **inputs):
             "RETURN_TYPES": returns,
             "FUNCTION": "run",
             "CATEGORY": "tests",
+            "OUTPUT_NODE": output,
             "run": lambda self, **kwargs: function(self, **kwargs),
         }
         return type(function.__name__, (), body)
@@ -105,5 +108,23 @@ def TroublePrint(self, image):
     return (str(tuple(torch.ones(1).tolist())),)
 
 
-_ALL = (TroubleSleep, TroubleBusy, TroubleRaise, TroubleCrash, TroubleInPlace, TroubleMake, TroubleUse, TroubleWhere, TroublePrint)
+@node((), output=True, image="IMAGE", name=("STRING", {"default": "exact"}))
+def TroubleSave(self, image, name):
+    """Keeps the exact bits, for tests that compare them."""
+    numpy.save(os.path.join(folder_paths.get_output_directory(), f"{name}.npy"), image.cpu().numpy())
+    return {"ui": {"text": (str(tuple(image.shape)),)}}
+
+
+_ALL = (
+    TroubleSleep,
+    TroubleBusy,
+    TroubleRaise,
+    TroubleCrash,
+    TroubleInPlace,
+    TroubleMake,
+    TroubleUse,
+    TroubleWhere,
+    TroublePrint,
+    TroubleSave,
+)
 NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in _ALL}

@@ -1,0 +1,142 @@
+import { expect } from '@playwright/test'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { PYTHON } from '../../scripts/devPython.ts'
+import { numpyOf, Panel, test } from '../support/browser.ts'
+import { both, grain } from '../support/workflows.ts'
+
+/** The Python that ComfyUI runs on here. */
+const host = process.env.COMFYUI_DIR ? (process.env.COMFYUI_PYTHON ?? 'python3') : PYTHON
+
+test('from a click to an isolated result', async ({ page, start }, { project }) => {
+  const hostNumpy = numpyOf(host)
+  const comfy = await start()
+  const panel = await Panel.open(page, comfy.url)
+  const exact = (name: string): Buffer => readFileSync(join(comfy.base, 'output', `${name}.npy`))
+
+  await test.step('the machine is shown, each fact with its source', async () => {
+    const card = page.getByRole('region', { name: 'This machine' })
+    await expect(card).toContainText('2.13.0, CPU build')
+    await expect(card).toContainText(/torch\/version\.py/)
+    await expect(card).toContainText(/3\.\d+\.\d+ \(cp3\d+/)
+  })
+
+  await test.step('each pack has one state and its reason', async () => {
+    await expect(panel.pack('modern-grain').chip).toHaveText('Conflict')
+    await expect(panel.pack('modern-grain').row).toContainText(`ComfyUI has numpy ${hostNumpy}`)
+    await expect(panel.pack('vintage-tone').chip).toHaveText('Conflict')
+    await expect(panel.pack('trouble-maker').chip).toHaveText('Ready')
+    const none = panel.pack('no-wheel-here')
+    await expect(none.chip).toHaveText('No wheel')
+    await none.row.getByText('Details').click()
+    await none.row.getByText('Refused wheels (12)').click()
+    await expect(none.row).toContainText('nvdiffrast-0.4.0+cu128torch2.8-cp312-cp312-win_amd64.whl')
+    await expect(none.row).toContainText(/needs another system.*another torch/)
+    await panel.picture('states', project.name)
+  })
+
+  await test.step('modern-grain runs in ComfyUI first: the result to compare with', async () => {
+    await panel.load(grain('in-process'))
+    const outputs = await panel.run(comfy.url)
+    expect(outputs['4']?.text).toEqual([`numpy ${hostNumpy}`])
+  })
+
+  await test.step('Install shows what it will do, then does it, and its log is live', async () => {
+    await panel.pack('vintage-tone').install.click()
+    await expect(panel.dialog).toContainText(/\+ numpy (1\.26\.4|2\.1\.3)/)
+    await expect(panel.dialog).toContainText('torch changes: no')
+    await panel.picture('preview', project.name)
+    await panel.dialog.getByRole('button', { name: 'Confirm' }).click()
+    await expect(page.getByRole('log')).toContainText('verifying', { timeout: 120_000 })
+    await expect(panel.pack('vintage-tone').chip).toHaveText('Ready')
+    await expect(page.getByRole('log')).toContainText('Done.')
+    await panel.picture('installed', project.name)
+    await panel.install('modern-grain')
+    await expect(panel.pack('modern-grain').chip).toHaveText('Ready', { timeout: 120_000 })
+  })
+
+  await test.step('the log survives a reload', async () => {
+    const before = await panel.logLines.allInnerTexts()
+    await page.reload()
+    await panel.openTab()
+    await panel.pack('modern-grain').log.click()
+    await expect(page.getByRole('log')).toContainText('Done.')
+    expect(await panel.logLines.allInnerTexts()).toEqual(before)
+  })
+
+  await test.step('the switch brings a pack that ComfyUI cannot import, without a restart', async () => {
+    await panel.isolate('vintage-tone')
+    await panel.isolate('modern-grain')
+    const known = () => page.evaluate(() => 'VintageTone' in (window as unknown as { LiteGraph: { registered_node_types: object } }).LiteGraph.registered_node_types)
+    await expect(async () => expect(await known()).toBe(true)).toPass()
+  })
+
+  await test.step('both packs run in one workflow, each with its own numpy', async () => {
+    await panel.load(both('isolated'))
+    const outputs = await panel.run(comfy.url)
+    expect(outputs['4']?.text).toEqual(['numpy 2.2.6'])
+    expect(outputs['7']?.text?.[0]).toMatch(/^numpy (1\.26\.4|2\.1\.3), tinyops 0\.4\.0 \(cputorch2\.13\)$/)
+    expect(outputs['9']?.images).toHaveLength(1)
+    await expect(page.locator('[data-worker="vintage-tone#1"]')).toContainText('1 call')
+    await panel.picture('result', project.name)
+  })
+
+  await test.step('bit for bit the same image, and ComfyUI’s numpy untouched', async () => {
+    expect(exact('isolated').equals(exact('in-process'))).toBe(true)
+    expect(numpyOf(host)).toBe(hostNumpy)
+  })
+
+  await test.step('the switch goes back as well', async () => {
+    await panel.pack('modern-grain').isolation.click()
+    await expect(panel.pack('modern-grain').isolation).toHaveAttribute('aria-checked', 'false')
+    await expect(panel.pack('modern-grain').isolation).toBeEnabled()
+    await panel.load(grain('back'))
+    const outputs = await panel.run(comfy.url)
+    expect(outputs['4']?.text).toEqual([`numpy ${hostNumpy}`])
+    expect(exact('back').equals(exact('in-process'))).toBe(true)
+  })
+})
+
+test('light look', async ({ page, start }, { project }) => {
+  const comfy = await start()
+  await fetch(`${comfy.url}/api/settings/Comfy.ColorPalette`, { method: 'POST', body: '"light"' })
+  const panel = await Panel.open(page, comfy.url)
+  await expect(panel.pack('trouble-maker').chip).toHaveText('Ready')
+  const colours = await page.locator('.em-panel').evaluate((element) => {
+    const { color } = getComputedStyle(element)
+    return color.match(/\d+/g)?.slice(0, 3).map(Number) ?? []
+  })
+  expect(Math.max(...colours)).toBeLessThan(128)
+  await panel.picture('light', project.name)
+})
+
+test('cancel ends an install and leaves nothing behind', async ({ page, start, index }) => {
+  const comfy = await start()
+  // the wheel's download begins and does not end
+  index.fail('/files/', (response) => void response.writeHead(200, { 'content-length': 1000 }).write('PK'))
+  const panel = await Panel.open(page, comfy.url)
+  await panel.install('vintage-tone')
+  await expect(panel.pack('vintage-tone').row.getByRole('progressbar')).toBeVisible()
+  await panel.pack('vintage-tone').cancel.click()
+  await expect(panel.pack('vintage-tone').chip).toHaveText('Conflict')
+  await expect(page.getByRole('log')).toContainText('Cancelled. Nothing was changed.')
+})
+
+test('without Node, ComfyUI starts and the panel says what to do', async ({ page, start }) => {
+  // a PATH without node, and a stand-in for the one that came through pip
+  const comfy = await start({ env: { PATH: '/nowhere', COMFY_ENV_NODE: '/nowhere/node' } })
+  const panel = await Panel.open(page, comfy.url)
+  await expect(panel.page.locator('.em-connection')).toContainText('Node.js 22 or newer was not found.')
+  await expect(panel.page.locator('.em-connection')).toContainText('-m pip install -r')
+})
+
+test('two browser tabs show the same, and one install', async ({ page, context, start }) => {
+  const comfy = await start()
+  const first = await Panel.open(page, comfy.url)
+  const second = await Panel.open(await context.newPage(), comfy.url)
+  await first.install('modern-grain')
+  await expect(second.pack('modern-grain').chip).toHaveText('Ready', { timeout: 120_000 })
+  await expect(first.pack('modern-grain').chip).toHaveText('Ready')
+  await second.pack('modern-grain').log.click()
+  await expect(second.page.locator('.em-log select option')).toHaveCount(1)
+})
