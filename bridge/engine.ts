@@ -1,7 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Fingerprint } from '../schemas/host'
-import type { InstallPlan } from '../schemas/env'
 import type { Resolution } from '../schemas/wheel'
 import { BridgeError } from './errors/bridgeError'
 import { EnvStore, envIdOf } from './install/envStore'
@@ -100,6 +99,3 @@ export async function folderBytes(folder: string): Promise<number> {
   const sizes = await Promise.all(files.map((file) => stat(file).then(({ size }) => size, () => 0)))
   return sizes.reduce((sum, size) => sum + size, 0)
 }
-
-/** Whether a plan has anything to do. */
-export const isEmptyPlan = ({ add, remove, change }: InstallPlan): boolean => add.length + remove.length + change.length === 0

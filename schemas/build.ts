@@ -37,6 +37,9 @@ const documents: Record<string, z.ZodType> = {
   'worker-to-bridge': sideSchema(workerToBridge),
 }
 
+// everything at once: what the Python types are made from
+documents.protocol = z.strictObject(documents)
+
 mkdirSync(target, { recursive: true })
 for (const old of readdirSync(target)) rmSync(join(target, old))
 for (const [name, schema] of Object.entries(documents)) {

@@ -59,7 +59,7 @@ async function installInto(folder: string, files: string[], input: BuildInput): 
   reporter.phase('installing', 0, total, 'packages')
   let done = 0
   const onLine = (text: string): void => {
-    if (/^ \+ /.test(text)) reporter.phase('installing', ++done, total, 'packages')
+    if (text.startsWith(' + ')) reporter.phase('installing', ++done, total, 'packages')
     reporter.log(text)
   }
   await uv.run(venvArgs(interpreter, folder), { onLine, signal })

@@ -15,12 +15,9 @@ interface CompileArgs {
 
 /** Resolve to exact wheels with address, size and hash (PEP 751); nothing is built. */
 export function compileArgs({ interpreter, requirements, constraints, excludes, settings }: CompileArgs): string[] {
-  return [
-    ...['pip', 'compile', '--python', interpreter, '--format', 'pylock.toml', '--no-header', '--no-annotate'],
-    ...['--only-binary', ':all:', '--constraints', constraints, '--excludes', excludes],
-    ...sources(settings),
-    requirements,
-  ]
+  const form = ['--format', 'pylock.toml', '--no-header', '--no-annotate', '--only-binary', ':all:']
+  const limits = ['--constraints', constraints, '--excludes', excludes]
+  return ['pip', 'compile', '--python', interpreter, ...form, ...limits, ...sources(settings), requirements]
 }
 
 export function venvArgs(interpreter: string, folder: string): string[] {

@@ -39,7 +39,7 @@ async function askSmi(path: string): Promise<GpuProbe | null> {
     const { code, stdout } = await run(path, args, 5000, { CUDA_VISIBLE_DEVICES: '' })
     if (code !== 0) continue
     const rows = stdout.trim().split('\n').filter(Boolean).map(parseRow)
-    const gpus = rows.map(({ driver: _, ...gpu }) => gpu)
+    const gpus = rows.map(({ name, compute, memory_bytes, uuid }) => ({ name, compute, memory_bytes, uuid }))
     return { driver: rows[0]?.driver ?? null, gpus, source: path }
   }
   return null

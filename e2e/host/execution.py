@@ -113,8 +113,10 @@ class Executor:
     async def _node(self, prompt_id, number, prompt, results, client):
         node = prompt[number]
         cls = nodes.NODE_CLASS_MAPPINGS[node["class_type"]]
-        inputs = {}
+        inputs, known = {}, {name for section in cls.INPUT_TYPES().values() for name in section}
         for name, value in node["inputs"].items():
+            if not is_link(value) and name not in known:
+                continue  # a widget of the frontend's own
             inputs[name] = results[value[0]][value[1]] if is_link(value) else value
         if any(isinstance(value, ExecutionBlocker) for value in inputs.values()):
             return (ExecutionBlocker(None),) * max(1, len(cls.RETURN_TYPES)), None

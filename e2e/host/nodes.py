@@ -19,7 +19,14 @@ class EmptyImage:
     @classmethod
     def INPUT_TYPES(cls):
         size = {"default": 64, "min": 1, "max": 4096}
-        return {"required": {"width": ("INT", size), "height": ("INT", size), "batch_size": ("INT", {"default": 1}), "color": ("INT", {"default": 0})}}
+        return {
+            "required": {
+                "width": ("INT", size),
+                "height": ("INT", size),
+                "batch_size": ("INT", {"default": 1}),
+                "color": ("INT", {"default": 0}),
+            }
+        }
 
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "generate"

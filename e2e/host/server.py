@@ -11,7 +11,13 @@ import nodes
 from aiohttp import WSMsgType, web
 from execution import Executor, validate
 
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.InstalledVersion": "1.27.10", "Comfy.Minimap.Visible": False}
+
+def saved_settings():
+    """The user's settings, as ComfyUI keeps them on disk."""
+    path = pathlib.Path(folder_paths.get_user_directory()) / "default" / "comfy.settings.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
 #: Routes that newer frontends ask for and that may be empty.
 EMPTY = {
     "/api/queue": {"queue_running": [], "queue_pending": []},
@@ -52,7 +58,7 @@ class PromptServer:
         self.routes = web.RouteTableDef()
         self.sockets, self.client_id = {}, None
         self.frontend = pathlib.Path(frontend)
-        self.settings = dict(SETTINGS)
+        self.settings = saved_settings()
         self.executor = Executor(self.send_sync)
 
     def send_sync(self, event, data, sid=None):

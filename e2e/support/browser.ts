@@ -1,15 +1,12 @@
 import { expect, type Page, test as base } from '@playwright/test'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PYTHON, ROOT } from '../../scripts/devPython.ts'
+import { SHARED_CACHE } from './cache.ts'
 import { type Comfy, type ComfyOptions, startComfy } from './comfy.ts'
 import type { Prompt } from './prompts.ts'
 import { startWheelIndex, type WheelIndex } from './wheelIndex.ts'
-
-/** Downloads are shared by the tests of a run, so that numpy is fetched once. */
-export const SHARED_CACHE = join(tmpdir(), `envmanager-test-cache-${process.getuid?.() ?? 0}`)
 
 interface Fixtures {
   index: WheelIndex

@@ -33,8 +33,13 @@ export interface Comfy {
   remove: () => void
 }
 
-/** Settings that keep the frontend's welcome dialogs away (they swallow clicks). */
-const SETTINGS = { 'Comfy.TutorialCompleted': true, 'Comfy.InstalledVersion': '1.27.10' }
+/** Settings that keep the frontend's dialogs away: its welcome, and what its default workflow lacks. They swallow clicks. */
+const SETTINGS = {
+  'Comfy.TutorialCompleted': true,
+  'Comfy.InstalledVersion': '1.27.10',
+  'Comfy.Workflow.ShowMissingNodesWarning': false,
+  'Comfy.Workflow.ShowMissingModelsWarning': false,
+}
 
 function freePort(): Promise<number> {
   return new Promise((done) => {

@@ -20,7 +20,7 @@ POLL = 0.05
 class RemoteHandle:
     """Stands in ComfyUI for an object that stayed in its worker. Nodes of that worker get the object itself."""
 
-    __slots__ = ("_calls", "_tag", "__weakref__")
+    __slots__ = ("__weakref__", "_calls", "_tag")
 
     def __init__(self, calls: Calls, tag: dict[str, Any]) -> None:
         self._calls, self._tag = calls, tag

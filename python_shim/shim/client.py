@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Callable
+from typing import Any
 
 import aiohttp
 
@@ -28,7 +29,9 @@ def lost() -> CodedError:
 class BridgeClient:
     """Sends requests and notifications from any thread. `serves` answers the bridge's requests, `hears` its notifications."""
 
-    def __init__(self, process: BridgeProcess, serves: Requests, hears: Requests, on_connect: Callable[[], None], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, process: BridgeProcess, serves: Requests, hears: Requests, on_connect: Callable[[], None], on_lost: Callable[[], None]
+    ) -> None:
         self._process, self._serves, self._hears = process, serves, hears
         self._on_connect, self._on_lost = on_connect, on_lost
         self._pending = PendingCalls()
@@ -84,7 +87,7 @@ class BridgeClient:
             self._pending.close(lost())
             self._on_lost()
 
-    async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _talk(self, socket: Any) -> None:
         self._out = asyncio.Queue()
         self._pending.reopen()
         sender = asyncio.ensure_future(self._write(socket, self._out))
@@ -96,7 +99,7 @@ class BridgeClient:
         finally:
             sender.cancel()
 
-    async def _write(self, socket: aiohttp.ClientWebSocketResponse, queue: asyncio.Queue[str]) -> None:
+    async def _write(self, socket: Any, queue: asyncio.Queue[str]) -> None:
         while True:
             await socket.send_str(await queue.get())
 

@@ -11,7 +11,7 @@ from .bridge_process import BridgeProcess
 from .calls import Calls
 from .client import BridgeClient
 from .host_events import pass_event, show_progress
-from .node_loading import wrap, when_nodes_is_imported
+from .node_loading import when_nodes_is_imported, wrap
 from .registry import Registry
 from .relay import ROUTE, Relay
 from .report import folders, host_report

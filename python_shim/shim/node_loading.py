@@ -12,7 +12,8 @@ import logging
 import os
 import sys
 import traceback
-from typing import Any, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 from . import log
 from .registry import Registry

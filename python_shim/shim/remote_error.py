@@ -6,6 +6,7 @@ import builtins
 import re
 import sys
 import types
+from typing import NoReturn
 
 from ..wire.errors import RemoteFailure
 
@@ -44,13 +45,13 @@ def _traceback(text: str) -> types.TracebackType | None:
     last = text[text.rfind(_LAST) :] if _LAST in text else text
     chain: types.TracebackType | None = None
     for match in reversed(list(_FRAME.finditer(last))):
-        if "/python_shim/" in match["file"].replace("\\", "/"):
+        if re.search(r"/python_shim/(worker|wire)/", match["file"].replace("\\", "/")):
             continue
         chain = types.TracebackType(chain, _frame(match["file"], match["name"]), 0, int(match["line"]))
     return chain
 
 
-def raise_remote(failure: RemoteFailure) -> None:
+def raise_remote(failure: RemoteFailure) -> NoReturn:
     """Raise the local form of an error answer: the node's exception, ComfyUI's interrupt, or ours with its hint."""
     if failure.code == "NODE_INTERRUPTED":
         management = sys.modules.get("comfy.model_management")

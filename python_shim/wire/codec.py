@@ -14,7 +14,8 @@ import pathlib
 import sys
 import threading
 import types
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from . import magic
 from .errors import CodedError, NotPortable
@@ -360,4 +361,7 @@ def _tuples(descr: Any) -> Any:
     """A dtype description as numpy wants it: JSON has made its tuples lists."""
     if isinstance(descr, str):
         return descr
-    return [tuple(_tuples(part) if i == 1 else (tuple(part) if isinstance(part, list) else part) for i, part in enumerate(field)) for field in descr]
+    return [
+        tuple(_tuples(part) if i == 1 else (tuple(part) if isinstance(part, list) else part) for i, part in enumerate(field))
+        for field in descr
+    ]

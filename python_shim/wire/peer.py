@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Callable
+from typing import Any
 
 from .errors import CodedError, RemoteFailure, describe_exception
 

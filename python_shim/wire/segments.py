@@ -14,7 +14,8 @@ import os
 import tempfile
 import threading
 import weakref
-from typing import TYPE_CHECKING, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._protocol_types import SegmentRef

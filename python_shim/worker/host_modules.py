@@ -9,7 +9,8 @@ import importlib
 import os
 import sys
 import types
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 
 def install(folders: dict[str, Any], runner: Any) -> None:

@@ -7,10 +7,12 @@ import importlib.util
 import inspect
 import os
 import sys
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ..wire.errors import CodedError, describe_exception
 from ..wire.live import live_inputs
+
 
 class PackImportFailed(CodedError):
     """The pack's own code raised while it was imported."""

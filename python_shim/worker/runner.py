@@ -97,7 +97,7 @@ class Runner:
 
     def encode_schema(self, value: Any, path: str) -> Any:
         """INPUT_TYPES and the like: containers and magic types, no objects."""
-        return Encoder(self.pool, "host", lambda item, at: str(item), schema=True).encode(value, path)
+        return Encoder(self.pool, "host", _as_text, schema=True).encode(value, path)
 
     def cancel(self, call: str) -> None:
         """Reader thread: ask the running call to stop, or keep a waiting one from starting."""
@@ -175,6 +175,11 @@ class NodeRaised(CodedError):
 
 def _interrupted() -> CodedError:
     return CodedError("NODE_INTERRUPTED", "The call was cancelled.", "")
+
+
+def _as_text(value: Any, path: str) -> dict[str, Any]:
+    """An object inside INPUT_TYPES: what it says of itself is all that the host can show."""
+    return {"$": "magic", "kind": "str", "v": str(value), "ne": [str(value)]}
 
 
 async def _await(value: Any) -> Any:

@@ -11,7 +11,6 @@ interface SidebarTab {
   type: 'custom'
   render: (element: HTMLElement) => void
   destroy: () => void
-  iconBadge?: string | null
 }
 
 interface BottomPanelTab {
@@ -40,7 +39,6 @@ interface App {
   registerExtension: (extension: Extension) => void
   extensionManager: {
     registerSidebarTab: (tab: SidebarTab) => void
-    getSidebarTabs?: () => SidebarTab[]
     command: { execute: (id: string) => Promise<void> }
     bottomPanel?: { toggleBottomPanelTab: (id: string) => void; activeBottomPanelTabId?: string | null; bottomPanelVisible?: boolean }
     dialog: { confirm: (options: { title: string; message: string; type: 'default'; itemList?: string[] }) => Promise<boolean | null> }
@@ -83,10 +81,4 @@ export async function confirm(title: string, message: string, items: string[]): 
 
 export function toastError(summary: string, detail: string): void {
   app.extensionManager.toast.add({ severity: 'error', summary, detail, life: 10_000 })
-}
-
-/** The number on the tab's icon. The host's own object is changed: its Vue does not see ours. */
-export function setSidebarBadge(id: string, text: string | null): void {
-  const tab = app.extensionManager.getSidebarTabs?.().find((candidate) => candidate.id === id)
-  if (tab) tab.iconBadge = text
 }

@@ -24,12 +24,12 @@ export const useLogStore = defineStore('envmanager-log', () => {
   }
 
   const load = async (): Promise<void> => {
-    for (const log = selected.value; log !== null && log === selected.value; ) {
-      const page = await bridge.ask('log.read', { log, after: last() })
-      if (!page || log !== selected.value) return
-      append(page.lines)
-      if (!page.more) return
-    }
+    const log = selected.value
+    if (log === null) return
+    const page = await bridge.ask('log.read', { log, after: last() })
+    if (!page || log !== selected.value) return
+    append(page.lines)
+    if (page.more) await load()
   }
 
   /** Fetches what is missing; one fetch at a time. */
