@@ -34,14 +34,19 @@ function judgeTags(name: WheelTags, target: Target): { reasons: ReasonCode[]; ra
     reasons.push(unlimited ? 'GLIBC' : 'TAG_PLATFORM')
   }
   const somewhere = { platformTags: [ownPlatform, 'any'] }
-  if (!fits(somewhere)) {
-    const { python, freeThreaded } = target.tags
-    const nodot = python.replace('.', '')
-    const abis = [`cp${nodot}${freeThreaded ? 't' : ''}`, 'abi3', 'none']
-    const pythonFits = abis.some((abi) => fits({ ...somewhere, abiTags: [abi] }))
-    reasons.push(pythonFits ? 'TAG_ABI' : 'TAG_PYTHON')
-  }
+  if (!fits(somewhere)) reasons.push(pythonFits(name, target) ? 'TAG_ABI' : 'TAG_PYTHON')
   return { reasons, rank: null }
+}
+
+/** Whether a wheel is for this version of Python, whatever its ABI: by its own tag, or as a stable-ABI build of an older one. */
+function pythonFits({ pythonTags, abiTags }: WheelTags, target: Target): boolean {
+  const [, here = 0] = numbers(target.tags.python)
+  const stable = abiTags.some((abi) => abi.startsWith('abi3'))
+  return pythonTags.some((tag) => {
+    const [, kind, minorText] = /^(cp|py)3(\d*)$/.exec(tag) ?? []
+    const older = Number(minorText || 0) <= here
+    return kind === 'py' || stable ? older : Number(minorText) === here
+  })
 }
 
 /** Whether only the glibc keeps a wheel from running here. */

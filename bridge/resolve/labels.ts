@@ -58,7 +58,7 @@ const TOKENS: [RegExp, Reader][] = [
   [/^rocm(?:sdk)?((?:\d+(?:\.\d+)*)?)/, (labels, [, version]) => (labels.rocm = version || 'unknown')],
   [/^cxx11abi(true|false|1|0)/, (labels, [, value]) => (labels.cxx11abi = value === 'true' || value === '1')],
   [/^(?:sm|arch)_?(\d{2,3})/, (labels, [, sm = '']) => (labels.sm = `${sm.slice(0, -1)}.${sm.slice(-1)}`)],
-  [/^cpu(?![a-z])/, (labels) => (labels.cuda = 'cpu')],
+  [/^cpu/, (labels) => (labels.cuda = 'cpu')],
   [/^(xpu|ascend|npu|vulkan|metal)(?![a-z])/, (labels, [, backend]) => (labels.other_backend = backend ?? null)],
   [/^(?:git[0-9a-f]+|post\d+|d?\d{8})/, () => undefined],
 ]

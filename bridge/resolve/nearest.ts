@@ -68,7 +68,7 @@ export function nearest(refused: { candidate: Candidate; reasons: ReasonCode[] }
     if (!known || compareVersions(entry.version, known.version) > 0) byChange.set(key, entry)
   }
   return [...byChange.values()]
-    .sort((a, b) => a.cost - b.cost || compareVersions(b.version, a.version) || a.filename.localeCompare(b.filename))
+    .sort((a, b) => a.cost - b.cost || compareVersions(b.version, a.version) || compareVersions(b.change.torch ?? '0', a.change.torch ?? '0') || a.filename.localeCompare(b.filename))
     .slice(0, SHOWN)
     .map(({ change, filename, cost }) => ({ change, filename, cost }))
 }

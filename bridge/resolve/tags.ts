@@ -27,7 +27,7 @@ function linuxPlatforms(arch: string, glibc: string | null): string[] {
 
 function macFormats(arch: string, major: number): string[] {
   if (arch === 'arm64') return major >= 11 ? ['arm64', 'universal2'] : ['universal2']
-  return ['x86_64', ...(major >= 11 ? ['universal2'] : []), 'intel', 'fat64', 'fat32', 'universal2', 'universal']
+  return ['x86_64', 'intel', 'fat64', 'fat32', 'universal2', 'universal']
 }
 
 function macPlatforms(version: string, arch: string): string[] {
@@ -37,7 +37,7 @@ function macPlatforms(version: string, arch: string): string[] {
   for (let m = major >= 11 ? 16 : minorOf10; m >= 4; m--) {
     for (const format of macFormats(arch, 10)) platforms.push(`macosx_10_${m}_${format}`)
   }
-  return [...new Set(platforms)]
+  return platforms
 }
 
 /** Platform tags that run on the target, best first (PEP 600 on Linux, pip's own order on macOS). */
@@ -62,7 +62,7 @@ export function rankedTags(target: TagTarget): Map<string, number> {
   }
   const all = (python: string, withAbi: string): void => platforms.forEach((platform) => add(`${python}-${withAbi}-${platform}`))
   const older = Array.from({ length: Math.max(0, minor - 2) }, (_, i) => minor - 1 - i)
-  const stable = target.freeThreaded ? (minor >= 15 ? ['abi3t'] : []) : ['abi3']
+  const stable = [target.freeThreaded ? 'abi3t' : 'abi3'] // PEP 803
   all(`cp${nodot}`, abi)
   stable.forEach((name) => all(`cp${nodot}`, name))
   all(`cp${nodot}`, 'none')

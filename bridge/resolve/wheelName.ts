@@ -34,7 +34,7 @@ export function filenameOf(urlOrName: string): string {
 /** Labels of the local version; some publishers (spconv, cumm) write the CUDA into the package name instead. */
 function labelsOf(name: string, local: string | null): LocalLabels {
   const labels = local === null ? NO_LABELS : parseLocal(local)
-  const inName = /-cu(\d{2,3})$/.exec(name)?.[1]
+  const inName = /-cu(?:da)?(\d{2,3})x?(?:-|$)/.exec(name)?.[1]
   return labels.cuda === null && inName ? { ...labels, cuda: cudaFromDigits(inName) } : labels
 }
 
