@@ -69,8 +69,11 @@ rmSync(results, { recursive: true, force: true })
 mkdirSync(results, { recursive: true })
 const build = spawnSync('npm', ['run', 'build'], { cwd: ROOT, stdio: 'inherit' })
 if (build.status !== 0) process.exit(1)
-const counts = suites.map((suite) => ({ name: suite.name, ...run(suite) }))
-for (const { name, passed, failed, skipped } of counts) console.log(`${name}: ${passed} passed, ${failed} failed, ${skipped} skipped`)
+const counts = suites.map(run)
+for (const [at, { passed, failed, skipped }] of counts.entries()) {
+  const name = suites[at]?.name
+  console.log(`${name}: ${passed} passed, ${failed} failed, ${skipped} skipped`)
+}
 const sum = (key: keyof Counts): number => counts.reduce((total, entry) => total + entry[key], 0)
 console.log(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`)
 process.exitCode = sum('failed') > 0 ? 1 : 0

@@ -14,7 +14,7 @@ import { pythonIn, type EnvStore } from './envStore'
 import type { FullPlan } from './plan'
 import type { Uv } from './uv'
 import { installLockArgs, installWheelsArgs, venvArgs } from './uvArgs'
-import { checkRecords, importProbe } from './verify'
+import { checkRecords, importFailure } from './verify'
 
 /** Where a running build tells how far it is. */
 export interface Reporter {
@@ -83,7 +83,19 @@ async function verify(folder: string, site: string, { reporter, full }: BuildInp
     throw new BridgeError('VERIFY_FAILED', `The new environment is not what was installed: ${wrong[0]}.`, { details: { wrong } })
   }
   reporter.log('every file has the content that its wheel recorded')
-  await importProbe(pythonIn(folder), site, full.direct, (text) => reporter.log(text))
+  for (const distribution of full.direct) {
+    const said = await importFailure(pythonIn(folder), site, distribution)
+    if (said === null) {
+      reporter.log(`import ${distribution}: ok`)
+      continue
+    }
+    said.forEach((text) => reporter.log(text, 'warn'))
+    const what = `${distribution} was installed, but cannot be imported: ${said.at(-1)}`
+    // a wheel of compiled code that does not load is the wrong wheel; an ordinary package may have reasons of its own (an
+    // optional backend that a pack never uses), and whether the pack can be imported shows when it is
+    if (full.wheels.some((wheel) => wheel.package === distribution)) throw new BridgeError('VERIFY_FAILED', `${what}.`)
+    reporter.log(`${what}. The pack may still work.`, 'warn')
+  }
 }
 
 /**

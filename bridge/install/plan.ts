@@ -141,7 +141,7 @@ export async function planInstall(input: PlanInput, onLine: OnLine, signal?: Abo
     },
     lock: own.length > 0 ? stringify({ ...locked, packages: own }) : null,
     wheels,
-    direct: [...requirements.map(({ name }) => name).filter((name) => own.some((item) => normalizeName(item.name) === name)), ...cuda.map(({ name }) => name)],
+    direct: [...new Set([...requirements, ...cuda].map(({ name }) => name))].filter((name) => added.some((item) => normalizeName(item.name) === name)),
     fingerprint: JSON.stringify([input.interpreter, added.map(({ name, version, url }) => [name, version, url])]),
   }
 }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { BridgeError } from '../errors/bridgeError'
 import { normalizeName } from '../resolve/requirement'
 import { run } from '../run'
 
@@ -58,18 +57,13 @@ async function topLevel(site: string, distribution: string): Promise<string[]> {
 
 const IMPORT_MS = 180_000
 
-/** Imports the given distributions in a process of their own. Throws VERIFY_FAILED with what Python said. */
-export async function importProbe(python: string, site: string, distributions: string[], log: (text: string) => void): Promise<void> {
-  for (const distribution of distributions) {
-    const names = await topLevel(site, distribution)
-    if (names.length === 0) continue
-    const code = `import importlib, sys\nfor n in sys.argv[1:]: importlib.import_module(n)`
-    const { code: exit, stderr } = await run(python, ['-I', '-c', code, ...names], IMPORT_MS)
-    if (exit !== 0) {
-      const last = stderr.trim().split('\n').at(-1) ?? `exit code ${exit}`
-      stderr.trim().split('\n').forEach(log)
-      throw new BridgeError('VERIFY_FAILED', `${distribution} was installed, but cannot be imported: ${last}.`, { details: { names } })
-    }
-    log(`import ${names.join(', ')}: ok`)
-  }
+/** Imports a distribution in a process of its own; null if that works, else what Python said, a line each. */
+export async function importFailure(python: string, site: string, distribution: string): Promise<string[] | null> {
+  const names = await topLevel(site, distribution)
+  if (names.length === 0) return null
+  const code = `import importlib, sys\nfor n in sys.argv[1:]: importlib.import_module(n)`
+  const { code: exit, stdout, stderr } = await run(python, ['-I', '-c', code, ...names], IMPORT_MS)
+  if (exit === 0) return null
+  const said = `${stdout}\n${stderr}`.trim()
+  return said ? said.split('\n') : [`the process ended with ${exit === null ? 'a signal' : `exit code ${exit}`}`]
 }

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-import aiohttp
-
 from ..wire import PROTOCOL_VERSION
 from ..wire.errors import CodedError
 from ..wire.peer import PendingCalls, answer, dumps
@@ -69,6 +67,8 @@ class BridgeClient:
             self.loop.call_soon_threadsafe(self._out.put_nowait, dumps(message))
 
     async def _link(self) -> None:
+        import aiohttp  # a third of a second that ComfyUI's start does not wait for: it is spent on this thread
+
         try:
             found = self._process.connection()
             if found["protocol"] != PROTOCOL_VERSION:
@@ -94,7 +94,7 @@ class BridgeClient:
         threading.Thread(target=self._on_connect, name="envmanager-report", daemon=True).start()
         try:
             async for message in socket:
-                if message.type == aiohttp.WSMsgType.TEXT:
+                if isinstance(message.data, str):
                     self._take(json.loads(message.data))
         finally:
             sender.cancel()

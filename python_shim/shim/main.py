@@ -13,7 +13,6 @@ from .client import BridgeClient
 from .host_events import pass_event, show_progress
 from .node_loading import when_nodes_is_imported, wrap
 from .registry import Registry
-from .relay import ROUTE, Relay
 from .report import folders, host_report
 
 #: How long ComfyUI's start waits for a pack that has never been loaded in its worker, in seconds.
@@ -27,7 +26,7 @@ class Shim:
         self.calls = Calls()
         self.registry = Registry(self.calls)
         self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
-        self.relay = Relay(self.process)
+        self.relay: Any = None
         self.client = BridgeClient(
             self.process,
             serves={"isolation.apply": self.registry.apply},
@@ -49,7 +48,10 @@ class Shim:
 
     def register(self) -> None:
         """Add our route, and report once every pack is loaded."""
+        from .relay import ROUTE, Relay  # here ComfyUI has imported aiohttp itself
+
         server = importlib.import_module("server").PromptServer.instance
+        self.relay = Relay(self.process)
         server.routes.get(ROUTE)(self.relay.handle)
         server.app.on_startup.append(self._on_startup)
 
@@ -61,7 +63,8 @@ class Shim:
         self.client.connect()
 
     def _status_changed(self) -> None:
-        self.relay.status_changed()
+        if self.relay is not None:
+            self.relay.status_changed()
 
     def _connected(self) -> None:
         """Tell the bridge of this ComfyUI: of its folders as soon as there is a link, of its packs again once all are loaded."""

@@ -39,6 +39,12 @@ def node(returns, output=False, **inputs):
     return make
 
 
+@node(("IMAGE",))
+def TroublePattern(self):
+    """An image in which every pixel says something."""
+    return ((torch.arange(64 * 48 * 3, dtype=torch.float32) * 2654435761 % 4294967296 / 4294967296).reshape(1, 48, 64, 3),)
+
+
 @node(("IMAGE",), image="IMAGE", seconds=("FLOAT", {"default": 1.0}))
 def TroubleSleep(self, image, seconds):
     print(f"sleeping {seconds}", flush=True)
@@ -116,6 +122,7 @@ def TroubleSave(self, image, name):
 
 
 _ALL = (
+    TroublePattern,
     TroubleSleep,
     TroubleBusy,
     TroubleRaise,
