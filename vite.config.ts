@@ -15,9 +15,20 @@ export default defineConfig(({ mode }) => {
         outDir: 'bridge/dist',
         target: 'node22',
         emptyOutDir: true,
-        rollupOptions: { output: { entryFileNames: 'comfy-env.mjs', codeSplitting: false } },
+        rollupOptions: { output: { entryFileNames: 'comfy-env.mjs', codeSplitting: false, banner: '#!/usr/bin/env node' } },
       },
       ssr: { noExternal: true, external: ['bufferutil', 'utf-8-validate'] },
+    }
+  }
+  if (mode === 'bench') {
+    return {
+      build: {
+        ssr: 'bench/run.ts',
+        outDir: 'node_modules/.cache/bench',
+        target: 'node22',
+        rollupOptions: { output: { entryFileNames: 'run.mjs', codeSplitting: false } },
+      },
+      ssr: { noExternal: true },
     }
   }
   if (mode === 'schemas') {

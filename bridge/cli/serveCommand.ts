@@ -14,17 +14,17 @@ function portOf(text: string | undefined): number {
  * when ComfyUI ends, in whatever way.
  */
 export async function serveCommand(port: string | undefined, parent: boolean, engine: Engine, output: Output): Promise<number> {
-  const ended = new Promise<void>((resolve) => {
-    if (parent) process.stdin.resume().on('end', resolve).on('close', resolve).on('error', () => resolve())
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
+  const ended = new Promise<'abandoned' | 'asked'>((resolve) => {
+    if (parent) for (const event of ['end', 'close', 'error']) process.stdin.resume().on(event, () => resolve('abandoned'))
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('asked'))
   })
   const bridge = await startBridge(engine, portOf(port))
   const { protocol } = bridge
   output.result({ port: bridge.port, protocol, pid: process.pid }, () => `The bridge listens on 127.0.0.1:${bridge.port}.`)
-  await ended
+  const how = await ended
   // a worker that does not end is ended by the kernel when this process does
   const late = setTimeout(() => process.exit(0), 1500)
-  await bridge.close()
+  await bridge.close(how === 'abandoned')
   clearTimeout(late)
   return 0
 }

@@ -16,8 +16,8 @@ import { WorkerService } from './workerService'
 export interface Bridge {
   port: number
   protocol: number
-  /** Ends jobs and workers, and removes the connection file. */
-  close: () => Promise<void>
+  /** Ends jobs and workers, and removes the connection file. `abandoned`: ComfyUI has gone, so workers are not asked first. */
+  close: (abandoned: boolean) => Promise<void>
 }
 
 async function hostInfo(engine: Engine, comfyui: string | null): Promise<HostInfo> {
@@ -85,7 +85,8 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   return {
     port: server.port,
     protocol: PROTOCOL_VERSION,
-    close: async () => {
+    close: async (abandoned) => {
+      if (abandoned) workers.killAll()
       await Promise.all([jobs.cancelAll(), workers.stopAll()])
       await removeConnectionFile(home)
       await server.close()

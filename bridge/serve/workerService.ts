@@ -91,6 +91,10 @@ export class WorkerService {
     this.#workers.delete(id)
   }
 
+  killAll(): void {
+    this.#workers.forEach((worker) => worker.kill())
+  }
+
   async stopAll(): Promise<void> {
     await Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
   }

@@ -128,6 +128,12 @@ export class Worker {
     this.#peer?.notify(name, params)
   }
 
+  /** Ends the process without asking it: ComfyUI has gone, and nobody waits for an answer. */
+  kill(): void {
+    this.#set({ status: 'stopping' })
+    this.#process?.kill()
+  }
+
   /** Ends the process; the next call starts a new one. Also forgives earlier crashes. */
   async stop(): Promise<void> {
     this.#crashes = []

@@ -43,6 +43,7 @@ test('from a click to an isolated result', async ({ page, start }, { project }) 
 
   await test.step('Install shows what it will do, then does it, and its log is live', async () => {
     await panel.pack('vintage-tone').install.click()
+    await expect(panel.pack('vintage-tone').row).toContainText('Choosing versions …')
     await expect(panel.dialog).toContainText(/\+ numpy (1\.26\.4|2\.1\.3)/)
     await expect(panel.dialog).toContainText('torch changes: no')
     await panel.picture('preview', project.name)
