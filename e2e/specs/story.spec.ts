@@ -73,6 +73,7 @@ test('from a click to an isolated result', async ({ page, start }, { project }) 
   })
 
   await test.step('both packs run in one workflow, each with its own numpy', async () => {
+    await panel.forgetResults(comfy.url)
     await panel.load(both('isolated'))
     const outputs = await panel.run(comfy.url)
     expect(outputs['4']?.text).toEqual(['numpy 2.2.6'])
@@ -91,6 +92,7 @@ test('from a click to an isolated result', async ({ page, start }, { project }) 
     await panel.pack('modern-grain').isolation.click()
     await expect(panel.pack('modern-grain').isolation).toHaveAttribute('aria-checked', 'false')
     await expect(panel.pack('modern-grain').isolation).toBeEnabled()
+    await panel.forgetResults(comfy.url)
     await panel.load(grain('back'))
     const outputs = await panel.run(comfy.url)
     expect(outputs['4']?.text).toEqual([`numpy ${hostNumpy}`])
@@ -123,12 +125,12 @@ test('cancel ends an install and leaves nothing behind', async ({ page, start, i
   await expect(page.getByRole('log')).toContainText('Cancelled. Nothing was changed.')
 })
 
-test('without Node, ComfyUI starts and the panel says what to do', async ({ page, start }) => {
-  // a PATH without node, and a stand-in for the one that came through pip
-  const comfy = await start({ env: { PATH: '/nowhere', COMFY_ENV_NODE: '/nowhere/node' } })
+test('without Node, ComfyUI starts and the panel says what to do', async ({ page, start }, { project }) => {
+  const comfy = await start({ env: { COMFY_ENV_NODE: '/nowhere/node' } })
   const panel = await Panel.open(page, comfy.url)
-  await expect(panel.page.locator('.em-connection')).toContainText('Node.js 22 or newer was not found.')
-  await expect(panel.page.locator('.em-connection')).toContainText('-m pip install -r')
+  await expect(panel.page.locator('.em-connection')).toContainText('COMFY_ENV_NODE names /nowhere/node, which is no Node.js 22 or newer.')
+  await expect(panel.page.locator('.em-connection')).toContainText('restart ComfyUI')
+  await panel.picture('no-node', project.name)
 })
 
 test('two browser tabs show the same, and one install', async ({ page, context, start }) => {

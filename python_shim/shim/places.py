@@ -54,10 +54,15 @@ def _is_recent(node: str) -> bool:
 
 
 def find_node() -> str | Missing:
-    """Node ≥ 22: `COMFY_ENV_NODE`, the one on PATH, or the one that came through pip."""
-    for candidate in (os.environ.get("COMFY_ENV_NODE"), shutil.which("node"), _bundled_node()):
+    """Node ≥ 22: the one that `COMFY_ENV_NODE` names and no other; else the one on PATH, or the one that came through pip."""
+    chosen = os.environ.get("COMFY_ENV_NODE")
+    for candidate in (chosen,) if chosen else (shutil.which("node"), _bundled_node()):
         if candidate and _is_recent(candidate):
             return candidate
+    if chosen:
+        return Missing(
+            f"COMFY_ENV_NODE names {chosen}, which is no Node.js {OLDEST_NODE} or newer.", "Correct it or remove it, then restart ComfyUI."
+        )
     hint = f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}", then restart ComfyUI'
     return Missing(f"Node.js {OLDEST_NODE} or newer was not found.", hint)
 
