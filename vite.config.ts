@@ -53,6 +53,7 @@ export default defineConfig(({ mode }) => {
       lib: { entry: 'web/main.ts', formats: ['es'], fileName: () => 'envmanager.js' },
       outDir: 'web/dist',
       cssCodeSplit: false,
+      cssTarget: 'chrome123', // the first with light-dark(); older targets get a form that needs a color-scheme of our own
       rollupOptions: { external: [/scripts\/(app|api)\.js$/], makeAbsoluteExternalsRelative: false, output: { codeSplitting: false } },
     },
   }

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { BridgeError } from '../errors/bridgeError'
 import { asDiskError } from '../files'
-import { redact, statusMeaning } from '../sources/http'
+import { fileBytes, redact, statusMeaning } from '../sources/http'
 
 export interface Wanted {
   url: string
@@ -15,6 +15,12 @@ export interface Wanted {
 }
 
 export type OnBytes = (done: number, total: number | null) => void
+
+/** Size of a wheel before it is fetched; null if its server does not say. */
+export async function wheelBytes(url: string, signal?: AbortSignal): Promise<number | null> {
+  if (!url.startsWith('file:')) return fileBytes(url, signal)
+  return stat(fileURLToPath(url)).then(({ size }) => size, () => null)
+}
 
 async function sha256Of(path: string): Promise<string> {
   const hash = createHash('sha256')

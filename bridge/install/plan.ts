@@ -12,7 +12,8 @@ import { normalizeName, parseRequirement, type Requirement } from '../resolve/re
 import type { Target } from '../resolve/target'
 import { meets } from '../resolve/versions'
 import type { Settings } from '../settings'
-import type { Uv, OnLine } from './uv'
+import { wheelBytes } from './download'
+import type { OnLine, Uv } from './uv'
 import { compileArgs } from './uvArgs'
 
 /** Never installed into an overlay: they are ComfyUI's, and a second copy breaks what shares tensors with it. */
@@ -103,10 +104,6 @@ async function compile(input: PlanInput, requirements: Requirement[], onLine: On
   }
 }
 
-function wheelBytes({ wheels }: LockedPackage): number | null {
-  return wheels?.[0]?.size ?? null
-}
-
 function changes(installed: Installed, wanted: { name: string; version: string }[]): Pick<InstallPlan, 'remove' | 'change'> {
   const next = new Map(wanted.map(({ name, version }) => [normalizeName(name), version]))
   const remove = [...installed].filter(([name]) => !next.has(name)).map(([name, version]) => ({ name, version }))
@@ -127,8 +124,14 @@ export async function planInstall(input: PlanInput, onLine: OnLine, signal?: Abo
   const locked = Lock.parse(parse(text))
   // what ComfyUI has in the same version comes from behind the overlay
   const own = (locked.packages ?? []).filter(({ name, version }) => host.get(normalizeName(name)) !== version)
-  const cuda = wheels.map(({ package: name, version, url }) => ({ name, version: version ?? '', url, bytes: null }))
-  const added = [...own.map((item) => ({ name: item.name, version: item.version, url: item.wheels?.[0]?.url ?? null, bytes: wheelBytes(item) })), ...cuda]
+  const cuda = await Promise.all(
+    wheels.map(async ({ package: name, version, url }) => {
+      const bytes = url === null ? null : await wheelBytes(url, signal)
+      return { name, version: version ?? '', url, bytes }
+    }),
+  )
+  const locks = own.map(({ name, version, wheels: [wheel] = [] }) => ({ name, version, url: wheel?.url ?? null, bytes: wheel?.size ?? null }))
+  const added = [...locks, ...cuda]
   const sizes = added.map(({ bytes }) => bytes)
   return {
     plan: {

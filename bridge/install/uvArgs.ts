@@ -26,7 +26,7 @@ export function venvArgs(interpreter: string, folder: string): string[] {
 
 /** Install exactly the lock file's wheels; their hashes are enforced by uv. */
 export function installLockArgs(python: string, lock: string): string[] {
-  return ['pip', 'install', '--python', python, '--no-deps', '--no-build', '--requirements', lock]
+  return ['pip', 'install', '--python', python, '--no-deps', '--no-build', '--preview-features', 'pylock', '--requirements', lock]
 }
 
 export function installWheelsArgs(python: string, files: string[]): string[] {

@@ -52,6 +52,12 @@ export async function getPage(url: string, signal?: AbortSignal): Promise<Page |
   return { url: response.url || url, contentType: response.headers.get('content-type') ?? '', text }
 }
 
+/** A file's size in bytes as its server says; null if it does not. */
+export async function fileBytes(url: string, signal?: AbortSignal): Promise<number | null> {
+  const response = await send(url, { method: 'HEAD' }, signal).catch(() => null)
+  return (response?.ok && Number(response.headers.get('content-length'))) || null
+}
+
 /** Whether there is a file. Asks for its first byte where HEAD is refused. */
 export async function fileExists(url: string, signal?: AbortSignal): Promise<boolean> {
   let response = await send(url, { method: 'HEAD' }, signal)
