@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { HELP } from './cli/help'
 import { installCommand } from './cli/installCommand'
@@ -64,11 +66,18 @@ function parse(args: string[]): Given {
   }
 }
 
+/** The ComfyUI that a pack's folder stands in: `<ComfyUI>/custom_nodes/<pack>`. */
+function comfyuiOf(pack: string | undefined): string | undefined {
+  const root = pack === undefined ? undefined : resolve(pack, '..', '..')
+  return root && basename(resolve(pack ?? '', '..')) === 'custom_nodes' && existsSync(join(root, 'main.py')) ? root : undefined
+}
+
 async function run(given: Given, output: Output): Promise<number> {
   const { command, rest } = given
   if (!Object.hasOwn(OWN, command)) throw new BridgeError('BAD_USAGE', `comfy-env has no command \`${command}\`.`)
-  const names = ['comfyui', 'interpreter', 'home', ...OVERRIDE_NAMES]
-  const settings = readSettings(Object.fromEntries(names.map((name) => [name, given.text(name)])))
+  const comfyui = given.text('comfyui') ?? comfyuiOf(given.text('pack'))
+  const names = ['interpreter', 'home', ...OVERRIDE_NAMES]
+  const settings = readSettings({ ...Object.fromEntries(names.map((name) => [name, given.text(name)])), ...(comfyui && { comfyui }) })
   if (command === 'logs') return logsCommand(rest[0], settings.home, output)
   const engine = await makeEngine(settings)
   switch (command) {

@@ -6,7 +6,7 @@ import { Value } from './value'
 const Nothing = z.strictObject({})
 
 /** Which of a class's methods a call is for. `FUNCTION` is the one that the class names. */
-export const CallMethod = z.enum(['FUNCTION', 'INPUT_TYPES', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'])
+export const CallMethod = z.enum(['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'])
 
 /** A call of a node, the same on the shim's link and on the worker's. */
 export const NodeCall = z

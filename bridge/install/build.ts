@@ -75,7 +75,7 @@ async function installInto(folder: string, files: string[], input: BuildInput): 
   return site
 }
 
-async function verify(folder: string, site: string, { reporter, full }: BuildInput): Promise<void> {
+async function verify(folder: string, site: string, { reporter, full, signal }: BuildInput): Promise<void> {
   reporter.phase('verifying')
   const wrong = await checkRecords(site)
   if (wrong.length > 0) {
@@ -84,7 +84,8 @@ async function verify(folder: string, site: string, { reporter, full }: BuildInp
   }
   reporter.log('every file has the content that its wheel recorded')
   for (const distribution of full.direct) {
-    const said = await importFailure(pythonIn(folder), site, distribution)
+    const said = await importFailure(pythonIn(folder), site, distribution, signal)
+    if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
     if (said === null) {
       reporter.log(`import ${distribution}: ok`)
       continue
@@ -103,7 +104,7 @@ async function verify(folder: string, site: string, { reporter, full }: BuildInp
  * env as it was and no folder behind.
  */
 export async function buildEnv(input: BuildInput): Promise<EnvRecord> {
-  const { full, store, pack, reporter, signal, interpreter, hostSites } = input
+  const { full, store, pack, reporter, interpreter, hostSites } = input
   const id = full.plan.env
   const current = await store.read(id)
   const files = await download(input)
@@ -111,7 +112,6 @@ export async function buildEnv(input: BuildInput): Promise<EnvRecord> {
   try {
     const site = await installInto(folder, files, input)
     await verify(folder, site, input)
-    if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
     reporter.phase('switching')
     const record: EnvRecord = {
       schema: 1,

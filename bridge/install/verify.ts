@@ -58,11 +58,11 @@ async function topLevel(site: string, distribution: string): Promise<string[]> {
 const IMPORT_MS = 180_000
 
 /** Imports a distribution in a process of its own; null if that works, else what Python said, a line each. */
-export async function importFailure(python: string, site: string, distribution: string): Promise<string[] | null> {
+export async function importFailure(python: string, site: string, distribution: string, signal: AbortSignal): Promise<string[] | null> {
   const names = await topLevel(site, distribution)
   if (names.length === 0) return null
   const code = `import importlib, sys\nfor n in sys.argv[1:]: importlib.import_module(n)`
-  const { code: exit, stdout, stderr } = await run(python, ['-I', '-c', code, ...names], IMPORT_MS)
+  const { code: exit, stdout, stderr } = await run(python, ['-I', '-c', code, ...names], IMPORT_MS, { signal })
   if (exit === 0) return null
   const said = `${stdout}\n${stderr}`.trim()
   return said ? said.split('\n') : [`the process ended with ${exit === null ? 'a signal' : `exit code ${exit}`}`]

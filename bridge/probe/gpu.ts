@@ -36,7 +36,7 @@ function parseRow(row: string): Gpu & { driver: string | null } {
 async function askSmi(path: string): Promise<GpuProbe | null> {
   for (const fields of [FIELDS, FIELDS.slice(0, -1)]) {
     const args = [`--query-gpu=${fields.join(',')}`, '--format=csv,noheader,nounits']
-    const { code, stdout } = await run(path, args, 5000, { CUDA_VISIBLE_DEVICES: '' })
+    const { code, stdout } = await run(path, args, 5000, { env: { CUDA_VISIBLE_DEVICES: '' } })
     if (code !== 0) continue
     const rows = stdout.trim().split('\n').filter(Boolean).map(parseRow)
     const gpus = rows.map(({ name, compute, memory_bytes, uuid }) => ({ name, compute, memory_bytes, uuid }))

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { readFileSync } from 'node:fs'
+import { WebSocket } from 'ws'
 import { join } from 'node:path'
 import { FRONTENDS } from '../../scripts/devPython.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
+import { until } from '../support/processes.ts'
 import { run } from '../support/prompts.ts'
 import { trouble } from '../support/workflows.ts'
 
@@ -49,6 +51,20 @@ test.each([
   expect(error.exception_message?.trim()).toBe(message)
   expect(error.traceback?.join('')).toContain('trouble-maker/__init__.py')
   expect(error.traceback?.join('')).toContain('TroubleRaise')
+})
+
+test('progress of an isolated node reaches the browser, on that node', async () => {
+  const socket = new WebSocket(`${comfy.url.replace('http', 'ws')}/ws?clientId=tests`)
+  const steps: { value: number; max: number; node: string }[] = []
+  socket.on('message', (data: Buffer, binary) => {
+    const message = binary ? null : (JSON.parse(data.toString()) as { type: string; data: (typeof steps)[number] })
+    if (message?.type === 'progress') steps.push(message.data)
+  })
+  await new Promise((done) => socket.once('open', done))
+  expect((await run(comfy.url, trouble('TroubleSteps', { steps: 4 }))).status).toBe('success')
+  await until('the last step', () => steps.some(({ value }) => value === 4), 5000)
+  socket.terminate()
+  expect(steps.map(({ value, max, node }) => [value, max, node])).toEqual([1, 2, 3, 4].map((value) => [value, 4, '2']))
 })
 
 test('a node that writes into its input changes nothing outside', async () => {
@@ -100,7 +116,6 @@ test.each([
   ['another port', { origin: 'http://127.0.0.1:1' }],
   ['a rebound name', { origin: 'http://evil.example', headers: { Host: 'evil.example' } }],
 ])('the panel’s socket refuses an origin: %s', async (_, options) => {
-  const { WebSocket } = await import('ws')
   const socket = new WebSocket(`${comfy.url.replace('http', 'ws')}/api/envmanager/ws`, options)
   const status = await new Promise((done) => {
     socket.once('unexpected-response', (_request, response) => done(response.statusCode))

@@ -73,7 +73,11 @@ class Calls:
         finally:
             self._nodes.pop(call, None)
         self._settle_leases(call, pack, dead=False)
-        return Decoder(self._released, self._handle_of).decode(answer["value"])
+        return self.decode(answer["value"])
+
+    def decode(self, value: Any) -> Any:
+        """A value that a worker sent; its shared memory is released with its last view."""
+        return Decoder(self._released, self._handle_of).decode(value)
 
     def _settle_leases(self, call: str, pack: str, dead: bool) -> None:
         """A living worker releases its leases itself, also those that a node keeps; a dead one releases nothing."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ..wire.codec import Decoder
 from . import log
 from .calls import Calls
 
@@ -33,7 +32,7 @@ def pass_event(calls: Calls, params: dict[str, Any]) -> None:
     server = _server()
     if server is None:
         return
-    data = Decoder(lambda lease: None, lambda tag: None).decode(params["data"])
+    data = calls.decode(params["data"])
     node = calls.node_of(params["call"])
     if not params["text"]:
         server.send_sync(params["event"], data, getattr(server, "client_id", None))

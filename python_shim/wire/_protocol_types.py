@@ -674,7 +674,7 @@ NodeCall = TypedDict(
         'call': str,
         'pack': str,
         'class': str,
-        'method': Literal['FUNCTION', 'INPUT_TYPES', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'],
+        'method': Literal['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'],
         'node': str,
         'prompt': str | None,
         'kwargs': Any,

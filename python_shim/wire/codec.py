@@ -98,7 +98,7 @@ class Encoder:
 
     def _text(self, value: str) -> Any:
         plain = str.__str__(value)
-        if len(plain) < BLOB_BYTES:
+        if len(plain) < BLOB_BYTES or self._schema:  # a schema is kept on disk, where no segment lives
             return plain
         return self._blob("str", plain.encode("utf-8", "surrogatepass"))
 

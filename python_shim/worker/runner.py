@@ -56,7 +56,7 @@ class Runner:
             kwargs = Decoder(self._released, self._resolve_handle).decode(params["kwargs"])
             result = self._run(cls, params, kwargs)
             del kwargs
-            encoder = Encoder(self.pool, "host", self._make_handle, schema=params["method"] == "INPUT_TYPES")
+            encoder = Encoder(self.pool, "host", self._make_handle)
             return {"value": encoder.encode(result, f"the result of {params['class']}")}
         except Interrupted:
             raise _interrupted() from None

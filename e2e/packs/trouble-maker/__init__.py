@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+import comfy.utils
 import folder_paths
 import numpy
 import torch
@@ -58,6 +59,15 @@ def TroubleBusy(self, image, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
+    return (image,)
+
+
+@node(("IMAGE",), image="IMAGE", steps=("INT", {"default": 5}))
+def TroubleSteps(self, image, steps):
+    bar = comfy.utils.ProgressBar(steps)
+    for _ in range(steps):
+        time.sleep(0.05)
+        bar.update(1)
     return (image,)
 
 
@@ -125,6 +135,7 @@ _ALL = (
     TroublePattern,
     TroubleSleep,
     TroubleBusy,
+    TroubleSteps,
     TroubleRaise,
     TroubleCrash,
     TroubleInPlace,
