@@ -26,11 +26,11 @@ async function start(): Promise<void> {
 }
 
 /** A call that runs, and the process it runs in. */
-async function runningCall(cls: string, seconds = 60): Promise<{ prompt: string; pid: number }> {
+async function runningCall(cls: 'TroubleSleep' | 'TroubleBusy' | 'TroubleHold', seconds = 60): Promise<{ prompt: string; pid: number }> {
   const prompt = await queue(comfy.url, trouble(cls, { seconds }))
   await until('the call to run', async () => (await worker()).state.status === 'busy')
   const log = async () => (await panel.call<{ lines: { text: string }[] }>('log.read', { log: `${PACK}#1`, after: 0 })).lines
-  const said = cls === 'TroubleBusy' ? 'busy' : 'sleeping 60'
+  const said = { TroubleSleep: 'sleeping 60', TroubleBusy: 'busy', TroubleHold: 'holding' }[cls]
   await until('the node to say so', async () => (await log()).some(({ text }) => text === said))
   const { pid } = await worker()
   if (pid === null) throw new Error('no process')
@@ -100,7 +100,7 @@ describe('a worker that dies', () => {
 })
 
 describe('nothing outlives ComfyUI', () => {
-  test.each(['TroubleSleep', 'TroubleBusy'])('kill -9 of ComfyUI while %s runs: bridge and worker gone within two seconds', async (cls) => {
+  test.each(['TroubleSleep', 'TroubleBusy', 'TroubleHold'] as const)('kill -9 of ComfyUI while %s runs: bridge and worker gone within two seconds', async (cls) => {
     const before = sharedMemory()
     await start()
     const { pid } = await runningCall(cls)
@@ -115,7 +115,7 @@ describe('nothing outlives ComfyUI', () => {
 
   test('kill -9 of the bridge: its workers go, the call fails, and a new bridge takes over', async () => {
     await start()
-    const { prompt, pid } = await runningCall('TroubleBusy')
+    const { prompt, pid } = await runningCall('TroubleHold')
     const bridge = bridgePid(comfy.home) ?? 0
     process.kill(bridge, 'SIGKILL')
     const { error } = await finished(comfy.url, prompt)

@@ -17,6 +17,12 @@ from python_shim.wire.errors import NotPortable
 from python_shim.wire.segments import SegmentPool
 
 
+def as_javascript(text):
+    """A number after JavaScript has parsed and printed it: 1.0 is 1, and -0.0 is 0."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
 class Border:
     """Both sides in one process: the decoder opens the encoder's segments as another process would."""
 
@@ -27,10 +33,9 @@ class Border:
         return Encoder(self.pool, "other", **options).encode(value, "the value")
 
     def decode(self, text):
-        return Decoder(self.released.append, lambda tag: tag["id"]).decode(json.loads(text))
+        return Decoder(self.released.append, lambda tag: tag["id"]).decode(json.loads(text, parse_float=as_javascript))
 
     def cross(self, value, **options):
-        # JavaScript prints 1.0 as 1, which is why floats are tagged: parse_float would hide that
         return self.decode(json.dumps(self.encode(value, **options), allow_nan=False))
 
 

@@ -62,6 +62,14 @@ def TroubleBusy(self, image, seconds):
     return (image,)
 
 
+@node(("IMAGE",), image="IMAGE", seconds=("FLOAT", {"default": 1.0}))
+def TroubleHold(self, image, seconds):
+    """Native code that keeps Python's lock: no other thread of this process runs."""
+    print("holding", flush=True)
+    ctypes.PyDLL(None).sleep(int(seconds))
+    return (image,)
+
+
 @node(("IMAGE",), image="IMAGE", steps=("INT", {"default": 5}))
 def TroubleSteps(self, image, steps):
     bar = comfy.utils.ProgressBar(steps)
@@ -135,6 +143,7 @@ _ALL = (
     TroublePattern,
     TroubleSleep,
     TroubleBusy,
+    TroubleHold,
     TroubleSteps,
     TroubleRaise,
     TroubleCrash,
