@@ -7,7 +7,8 @@ import sys
 import uuid
 from typing import Any
 
-from ..wire.codec import Decoder, Encoder
+from ..wire.decoder import Decoder
+from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, RemoteFailure
 from ..wire.segments import SegmentPool
 from .client import BridgeClient

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ..wire.codec import Decoder
+from ..wire.decoder import Decoder
 from .calls import Calls
 
 _ABSENT = object()

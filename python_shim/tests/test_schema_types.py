@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from python_shim.wire.codec import Decoder, Encoder
+from python_shim.wire.decoder import Decoder
+from python_shim.wire.encoder import Encoder
 from python_shim.wire.segments import SegmentPool
 
 

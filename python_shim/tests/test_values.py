@@ -12,7 +12,8 @@ import numpy
 import pytest
 import torch
 
-from python_shim.wire.codec import Decoder, Encoder
+from python_shim.wire.decoder import Decoder
+from python_shim.wire.encoder import Encoder
 from python_shim.wire.errors import NotPortable
 from python_shim.wire.segments import SegmentPool
 

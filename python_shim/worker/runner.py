@@ -11,7 +11,8 @@ import threading
 import time
 from typing import Any
 
-from ..wire.codec import Decoder, Encoder
+from ..wire.decoder import Decoder
+from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, describe_exception
 from ..wire.segments import SegmentPool
 from .channel import Channel
