@@ -6,7 +6,7 @@ import { FRONTENDS } from '../../scripts/devPython.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { until } from '../support/processes.ts'
-import { run } from '../support/prompts.ts'
+import { forgetResults, run } from '../support/prompts.ts'
 import { trouble } from '../support/workflows.ts'
 
 const PACK = 'trouble-maker'
@@ -15,7 +15,10 @@ let comfy: Comfy
 let panel: PanelClient
 
 const isolate = (on: boolean): Promise<unknown> => panel.call('isolation.set', { pack: PACK, on })
-const text = async (cls: string): Promise<string> => String((await run(comfy.url, trouble(cls))).outputs['3']?.text?.[0])
+async function text(cls: string): Promise<string> {
+  await forgetResults(comfy.url)
+  return String((await run(comfy.url, trouble(cls))).outputs['3']?.text?.[0])
+}
 
 beforeAll(async () => {
   comfy = await startComfy({ frontend: FRONTENDS[0], packs: [PACK] })

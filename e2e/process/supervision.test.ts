@@ -31,7 +31,7 @@ async function runningCall(cls: 'TroubleSleep' | 'TroubleBusy' | 'TroubleHold', 
   await until('the call to run', async () => (await worker()).state.status === 'busy')
   const log = async () => (await panel.call<{ lines: { text: string }[] }>('log.read', { log: `${PACK}#1`, after: 0 })).lines
   const said = { TroubleSleep: 'sleeping 60', TroubleBusy: 'busy', TroubleHold: 'holding' }[cls]
-  await until('the node to say so', async () => (await log()).some(({ text }) => text === said))
+  await until('the node to say so', async () => (await log()).some(({ text }) => text.startsWith(said)))
   const { pid } = await worker()
   if (pid === null) throw new Error('no process')
   return { prompt, pid }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PYTHON } from '../../scripts/devPython.ts'
 import { numpyOf, Panel, test } from '../support/browser.ts'
+import { forgetResults } from '../support/prompts.ts'
 import { both, grain } from '../support/workflows.ts'
 
 /** The Python that ComfyUI runs on here. */
@@ -73,7 +74,7 @@ test('from a click to an isolated result', async ({ page, start }, { project }) 
   })
 
   await test.step('both packs run in one workflow, each with its own numpy', async () => {
-    await panel.forgetResults(comfy.url)
+    await forgetResults(comfy.url)
     await panel.load(both('isolated'))
     const outputs = await panel.run(comfy.url)
     expect(outputs['4']?.text).toEqual(['numpy 2.2.6'])
@@ -92,7 +93,7 @@ test('from a click to an isolated result', async ({ page, start }, { project }) 
     await panel.pack('modern-grain').isolation.click()
     await expect(panel.pack('modern-grain').isolation).toHaveAttribute('aria-checked', 'false')
     await expect(panel.pack('modern-grain').isolation).toBeEnabled()
-    await panel.forgetResults(comfy.url)
+    await forgetResults(comfy.url)
     await panel.load(grain('back'))
     const outputs = await panel.run(comfy.url)
     expect(outputs['4']?.text).toEqual([`numpy ${hostNumpy}`])

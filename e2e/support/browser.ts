@@ -98,11 +98,6 @@ export class Panel {
     }, prompt)
   }
 
-  /** Makes ComfyUI forget cached results: a node with the same inputs is not run again otherwise, isolated or not. */
-  async forgetResults(url: string): Promise<void> {
-    await fetch(`${url}/api/free`, { method: 'POST', body: JSON.stringify({ free_memory: true }) })
-  }
-
   /** Runs what is on the canvas, as Ctrl+Enter does, and waits for the prompt's end. */
   async run(url: string): Promise<Record<string, Record<string, unknown[]>>> {
     const history = async () => (await (await fetch(`${url}/api/history`)).json()) as Record<string, { outputs: Record<string, Record<string, unknown[]>>; status: { status_str: string; messages: unknown[] } }>

@@ -37,4 +37,9 @@ export async function finished(url: string, id: string, timeoutMs = 60_000): Pro
   }
 }
 
+/** Makes ComfyUI forget cached results: a node with the same inputs is not run again otherwise, isolated or not. */
+export async function forgetResults(url: string): Promise<void> {
+  await fetch(`${url}/api/free`, { method: 'POST', body: JSON.stringify({ free_memory: true }) })
+}
+
 export const run = async (url: string, prompt: Prompt): Promise<Outcome> => finished(url, await queue(url, prompt))
