@@ -12,6 +12,7 @@ import type { PackFolder } from './packs/scan'
 import { probe } from './probe/fingerprint'
 import { makeTarget, type Target } from './resolve/target'
 import { fillText } from './resolve/template'
+import { minor } from './resolve/versions'
 import { checkHost } from './sources/allowedHosts'
 import type { PageCache } from './sources/gather'
 import { resolveAll } from './sources/resolve'
@@ -41,7 +42,10 @@ export interface Engine {
 
 function fillNeeds(needs: PackNeeds, target: Target): PackNeeds {
   const fill = (text: string): string => fillText(text, target, needs.variables, needs.file ?? '')
-  return { ...needs, python: needs.python.map(fill), cuda: needs.cuda.map(fill) }
+  const { pythonVersion, warnings } = needs
+  const other = pythonVersion !== null && minor(pythonVersion) !== target.tags.python
+  const told = `It asks for Python ${pythonVersion}; an overlay runs on ComfyUI’s ${target.tags.python}.`
+  return { ...needs, python: needs.python.map(fill), cuda: needs.cuda.map(fill), warnings: other ? [...warnings, told] : warnings }
 }
 
 /** Makes the engine: probes the machine once. */

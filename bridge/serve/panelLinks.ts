@@ -79,7 +79,7 @@ export class PanelLinks {
         return { ...snapshot, host: { ...snapshot.host, writable } }
       },
       'packs.rescan': changing(async () => (await packs.rescan(), {})),
-      'install.preview': async ({ pack }) => (await context.engine.plan(await packFolder(context, pack), () => undefined)).plan,
+      'install.preview': changing(async ({ pack }: { pack: string }) => (await context.engine.plan(await packFolder(context, pack), () => undefined)).plan),
       'install.start': changing(async ({ pack }: { pack: string }) => {
         const folder = await packFolder(context, pack)
         packs.setFailure(pack, null)
@@ -106,7 +106,7 @@ export class PanelLinks {
       }),
       'isolation.set': changing(async ({ pack, on }: { pack: string; on: boolean }) => (await isolation.set(pack, on), {})),
       'worker.stop': changing(async ({ worker }: { worker: string }) => (await workers.find(worker).stop(), {})),
-      'log.read': ({ log, after }) => (log.startsWith('job-') ? jobs.log(log) : workers.find(log).log).read(after),
+      'log.read': ({ log, after }) => (log.startsWith('job-') ? jobs.log(log) : workers.log(log)).read(after),
     }
   }
 }

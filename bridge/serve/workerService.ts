@@ -17,9 +17,16 @@ export interface WorkerServiceEvents {
   notes: Handlers<typeof workerToBridge>
 }
 
+/** A worker that is to go may finish what it runs, for this long. */
+const LAST_CALLS_MS = 60_000
+
 /** The workers: one for each pack, on the pack's own environment or on ComfyUI's. */
 export class WorkerService {
   readonly #workers = new Map<string, Worker>()
+  /** These, and the ones that are finishing their last calls. */
+  readonly #alive = new Set<Worker>()
+  /** Kept when a worker is retired: its log can still be read, and the next one goes on in it. */
+  readonly #logs = new Map<string, LogFile>()
 
   constructor(
     private readonly context: Context,
@@ -35,7 +42,8 @@ export class WorkerService {
     const { dir } = await packFolder(this.context, pack)
     const record = await engine.envs.read(envIdOf(pack))
     const path = join(engine.settings.home, 'logs', `${id.replace('#', '-')}.ndjson`)
-    const log = new LogFile(path, (line) => this.events.onLine(id, line))
+    const log = this.#logs.get(id) ?? new LogFile(path, (line) => this.events.onLine(id, line))
+    this.#logs.set(id, log)
     const spec = {
       id,
       env: record?.id ?? null,
@@ -50,6 +58,7 @@ export class WorkerService {
       notes: this.events.notes,
     })
     this.#workers.set(id, worker)
+    this.#alive.add(worker)
     return worker
   }
 
@@ -57,6 +66,12 @@ export class WorkerService {
     const worker = this.#workers.get(id)
     if (!worker) throw new BridgeError('UNKNOWN_WORKER', `There is no worker ${id}.`)
     return worker
+  }
+
+  log(id: string): LogFile {
+    const log = this.#logs.get(id)
+    if (!log) throw new BridgeError('UNKNOWN_WORKER', `There is no worker ${id}.`)
+    return log
   }
 
   async load(pack: string): Promise<LoadedPack> {
@@ -69,12 +84,12 @@ export class WorkerService {
   }
 
   cancel(call: string): void {
-    for (const worker of this.#workers.values()) if (worker.cancel(call)) return
+    for (const worker of this.#alive) if (worker.cancel(call)) return
   }
 
   releaseLeases(leases: string[]): void {
     // a lease's name starts with its owner's process id
-    for (const worker of this.#workers.values()) {
+    for (const worker of this.#alive) {
       const own = leases.filter((lease) => lease.startsWith(`${worker.info.pid}-`))
       if (own.length > 0) worker.notify('lease.release', { leases: own })
     }
@@ -84,18 +99,22 @@ export class WorkerService {
     this.#workers.get(id)?.notify('handle.release', { handles })
   }
 
-  /** Ends the pack's worker and forgets it: the next one runs on the environment as it is then. */
+  /** Ends the pack's worker when its calls are done, and forgets it: the next one runs on the environment as it is then. */
   async retire(pack: string): Promise<void> {
     const id = `${envIdOf(pack)}#1`
-    await this.#workers.get(id)?.stop()
+    const worker = this.#workers.get(id)
     this.#workers.delete(id)
+    if (!worker) return
+    await worker.idle(LAST_CALLS_MS)
+    await worker.stop()
+    this.#alive.delete(worker)
   }
 
   killAll(): void {
-    this.#workers.forEach((worker) => worker.kill())
+    this.#alive.forEach((worker) => worker.kill())
   }
 
   async stopAll(): Promise<void> {
-    await Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
+    await Promise.all([...this.#alive].map((worker) => worker.stop()))
   }
 }

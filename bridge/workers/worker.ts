@@ -128,6 +128,12 @@ export class Worker {
     this.#peer?.notify(name, params)
   }
 
+  /** Settles when no call runs, or after the limit. */
+  async idle(limitMs: number): Promise<void> {
+    const until = Date.now() + limitMs
+    while (this.#running.size > 0 && Date.now() < until) await pause(50)
+  }
+
   /** Ends the process without asking it: ComfyUI has gone, and nobody waits for an answer. */
   kill(): void {
     this.#set({ status: 'stopping' })
@@ -173,7 +179,10 @@ export class Worker {
     this.#process = process
     const late = pause(START_MS, 'late', { ref: false })
     const hello = peer.request('worker.hello', { protocol: PROTOCOL_VERSION, worker: id, folders })
-    const answer = await Promise.race([hello, late])
+    const answer = await Promise.race([hello, late]).catch((error: unknown) => {
+      process.kill()
+      throw error
+    })
     if (answer === 'late') {
       process.kill()
       throw new BridgeError('WORKER_START_FAILED', `${id} did not answer within ${START_MS / 1000} s.`)

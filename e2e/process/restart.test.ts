@@ -6,7 +6,7 @@ import { FRONTENDS, PYTHON } from '../../scripts/devPython.ts'
 import { SHARED_CACHE } from '../support/cache.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
-import { run } from '../support/prompts.ts'
+import { finished, queue, run } from '../support/prompts.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 import { both, trouble } from '../support/workflows.ts'
 
@@ -84,6 +84,20 @@ test('undo brings the environment before, without network', async () => {
   const { outputs } = await run(comfy.url, both('undone'))
   expect(outputs['7']?.text?.[0]).toMatch(/tinyops 0\.4\.0/)
   index = await startWheelIndex(PYTHON)
+})
+
+test('an install leaves a running call alone: it ends on the environment it began on', async () => {
+  await panel.install('modern-grain')
+  await panel.call('isolation.set', { pack: 'modern-grain', on: true })
+  const slow = { class_type: 'SlowSteps', inputs: { image: ['1', 0], steps: 60, milliseconds: 50 } }
+  const prompt = await queue(comfy.url, { ...trouble('TroubleSleep'), '2': slow })
+  await panel.until(({ workers }) => workers.some(({ id, state }) => id === 'modern-grain#1' && state.status === 'busy'), 'the call')
+  const before = (await panel.snapshot()).workers.find(({ id }) => id === 'modern-grain#1')?.pid
+  await panel.install('modern-grain')
+  const { status, error } = await finished(comfy.url, prompt)
+  expect(status, JSON.stringify(error)).toBe('success')
+  const renewed = await panel.until(({ workers }) => workers.some(({ id, pid, state }) => id === 'modern-grain#1' && pid !== before && state.status === 'ready'), 'the new worker')
+  expect(renewed.envs.find(({ id }) => id === 'modern-grain')?.generation).toBe(2)
 })
 
 test('a pack with a fault in its config is broken, with the place, and the others are as before', async () => {

@@ -11,7 +11,7 @@ const states: Record<PackState, string> = {
   installing: 'Installing',
   failed: 'Failed',
   broken: 'Broken',
-  unknown: 'Checking',
+  unknown: 'Unknown',
 }
 
 const phases: Record<JobPhase, string> = {
