@@ -81,6 +81,8 @@ export const shimToBridge = {
   },
   notifications: {
     'call.cancel': z.strictObject({ call: CallId }),
+    // the result's shared memory is mapped: from here on its worker may end
+    'call.received': z.strictObject({ call: CallId }),
     'lease.release': Leases,
     'handle.release': z.strictObject({ worker: z.string(), handles: z.array(z.string()) }),
   },

@@ -68,6 +68,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
       'node.call': (call) => workers.call(call),
       'pack.load': ({ pack }) => isolation.load(pack),
       'call.cancel': ({ call }) => workers.cancel(call),
+      'call.received': ({ call }) => workers.received(call),
       'lease.release': ({ leases }) => workers.releaseLeases(leases),
       'handle.release': ({ worker, handles }) => workers.releaseHandles(worker, handles),
     },

@@ -87,6 +87,10 @@ export class WorkerService {
     for (const worker of this.#alive) if (worker.cancel(call)) return
   }
 
+  received(call: string): void {
+    this.#alive.forEach((worker) => worker.received(call))
+  }
+
   releaseLeases(leases: string[]): void {
     // a lease's name starts with its owner's process id
     for (const worker of this.#alive) {

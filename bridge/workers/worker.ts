@@ -52,6 +52,8 @@ export class Worker {
   #started: number | null = null
   readonly #loaded = new Map<string, Promise<LoadedPack>>()
   readonly #running = new Map<string, string>()
+  /** Calls whose results are on their way: their shared memory is this process's until ComfyUI has mapped it. */
+  readonly #delivering = new Set<string>()
 
   constructor(
     readonly spec: WorkerSpec,
@@ -97,7 +99,9 @@ export class Worker {
     this.#counts.calls++
     this.#set(this.#busyState())
     try {
-      return (await peer.request('node.call', call)).value
+      const { value } = await peer.request('node.call', call)
+      this.#delivering.add(call.call)
+      return value
     } finally {
       this.#running.delete(call.call)
       if (this.#peer === peer) this.#set(this.#busyState())
@@ -128,10 +132,15 @@ export class Worker {
     this.#peer?.notify(name, params)
   }
 
-  /** Settles when no call runs, or after the limit. */
+  /** ComfyUI has the result of a call. */
+  received(call: string): void {
+    this.#delivering.delete(call)
+  }
+
+  /** Settles when no call runs and every result has arrived, or after the limit. */
   async idle(limitMs: number): Promise<void> {
     const until = Date.now() + limitMs
-    while (this.#running.size > 0 && Date.now() < until) await pause(50)
+    while (this.#running.size + this.#delivering.size > 0 && Date.now() < until) await pause(50)
   }
 
   /** Ends the process without asking it: ComfyUI has gone, and nobody waits for an answer. */
@@ -209,6 +218,7 @@ export class Worker {
     this.#process = null
     this.#peer = null
     this.#loaded.clear()
+    this.#delivering.clear()
     this.log.append(`The worker ${describeExit(exit)}.`, 'worker', wanted ? 'info' : 'error')
     this.events.onGone(this.spec.packs.map(({ id }) => id))
     const what = `The worker of ${this.spec.packs.map(({ id }) => id).join(', ')} ${describeExit(exit)}`

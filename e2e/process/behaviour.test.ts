@@ -6,7 +6,7 @@ import { FRONTENDS } from '../../scripts/devPython.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { until } from '../support/processes.ts'
-import { forgetResults, run } from '../support/prompts.ts'
+import { finished, forgetResults, queue, run } from '../support/prompts.ts'
 import { trouble } from '../support/workflows.ts'
 
 const PACK = 'trouble-maker'
@@ -101,6 +101,30 @@ test('everything that a node prints lands in its workerâ€™s log, under the nodeâ
   for (const said of ['from print', 'from stderr', 'from descriptor 1', 'from native code']) {
     expect(lines.find(({ text: line }) => line === said)?.phase).toBe('TroublePrint (node 2)')
   }
+})
+
+test('the switch lets a running call finish, and its result arrive', async () => {
+  for (let round = 0; round < 5; round++) {
+    await isolate(true)
+    const prompt = await queue(comfy.url, trouble('TroubleSleep', { seconds: 0.2 + round / 100 }))
+    await panel.until(({ workers }) => workers.some(({ state }) => state.status === 'busy'), 'the call')
+    await isolate(false)
+    expect(await finished(comfy.url, prompt)).toMatchObject({ status: 'success', error: {} })
+  }
+  await isolate(true)
+})
+
+test('an interrupted call gives its memory back when it ends late', async () => {
+  const prompt = await queue(comfy.url, trouble('TroubleSleep', { seconds: 0.8 }))
+  await panel.until(({ workers }) => workers.some(({ state }) => state.status === 'busy'), 'the call')
+  await fetch(`${comfy.url}/api/interrupt`, { method: 'POST' })
+  expect((await finished(comfy.url, prompt)).end).toBe('execution_interrupted')
+  await panel.until(({ workers }) => workers.some(({ state }) => state.status === 'ready'), 'the worker to be free')
+  // it waits for results on their way: one that never arrived would hold it for a minute
+  const before = Date.now()
+  await isolate(false)
+  expect(Date.now() - before).toBeLessThan(10_000)
+  await isolate(true)
 })
 
 test('unknown ids and messages are refused in one sentence, and the link goes on', async () => {

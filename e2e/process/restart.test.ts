@@ -94,8 +94,7 @@ test('an install leaves a running call alone: it ends on the environment it bega
   await panel.until(({ workers }) => workers.some(({ id, state }) => id === 'modern-grain#1' && state.status === 'busy'), 'the call')
   const before = (await panel.snapshot()).workers.find(({ id }) => id === 'modern-grain#1')?.pid
   await panel.install('modern-grain')
-  const { status, error } = await finished(comfy.url, prompt)
-  expect(status, JSON.stringify(error)).toBe('success')
+  expect(await finished(comfy.url, prompt)).toMatchObject({ status: 'success', error: {} })
   const renewed = await panel.until(({ workers }) => workers.some(({ id, pid, state }) => id === 'modern-grain#1' && pid !== before && state.status === 'ready'), 'the new worker')
   expect(renewed.envs.find(({ id }) => id === 'modern-grain')?.generation).toBe(2)
 })

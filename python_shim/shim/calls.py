@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
+from concurrent.futures import Future
 from typing import Any
 
 from ..wire.decoder import Decoder
@@ -74,7 +75,13 @@ class Calls:
         finally:
             self._nodes.pop(call, None)
         self._settle_leases(call, pack, dead=False)
-        return self.decode(answer["value"])
+        try:
+            return self.decode(answer["value"])
+        except OSError as error:
+            hint = "Run again: a new worker starts by itself."
+            raise CodedError("WORKER_DIED", f"The worker of {pack} ended before its result was read ({error}).", hint) from error
+        finally:
+            self.client.notify("call.received", {"call": call})
 
     def decode(self, value: Any) -> Any:
         """A value that a worker sent; its shared memory is released with its last view."""
@@ -90,7 +97,8 @@ class Calls:
     async def _wait(self, call: str, params: dict[str, Any]) -> Any:
         """Wait for the answer and watch for an interrupt, which ComfyUI does not bring to async nodes by itself."""
         assert self.client is not None
-        future = asyncio.wrap_future(self.client.request("node.call", params))
+        asked = self.client.request("node.call", params)
+        future = asyncio.wrap_future(asked)
         management = sys.modules.get("comfy.model_management")
         while True:
             done, _ = await asyncio.wait({future}, timeout=POLL)
@@ -99,7 +107,17 @@ class Calls:
             if management is not None and management.processing_interrupted():
                 self.client.notify("call.cancel", {"call": call})
                 future.add_done_callback(lambda late: late.cancelled() or late.exception())
+                asked.add_done_callback(lambda late: self._discard(call, late))
                 management.throw_exception_if_processing_interrupted()
+
+    def _discard(self, call: str, late: Future[Any]) -> None:
+        """A result that nobody waits for any more: its memory goes back to its worker."""
+        assert self.client is not None
+        try:
+            self.decode(late.result()["value"])
+        except (CodedError, OSError):
+            pass
+        self.client.notify("call.received", {"call": call})
 
     def node_of(self, call: str | None) -> str | None:
         """The node that a running call is for."""

@@ -132,22 +132,26 @@ class CallCancel(TypedDict, closed=True):
     params: Params11
 
 
-class Params12(TypedDict, closed=True):
+class CallReceived(TypedDict, closed=True):
+    params: Params11
+
+
+class Params13(TypedDict, closed=True):
     worker: str
     handles: list[str]
 
 
 class HandleRelease(TypedDict, closed=True):
-    params: Params12
+    params: Params13
 
 
-class Params14(TypedDict, closed=True):
+class Params15(TypedDict, closed=True):
     worker: str
     packs: list[str]
 
 
 class WorkerGone(TypedDict, closed=True):
-    params: Params14
+    params: Params15
 
 
 class Result4(TypedDict, closed=True):
@@ -156,7 +160,7 @@ class Result4(TypedDict, closed=True):
     python: str
 
 
-class Params16(TypedDict, closed=True):
+class Params17(TypedDict, closed=True):
     pack: str
     dir: str
 
@@ -170,20 +174,20 @@ class WorkerPing(TypedDict, closed=True):
     result: dict[str, Any]
 
 
-class Params17(TypedDict, closed=True):
+class Params18(TypedDict, closed=True):
     call: str
 
 
 class CallCancel1(TypedDict, closed=True):
-    params: Params17
+    params: Params18
 
 
-class Params18(TypedDict, closed=True):
+class Params19(TypedDict, closed=True):
     handles: list[str]
 
 
 class HandleRelease1(TypedDict, closed=True):
-    params: Params18
+    params: Params19
 
 
 class WorkerShutdown(TypedDict, closed=True):
@@ -365,7 +369,7 @@ class StateFile(TypedDict, closed=True):
     isolated: list[str]
 
 
-class Params19(TypedDict, closed=True):
+class Params20(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -373,7 +377,7 @@ class Params19(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params19
+    params: Params20
 
 
 class Python(TypedDict, closed=True):
@@ -770,7 +774,7 @@ class LeaseRelease(TypedDict, closed=True):
     params: Leases
 
 
-class Params13(TypedDict, closed=True):
+class Params14(TypedDict, closed=True):
     pack: str
     on: bool
     classes: list[NodeClass]
@@ -783,7 +787,7 @@ class Result3(TypedDict, closed=True):
 
 
 class IsolationApply(TypedDict, closed=True):
-    params: Params13
+    params: Params14
     result: Result3
 
 
@@ -808,14 +812,14 @@ BridgeToShim = TypedDict(
 )
 
 
-class Params15(TypedDict, closed=True):
+class Params16(TypedDict, closed=True):
     protocol: int
     worker: str
     folders: HostFolders | None
 
 
 class WorkerHello(TypedDict, closed=True):
-    params: Params15
+    params: Params16
     result: Result4
 
 
@@ -940,6 +944,7 @@ ShimToBridge = TypedDict(
         'node.call': NodeCallModel,
         'pack.load': PackLoad,
         'call.cancel': CallCancel,
+        'call.received': CallReceived,
         'lease.release': LeaseRelease,
         'handle.release': HandleRelease,
     },
@@ -948,7 +953,7 @@ ShimToBridge = TypedDict(
 
 
 class PackLoad1(TypedDict, closed=True):
-    params: Params16
+    params: Params17
     result: LoadedPack
 
 
