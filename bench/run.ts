@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --json]`: what design §10 sets targets for, as far as it is measured yet. Peers are not: their columns are
+ * `npm run bench [-- --json]`: the product's speed, against its targets where it has some. Other libraries are not measured yet: their columns are
  * empty, and cases whose target is a ratio to a peer have none to meet.
  */
 import { execFileSync } from 'node:child_process'

@@ -2,7 +2,7 @@ import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Facts that a user sets in place of what the probe finds: to plan for another machine. Design §9. */
+/** Facts that a user sets in place of what the probe finds: to plan for another machine. */
 export interface Overrides {
   python?: string
   torch?: string
@@ -54,7 +54,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
     const given = value(name, `COMFY_ENV_${name.toUpperCase()}`)
     if (given) overrides[name] = given
   }
-  const cuda = env.COMFY_ENV_CUDA_VERSION // the reference library's name; it takes 128 for 12.8
+  const cuda = env.COMFY_ENV_CUDA_VERSION // the name of the Python library comfyui-envmanager; it takes 128 for 12.8
   if (cuda && !overrides.cuda) overrides.cuda = /^\d{3}$/.test(cuda) ? `${cuda.slice(0, 2)}.${cuda.slice(2)}` : cuda
   const fallback = comfyui ? join(comfyui, 'user', '__envmanager') : join(homedir(), '.comfyui-envmanager')
   const home = resolve(value('home', 'COMFY_ENV_HOME') ?? fallback)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { EnvId, PackId } from './ids'
 
-/** Design §4: `host` shares everything, `overlay` falls back to ComfyUI's site-packages, `sealed` shares nothing. */
+/** `host` shares everything, `overlay` falls back to ComfyUI's site-packages, `sealed` shares nothing. */
 export const EnvKind = z.enum(['host', 'overlay', 'sealed'])
 export type EnvKind = z.infer<typeof EnvKind>
 
@@ -42,7 +42,7 @@ export const EnvInfo = z
   .meta({ id: 'EnvInfo' })
 export type EnvInfo = z.infer<typeof EnvInfo>
 
-/** What an install would do. Design §9 `comfy-env install`. */
+/** What an install would do: `plan` of `comfy-env install --json`. */
 export const InstallPlan = z
   .strictObject({
     env: EnvId,

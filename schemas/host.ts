@@ -40,7 +40,7 @@ export const GpuFacts = z.strictObject({
   uuid: z.string().nullable(),
 })
 
-/** What this machine (or the machine planned for) is. Every fact carries its source. Design §9 `comfy-env info`. */
+/** What this machine (or the machine planned for) is. Every fact carries its source. `fingerprint` of `comfy-env info --json`. */
 export const Fingerprint = z
   .strictObject({
     python: PythonFacts,

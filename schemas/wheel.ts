@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** Why a candidate was refused (or, for the two marked so, warned about). Design §9. */
+/** Why a candidate was refused (or, for the two marked so, warned about). */
 export const REASON_CODES = [
   'TAG_PYTHON',
   'TAG_ABI',
@@ -36,7 +36,7 @@ export const WheelLabels = z.strictObject({
 })
 export type WheelLabels = z.infer<typeof WheelLabels>
 
-/** `comfy-env why`: a wheel's name taken apart and judged. Design §9. */
+/** `comfy-env why`: a wheel's name taken apart and judged. */
 export const WheelReport = z.strictObject({
   filename: z.string(),
   package: z.string(),
@@ -73,7 +73,7 @@ export const Nearest = z.strictObject({
 })
 export type Nearest = z.infer<typeof Nearest>
 
-/** The answer for one requirement. Design §9 `comfy-env resolve`. */
+/** The answer for one requirement: one of `results` of `comfy-env resolve --json`. */
 export const Resolution = z
   .strictObject({
     requirement: z.string(),

@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../schemas/errors'
 
 interface Entry {
-  /** Exit code of `comfy-env`, design §9: 1 failed, 2 bad usage or config, 3 no wheel fits, 130 cancelled. */
+  /** Exit code of `comfy-env`: 1 failed, 2 bad usage or config, 3 no wheel fits, 130 cancelled. */
   exit: 1 | 2 | 3 | 130
   /** What to do when the place that throws knows nothing better. */
   hint: string

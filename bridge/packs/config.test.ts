@@ -10,7 +10,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const write = (file: string, text: string): void => writeFileSync(join(folder, file), text)
 
-test('the reference library’s first file: requirements, wheels and sources', async () => {
+test('the first file name: requirements, wheels and sources', async () => {
   write('comfyui_env.toml', '[env]\npython = "3.11"\n[packages]\nrequirements = ["a"]\nno_deps = ["b==1"]\nrequirements_file = "more.txt"\n[sources]\nwheel_sources = ["https://github.com/o/r/releases/download/"]\n[variables]\nx = "1"')
   write('more.txt', 'c>=2  # why\n--index-url https://evil\n\n')
   expect(await readPackNeeds(folder)).toMatchObject({

@@ -20,7 +20,7 @@ export interface PackNeeds {
   warnings: string[]
 }
 
-/** In the order of the reference library, first existing wins: S1's names, then S23's (handbook reference-library.md §1.1). */
+/** In the order of the Python library `comfyui-envmanager`, first existing wins: the names of its 0.0.1, then that of its 0.0.23. */
 const CONFIG_FILES = [
   'comfyui_env.toml',
   'comfyui_envmanager.toml',

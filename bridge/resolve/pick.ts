@@ -54,7 +54,7 @@ function buildNumber(name: WheelName): number {
   return Number.parseInt(name.build ?? post ?? '0', 10)
 }
 
-/** Order of wheels that all fit: handbook wheels.md §5. */
+/** Order of wheels that all fit: the surest label first, then the version, then the least distance from this machine. */
 function better(target: Target): (a: Fitting, b: Fitting) => number {
   return (a, b) =>
     confidence(a.name) - confidence(b.name) ||

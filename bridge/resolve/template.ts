@@ -67,7 +67,7 @@ function platformValues(target: Target): string[] {
   return usual.filter((tag) => tag.split('.').some((part) => allowed.has(part)))
 }
 
-/** Every template variable that this machine fills, both generations of the reference library and what other publishers need. */
+/** Every template variable that this machine fills, both generations of the Python library comfyui-envmanager and what other publishers need. */
 export function machineValues(target: Target): Values {
   const { fingerprint } = target
   return {

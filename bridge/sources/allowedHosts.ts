@@ -1,7 +1,7 @@
 import { BridgeError } from '../errors/bridgeError'
 
 /**
- * Hosts that publish wheels for ComfyUI packs (the publishers of handbook wheels.md §1.3). A pack says *what* it needs; *where*
+ * Hosts that publish wheels for ComfyUI packs. A pack says *what* it needs; *where*
  * from is checked against this list. `*.` stands for one label.
  */
 const KNOWN = [

@@ -48,7 +48,7 @@ async function folder(source: string): Promise<Candidate[]> {
   }
 }
 
-/** A template without a file name means the reference library's usual one (its default URL form). */
+/** A template without a file name means the usual one of the Python library comfyui-envmanager. */
 const USUAL_NAMES = ['torch_mm', 'torch_mm_dot'].map(
   (torch) => `{package_us}-{version}+cu{cuda_short}torch{${torch}}-{py_tag}-{abi_tag}-{platform}.whl`,
 )

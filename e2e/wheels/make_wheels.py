@@ -1,7 +1,7 @@
 """Makes small, honest wheels and a simple index of them: `make_wheels.py TARGET`.
 
 Each wheel holds one module that says which build it is. `tinyops` has a CPU build for the Python that runs this and CUDA builds
-for others; `nvdiffrast` has the names that its publisher really uses (handbook data, `observed_wheels.json`), with our module.
+for others; `nvdiffrast` has the names that its publisher really uses (`bridge/resolve/testdata/observedWheels.json`), with our module.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""What crosses the border, by handbook call-cases.md: through the real encoder, JSON as the bridge prints it, the real decoder."""
+"""What crosses the border to a worker: through the real encoder, JSON as the bridge prints it, the real decoder."""
 
 import gc
 import json

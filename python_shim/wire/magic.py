@@ -1,6 +1,6 @@
 """Types of `INPUT_TYPES` and `RETURN_TYPES` that are more than they look.
 
-Packs use three tricks (handbook: eight class names, three behaviours): a `str` that is never unequal to another type, a dict
+Packs use three tricks under many class names: a `str` that is never unequal to another type, a dict
 that contains every key, a tuple that has every index. They are found by probing, never by class name, sent as what they do,
 and rebuilt on the other side.
 """
