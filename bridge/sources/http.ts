@@ -52,9 +52,13 @@ export async function getPage(url: string, signal?: AbortSignal): Promise<Page |
   return { url: response.url || url, contentType: response.headers.get('content-type') ?? '', text }
 }
 
-/** A file's size in bytes as its server says; null if it does not. */
+/** A size is worth this short a wait: a preview without it is better than none. */
+const SIZE_MS = 3000
+
+/** A file's size in bytes as its server says; null if it does not, or not at once. */
 export async function fileBytes(url: string, signal?: AbortSignal): Promise<number | null> {
-  const response = await send(url, { method: 'HEAD' }, signal).catch(() => null)
+  const limit = AbortSignal.timeout(SIZE_MS)
+  const response = await send(url, { method: 'HEAD' }, signal ? AbortSignal.any([limit, signal]) : limit).catch(() => null)
   return (response?.ok && Number(response.headers.get('content-length'))) || null
 }
 

@@ -116,13 +116,16 @@ test('light look', async ({ page, start }, { project }) => {
   await panel.picture('light', project.name)
 })
 
-test('cancel ends an install and leaves nothing behind', async ({ page, start, index }) => {
+test('cancel ends an install and leaves nothing behind', async ({ page, start, index }, { project }) => {
   const comfy = await start()
   // the wheel's download begins and does not end
   index.fail('/files/', (response) => void response.writeHead(200, { 'content-length': 1000 }).write('PK'))
   const panel = await Panel.open(page, comfy.url)
   await panel.install('vintage-tone')
   await expect(panel.pack('vintage-tone').row.getByRole('progressbar')).toBeVisible()
+  await expect(panel.pack('vintage-tone').chip).toHaveText('Installing')
+  await panel.pack('vintage-tone').row.scrollIntoViewIfNeeded()
+  await panel.picture('installing', project.name)
   await panel.pack('vintage-tone').cancel.click()
   await expect(panel.pack('vintage-tone').chip).toHaveText('Conflict')
   await expect(page.getByRole('log')).toContainText('Cancelled. Nothing was changed.')
