@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { FRONTENDS } from '../../scripts/devPython.ts'
 import type { WorkerInfo } from '../../schemas/worker.ts'
 import { bridgePid, type Comfy, startComfy } from '../support/comfy.ts'
@@ -100,6 +100,13 @@ describe('a worker that dies', () => {
 })
 
 describe('nothing outlives ComfyUI', () => {
+  // also after a test that failed half-way
+  afterEach(async () => {
+    panel.close()
+    await comfy.stop('SIGKILL')
+    comfy.remove()
+  })
+
   test.each(['TroubleSleep', 'TroubleBusy', 'TroubleHold'] as const)('kill -9 of ComfyUI while %s runs: bridge and worker gone within two seconds', async (cls) => {
     const before = sharedMemory()
     await start()
@@ -109,8 +116,6 @@ describe('nothing outlives ComfyUI', () => {
     await comfy.stop('SIGKILL')
     await until('bridge and worker to end', () => !isAlive(bridge) && !isAlive(pid), 2000)
     expect(sharedMemory()).toEqual(before)
-    panel.close()
-    comfy.remove()
   })
 
   test('kill -9 of the bridge: its workers go, the call fails, and a new bridge takes over', async () => {
@@ -124,8 +129,5 @@ describe('nothing outlives ComfyUI', () => {
     panel.close()
     panel = await PanelClient.connect(comfy.url)
     await until('calls to work again', async () => (await run(comfy.url, trouble('TroubleWhere'))).status === 'success')
-    panel.close()
-    await comfy.stop()
-    comfy.remove()
   })
 })
