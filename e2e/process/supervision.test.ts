@@ -113,7 +113,7 @@ describe('nothing outlives ComfyUI', () => {
     const { pid } = await runningCall(cls)
     const bridge = bridgePid(comfy.home) ?? 0
     expect(isAlive(bridge) && isAlive(pid)).toBe(true)
-    await comfy.stop('SIGKILL')
+    comfy.process.kill('SIGKILL')
     await until('bridge and worker to end', () => !isAlive(bridge) && !isAlive(pid), 2000)
     expect(sharedMemory()).toEqual(before)
   })

@@ -1,5 +1,5 @@
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ROOT } from '../../scripts/devPython.ts'
 
-/** Downloads are shared by the tests of a run, so that numpy is fetched once. */
-export const SHARED_CACHE = join(tmpdir(), `envmanager-test-cache-${process.getuid?.() ?? 0}`)
+/** Downloads are shared by tests and runs, so that numpy is fetched once. */
+export const SHARED_CACHE = join(ROOT, 'node_modules', '.cache', 'envmanager-tests')

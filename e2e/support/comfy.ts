@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { frontendRoot, PYTHON, ROOT } from '../../scripts/devPython.ts'
+import { isAlive, until } from './processes.ts'
 
 export interface ComfyOptions {
   /** Version of the frontend, one of `FRONTENDS`. */
@@ -84,9 +85,9 @@ export async function startComfy(options: ComfyOptions): Promise<Comfy> {
   child.stderr.on('data', (data: Buffer) => (printed += data.toString()))
   const exited = new Promise<void>((done) => child.once('exit', () => done()))
   const url = `http://127.0.0.1:${port}`
-  const until = Date.now() + 120_000
+  const deadline = Date.now() + 120_000
   while (!printed.includes('To see the GUI go to')) {
-    if (child.exitCode !== null || Date.now() > until) throw new Error(`ComfyUI did not start:\n${printed}`)
+    if (child.exitCode !== null || Date.now() > deadline) throw new Error(`ComfyUI did not start:\n${printed}`)
     await pause(50)
   }
   return {
@@ -97,10 +98,13 @@ export async function startComfy(options: ComfyOptions): Promise<Comfy> {
     real: real !== null,
     output: () => printed,
     stop: async (signal = 'SIGINT') => {
+      const bridge = bridgePid(home)
       if (child.exitCode === null && child.signalCode === null) child.kill(signal)
       const late = setTimeout(() => child.kill('SIGKILL'), 5000)
       await exited
       clearTimeout(late)
+      // it still writes its last log lines: the folder can go when it has gone
+      if (bridge !== null) await until('the bridge to end', () => !isAlive(bridge), 5000)
     },
     remove: () => rmSync(base, { recursive: true, force: true, maxRetries: 5 }),
   }
