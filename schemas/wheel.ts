@@ -28,11 +28,12 @@ export type ReasonCode = z.infer<typeof ReasonCode>
 
 /** Labels that a publisher wrote into the local version. `null` is "not said", never "CPU". */
 export const WheelLabels = z.strictObject({
-  cuda: z.string().nullable().describe('12.8, or 12 where only the major is named; "cpu" for CPU builds'),
+  cuda: z.string().nullable().describe('12.8, or 12 where only the major is named'),
   torch: z.string().nullable().describe('2.8 or 2.8.0'),
   torch_match: z.enum(['exact', 'minor', 'minimum', 'ambiguous']).nullable(),
   cxx11abi: z.boolean().nullable(),
   rocm: z.string().nullable(),
+  backend: z.string().nullable().describe('cuda, rocm, cpu, xpu, vulkan …; null: not said'),
 })
 export type WheelLabels = z.infer<typeof WheelLabels>
 

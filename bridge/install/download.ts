@@ -6,7 +6,8 @@ import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { BridgeError } from '../errors/bridgeError'
 import { asDiskError } from '../files'
-import { fileBytes, redact, statusMeaning } from '../sources/http'
+import { redact } from '../resolve/candidate'
+import { fileBytes, statusMeaning } from '../sources/http'
 
 export interface Wanted {
   url: string

@@ -69,22 +69,15 @@ function judgeTorch(labels: LocalLabels, target: Target, verdict: Verdict): void
   else if (same.split('.').length > 2 && same !== torch) verdict.warnings.push('TORCH_PATCH')
 }
 
-function judgeBackend(labels: LocalLabels, target: Target, verdict: Verdict): void {
+function judgeBackend({ backend, cuda: built }: LocalLabels, target: Target, verdict: Verdict): void {
   const { torch, cuda } = target.fingerprint
-  const version = torch?.cuda ?? (torch ? null : cuda?.version) ?? null
-  if (labels.other_backend !== null) return void verdict.reasons.push('BACKEND')
-  if (labels.rocm !== null) {
-    if (!torch?.hip) verdict.reasons.push('BACKEND')
-    return
-  }
-  if (labels.cuda === null) return
-  if (labels.cuda === 'cpu') {
-    if (version !== null || torch?.hip) verdict.reasons.push('BACKEND')
-    return
-  }
-  if (version === null) return void verdict.reasons.push('BACKEND')
-  const [wantMajor = 0, wantMinor] = numbers(labels.cuda)
-  const [major = 0, minorHere] = numbers(version)
+  const here = torch?.cuda ?? (torch ? null : cuda?.version) ?? null
+  if (backend === null) return
+  const serves = { cuda: here !== null, rocm: Boolean(torch?.hip), cpu: here === null && !torch?.hip }[backend] ?? false
+  if (!serves) return void verdict.reasons.push('BACKEND')
+  if (built === null || here === null) return
+  const [wantMajor = 0, wantMinor] = numbers(built)
+  const [major = 0, minorHere] = numbers(here)
   if (wantMajor !== major) verdict.reasons.push('CUDA_MAJOR')
   else if (wantMinor !== undefined && wantMinor !== minorHere) verdict.warnings.push('CUDA_MINOR')
   judgeDriver(wantMajor, target, verdict)
@@ -107,14 +100,39 @@ function judgeGpu(labels: LocalLabels, target: Target, verdict: Verdict): void {
   if (!served) verdict.reasons.push('SM_MISSING')
 }
 
+/** What is known of a package whatever its wheels' names say (`bridge/registry/`). */
+export interface PackageFacts {
+  /** Its compiled code uses neither torch nor CUDA, so no label is missing from its names. */
+  plain: boolean
+  /** Its compiled code does not link torch: a torch in its names does not bind it. */
+  torchFree: boolean
+}
+
+export const NO_FACTS: PackageFacts = { plain: false, torchFree: false }
+
+/** Labels of a wheel as they bind it: what METADATA says of torch counts where the name is silent. */
+export function bindingLabels(name: WheelName, requiresTorch: string | null, facts: PackageFacts): LocalLabels {
+  if (facts.torchFree) return { ...name.labels, torch: null, torch_match: null, torch_candidates: [] }
+  return name.labels.torch === null && requiresTorch !== null ? { ...name.labels, ...torchOfSpecifier(requiresTorch) } : name.labels
+}
+
+/** `==2.9.0` binds to torch 2.9, `>=2.10` is a lower bound; anything else is left to the installer. */
+function torchOfSpecifier(specifier: string): Partial<LocalLabels> {
+  const [, operator, version] = /^(==|>=|~=)\s*(\d+(?:\.\d+)+)$/.exec(specifier) ?? []
+  if (!version) return {}
+  const match = operator === '==' ? 'exact' : 'minimum'
+  return { torch: version, torch_match: match, torch_candidates: [version] }
+}
+
 /** Judges a wheel's tags and labels against a machine. Specifiers and hashes are the caller's. */
-export function judge(name: WheelName, target: Target): Verdict {
+export function judge(name: WheelName, target: Target, labels: LocalLabels = name.labels): Verdict {
   const { reasons, rank } = judgeTags(name, target)
   const verdict: Verdict = { reasons, warnings: [], rank }
-  judgeTorch(name.labels, target, verdict)
-  judgeBackend(name.labels, target, verdict)
-  judgeGpu(name.labels, target, verdict)
-  const { cxx11abi } = name.labels
+  // torch's own wheel is not built against another torch: which one is wanted is the requirement's to say
+  if (name.package !== 'torch') judgeTorch(labels, target, verdict)
+  judgeBackend(labels, target, verdict)
+  judgeGpu(labels, target, verdict)
+  const { cxx11abi } = labels
   const here = target.fingerprint.torch?.cxx11abi ?? null
   // Windows has no dual C++ ABI: publishers write TRUE and FALSE for the same build there
   const linux = target.fingerprint.platform.os === 'linux'
@@ -127,8 +145,7 @@ export function isPurePython(name: WheelName): boolean {
   return name.platformTags.includes('any')
 }
 
-/** Whether the name says what it was built against. */
-export function isLabelled(name: WheelName): boolean {
-  const { cuda, torch, rocm, other_backend } = name.labels
-  return cuda !== null || torch !== null || rocm !== null || other_backend !== null
+/** Whether it is said what the wheel was built against. */
+export function isLabelled(labels: LocalLabels): boolean {
+  return labels.backend !== null || labels.torch !== null
 }

@@ -7,8 +7,6 @@ export interface LocalLabels extends WheelLabels {
   sm: string | null
   /** Compact digits that fit two torch versions, both of them. */
   torch_candidates: string[]
-  /** A backend other than CUDA, ROCm and CPU: `xpu`, `ascend`. */
-  other_backend: string | null
 }
 
 export const NO_LABELS: LocalLabels = {
@@ -19,7 +17,7 @@ export const NO_LABELS: LocalLabels = {
   rocm: null,
   sm: null,
   torch_candidates: [],
-  other_backend: null,
+  backend: null,
 }
 
 /** `cu128` → 12.8, `cu12` → 12, `cu12.8` → 12.8, `cuda130` → 13.0, `cu1281` → 12.8. */
@@ -29,16 +27,21 @@ export function cudaFromDigits(digits: string): string {
   return `${digits.slice(0, 2)}.${digits.slice(2, 3)}`
 }
 
+/** Patch releases of the minors that three digits can mean as well: torch 1.1.0, 2.1.0 to 2.1.2 (PyTorch's releases). */
+const OLD_PATCHES: Record<string, number> = { '1.1': 0, '2.1': 2 }
+
 /**
- * Compact torch digits. Two are `X.Y`, four are `X.YY.Z`; three are `X.Y.Z` or `X.YY`, and both are named: which of them is
- * meant can only be told from which torch exists for that CUDA (`torchMatrix.ts`).
+ * Compact torch digits. Two are `X.Y`, four are `X.YY.Z`; three are `X.Y.Z` or `X.YY`, and both are named where both exist:
+ * which of them is meant can only be told from what stands beside them (`settleTorch`).
  */
 export function torchFromDigits(digits: string): string[] {
   const [a = '', b = '', c = '', d = ''] = digits
   if (digits.length === 2) return [`${a}.${b}`]
   if (digits.length === 4) return [`${a}.${b}${c}.${d}`]
   if (digits.length !== 3) return []
-  return b === '1' ? [`${a}.${b}${c}`, `${a}.${b}.${c}`] : [`${a}.${b}.${c}`]
+  if (b !== '1') return [`${a}.${b}.${c}`]
+  const old = Number(c) <= (OLD_PATCHES[`${a}.1`] ?? -1)
+  return [`${a}.${b}${c}`, ...(old ? [`${a}.${b}.${c}`] : [])]
 }
 
 type Reader = (labels: LocalLabels, match: RegExpExecArray) => void
@@ -48,18 +51,31 @@ const readTorch: Reader = (labels, [, digits = '', higher]) => {
   labels.torch = labels.torch_candidates[0] ?? null
   if (higher) labels.torch_match = 'minimum'
   else if (labels.torch_candidates.length > 1) labels.torch_match = 'ambiguous'
-  else labels.torch_match = digits.split('.').length > 2 || /^\d{3,4}$/.test(digits) ? 'exact' : 'minor'
+  else labels.torch_match = (labels.torch ?? '').split('.').length > 2 ? 'exact' : 'minor'
 }
+
+const readCuda: Reader = (labels, [, digits = '']) => {
+  labels.cuda = cudaFromDigits(digits)
+  labels.backend = 'cuda'
+}
+
+const readRocm: Reader = (labels, [, version]) => {
+  labels.rocm = version || 'unknown'
+  labels.backend = 'rocm'
+}
+
+const readSm: Reader = (labels, [, sm = '']) => (labels.sm = `${sm.slice(0, -1)}.${sm.slice(-1)}`)
+
+const readBackend: Reader = (labels, [, backend]) => (labels.backend ??= backend ?? null)
 
 /** Tokens of a local version in the order they are tried: the longest first, so that `cuda130` is not `cu` and `da130`. */
 const TOKENS: [RegExp, Reader][] = [
   [/^(?:torch|pt)((?:\d+\.\d+(?:\.\d+)?(?:\.dev\d+)?)|\d{2,4})(andhigher)?/, readTorch],
-  [/^cu(?:da)?(\d+\.\d+|\d{2,4})/, (labels, [, digits = '']) => (labels.cuda = cudaFromDigits(digits))],
-  [/^rocm(?:sdk)?((?:\d+(?:\.\d+)*)?)/, (labels, [, version]) => (labels.rocm = version || 'unknown')],
+  [/^cu(?:da)?(\d+\.\d+|\d{2,4})/, readCuda],
+  [/^rocm(?:sdk)?((?:\d+(?:\.\d+)*)?)/, readRocm],
   [/^cxx11abi(true|false|1|0)/, (labels, [, value]) => (labels.cxx11abi = value === 'true' || value === '1')],
-  [/^(?:sm|arch)_?(\d{2,3})/, (labels, [, sm = '']) => (labels.sm = `${sm.slice(0, -1)}.${sm.slice(-1)}`)],
-  [/^cpu/, (labels) => (labels.cuda = 'cpu')],
-  [/^(xpu|ascend|npu|vulkan|metal)(?![a-z])/, (labels, [, backend]) => (labels.other_backend = backend ?? null)],
+  [/^(?:sm|arch)_?(\d{2,3})/, readSm],
+  [/^(cpu|xpu|ascend|npu|vulkan|metal)(?=$|[^a-z]|torch|pt\d|cxx)/, readBackend],
   [/^(?:git[0-9a-f]+|post\d+|d?\d{8})/, () => undefined],
 ]
 
@@ -72,19 +88,53 @@ export function parseLocal(local: string): LocalLabels {
     const match = found?.[0]
     if (found && match) found[1](labels, match)
     // an unknown token ends at the next separator, or where a known one begins (a hash glued to a label)
-    const skip = match?.[0].length ?? Math.max(1, rest.slice(1).search(/[._]|(?:torch|pt|cu)\d/) + 1)
-    rest = rest.slice(skip).replace(/^[._]/, '')
+    const skip = match?.[0].length ?? Math.max(1, rest.slice(1).search(/[+._]|(?:torch|pt|cu)\d/) + 1)
+    rest = rest.slice(skip).replace(/^[+._]/, '')
   }
-  return settleTorch(labels)
+  return labels
+}
+
+/** The same facts where a publisher writes them into folders or release tags: `torch-2.4.1_cu118/`, `CUDA 13.1/`, `v0.3.19-cu122/`. */
+const PATH_TOKENS: [RegExp, Reader][] = [
+  [/(?:^|[^a-z])(?:torch|pytorch|pyt|pt)[-_ ]?(\d+\.\d+(?:\.\d+)?|\d{2,4})(?!\d|\.\d)/, readTorch],
+  [/(?:^|[^a-z])cu(?:da)?[-_ ]?(\d+\.\d+|\d{2,4})(?!\d|\.\d)/, readCuda],
+  [/(?:^|[^a-z])rocm(?:[-_ ]?(?:rel[-_])?(\d+(?:\.\d+)*))?(?![a-z])/, readRocm],
+  [/(?:^|[^a-z])sm[-_](\d{2,3})(?!\d)/, readSm],
+  [/(?:^|[-_.])(cpu|xpu|vulkan|metal)$/, readBackend],
+]
+
+/** Adds what the folders of an address say to what the name says; the name wins. */
+export function withPathLabels(labels: LocalLabels, folders: readonly string[]): LocalLabels {
+  const found: LocalLabels = { ...NO_LABELS }
+  for (const folder of folders) {
+    for (const [pattern, read] of PATH_TOKENS) {
+      const match = pattern.exec(folder.toLowerCase())
+      if (match) read(found, match)
+    }
+  }
+  const merged = { ...labels, sm: labels.sm ?? found.sm }
+  const { torch, torch_match, torch_candidates, cuda, rocm, backend } = found
+  if (labels.torch === null) Object.assign(merged, { torch, torch_match, torch_candidates })
+  if (labels.backend === null) Object.assign(merged, { cuda, rocm, backend })
+  return merged
 }
 
 /**
- * Three digits that fit two torch versions, settled by the CUDA beside them: torch 2.1.x was built for CUDA 11.8 and 12.1 only,
- * torch 2.10 and later for 12.6 and later only (the index pages of PyTorch's own wheels). Without a CUDA both stay.
+ * Digits that fit two torch versions, settled by what stands beside them: torch 2.1 was built for CUDA 11.8 and 12.1 and for
+ * Python up to 3.11 only, torch 2.10 and later for CUDA 12.6 and Python 3.10 and later only (the index pages of PyTorch's own
+ * wheels). If nothing tells, both stay.
  */
-function settleTorch(labels: LocalLabels): LocalLabels {
-  if (labels.torch_match !== 'ambiguous' || !labels.cuda?.includes('.')) return labels
-  const old = compareDotted(labels.cuda, '12.4') < 0
+export function settleTorch(labels: LocalLabels, python: string | null): LocalLabels {
+  if (labels.torch_match !== 'ambiguous') return labels
+  const old = isOldTorch(labels.cuda, python)
+  if (old === null) return labels
   const torch = labels.torch_candidates.find((candidate) => (candidate.split('.').length === 3) === old) ?? null
   return { ...labels, torch, torch_candidates: torch ? [torch] : [], torch_match: old ? 'exact' : 'minor' }
+}
+
+function isOldTorch(cuda: string | null, python: string | null): boolean | null {
+  if (cuda?.includes('.')) return compareDotted(cuda, '12.4') < 0
+  if (python === null) return null
+  if (compareDotted(python, '3.11') > 0) return false
+  return compareDotted(python, '3.10') < 0 ? true : null
 }

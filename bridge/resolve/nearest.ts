@@ -1,5 +1,6 @@
 import type { Combination, Nearest, ReasonCode } from '../../schemas/wheel'
 import type { Candidate } from './candidate'
+import type { LocalLabels } from './labels'
 import { platformFamily, requiredGlibc } from './tags'
 import type { Target } from './target'
 import { compareVersions, minor, numbers } from './versions'
@@ -9,25 +10,25 @@ import type { WheelName } from './wheelName'
  * What a change costs the user, in the order that hurts: another torch is a reinstall, another CUDA major a reinstall of
  * everything built on it, another Python a new environment. Another system is never proposed.
  */
-const COST = { torch: 3, cuda: 4, driver: 5, abi: 6, glibc: 8, python: 10 } as const
+const COST = { torch: 3, cuda: 4, cxx11abi: 4, driver: 5, confirm: 6, glibc: 8, python: 10 } as const
 const TORCH_STEP = 0.1
 const SHOWN = 5
 
 /** Reasons that a change of this machine removes, and the change; null: no change removes it. */
-const CHANGES: Partial<Record<ReasonCode, (name: WheelName, target: Target) => Record<string, string> | null>> = {
+const CHANGES: Partial<Record<ReasonCode, (labels: LocalLabels, target: Target, name: WheelName) => Record<string, string> | null>> = {
   // a CPU build of torch on a machine with an NVIDIA driver: the CUDA build of torch is what is missing
-  BACKEND: ({ labels }, { fingerprint }) => {
-    const possible = fingerprint.cuda?.driver && labels.cuda && labels.cuda !== 'cpu' && labels.rocm === null
-    return possible && labels.cuda ? { cuda: labels.cuda } : null
+  BACKEND: (labels, { fingerprint }) => {
+    return fingerprint.cuda?.driver && labels.backend === 'cuda' && labels.cuda ? { cuda: labels.cuda } : null
   },
-  TORCH_MINOR: ({ labels }) => (labels.torch ? { torch: labels.torch } : null),
-  TORCH_MIN: ({ labels }) => (labels.torch ? { torch: `>=${labels.torch}` } : null),
-  CUDA_MAJOR: ({ labels }) => (labels.cuda ? { cuda: labels.cuda } : null),
-  DRIVER_TOO_OLD: ({ labels }) => (labels.cuda ? { driver: `for CUDA ${labels.cuda}` } : null),
-  GLIBC: ({ platformTags }) => ({ glibc: requiredGlibc(platformTags) ?? 'newer' }),
-  CXX11ABI: ({ labels }) => ({ cxx11abi: String(labels.cxx11abi) }),
-  TAG_PYTHON: (name) => ({ python: pythonOf(name) }),
-  TAG_ABI: (name) => ({ python: pythonOf(name) }),
+  TORCH_MINOR: (labels) => (labels.torch ? { torch: labels.torch } : null),
+  TORCH_MIN: (labels) => (labels.torch ? { torch: `>=${labels.torch}` } : null),
+  CUDA_MAJOR: (labels) => (labels.cuda ? { cuda: labels.cuda } : null),
+  DRIVER_TOO_OLD: (labels) => (labels.cuda ? { driver: `for CUDA ${labels.cuda}` } : null),
+  GLIBC: (_labels, _target, { platformTags }) => ({ glibc: requiredGlibc(platformTags) ?? 'newer' }),
+  CXX11ABI: (labels) => ({ cxx11abi: String(labels.cxx11abi) }),
+  TAG_PYTHON: (_labels, _target, name) => ({ python: pythonOf(name) }),
+  TAG_ABI: (_labels, _target, name) => ({ python: pythonOf(name) }),
+  UNLABELLED: () => ({ confirm: 'it does not say what it was built for' }),
 }
 
 function pythonOf({ pythonTags, abiTags }: WheelName): string {
@@ -40,29 +41,37 @@ function pythonOf({ pythonTags, abiTags }: WheelName): string {
 function costOf(change: Record<string, string>, target: Target): number {
   let cost = 0
   for (const key of Object.keys(change)) {
-    cost += key === 'cxx11abi' ? COST.abi : COST[key as keyof typeof COST]
+    cost += COST[key as keyof typeof COST]
   }
   const here = target.fingerprint.torch?.version
-  if (change.torch && here) {
+  if (change.torch && here && !change.torch.startsWith('>=')) {
     const [, from = 0] = numbers(minor(here))
-    const [, to = 0] = numbers(minor(change.torch.replace('>=', '')))
+    const [, to = 0] = numbers(minor(change.torch))
     cost += Math.abs(from - to) * TORCH_STEP
   }
   return Math.round(cost * 10) / 10
 }
 
+/** A wheel with what binds it and why it was refused. */
+interface Refused {
+  candidate: Candidate
+  labels: LocalLabels
+  reasons: ReasonCode[]
+}
+
 /** The refused candidates that the least change would make fit, cheapest first; one per change. */
-export function nearest(refused: { candidate: Candidate; reasons: ReasonCode[] }[], target: Target): Nearest[] {
+export function nearest(refused: Refused[], target: Target): Nearest[] {
   const byChange = new Map<string, Nearest & { version: string }>()
-  for (const { candidate, reasons } of refused) {
-    if (!candidate.name) continue
+  for (const { candidate, labels, reasons } of refused) {
+    const { name } = candidate
+    if (!name) continue
     const change: Record<string, string> = {}
     const possible = reasons.every((reason) => {
-      const needed = CHANGES[reason]?.(candidate.name as WheelName, target)
+      const needed = CHANGES[reason]?.(labels, target, name)
       return needed && Object.assign(change, needed)
     })
     if (!possible) continue
-    const entry = { change, filename: candidate.filename, cost: costOf(change, target), version: candidate.name.version }
+    const entry = { change, filename: candidate.filename, cost: costOf(change, target), version: name.version }
     const key = JSON.stringify(change)
     const known = byChange.get(key)
     if (!known || compareVersions(entry.version, known.version) > 0) byChange.set(key, entry)

@@ -1,6 +1,7 @@
 import type { ReasonCode, Rejection, Resolution } from '../../schemas/wheel'
 import type { Candidate } from './candidate'
-import { isLabelled, isPurePython, judge } from './judge'
+import { bindingLabels, isLabelled, isPurePython, judge, NO_FACTS, type PackageFacts } from './judge'
+import { type LocalLabels, NO_LABELS } from './labels'
 import { combinations, nearest } from './nearest'
 import type { Requirement } from './requirement'
 import type { Target } from './target'
@@ -10,6 +11,7 @@ import type { WheelName } from './wheelName'
 interface Judged {
   candidate: Candidate
   name: WheelName | null
+  labels: LocalLabels
   reasons: ReasonCode[]
   warnings: ReasonCode[]
   rank: number
@@ -19,30 +21,34 @@ interface Judged {
 
 type Fitting = Judged & { name: WheelName }
 
-function judgeCandidate(candidate: Candidate, requirement: Requirement, target: Target, place: number): Judged {
+function judgeCandidate(candidate: Candidate, requirement: Requirement, target: Target, facts: PackageFacts, place: number): Judged {
   const { name } = candidate
-  if (!name) return { candidate, name, reasons: ['INVALID_NAME'], warnings: [], rank: Infinity, place }
-  const verdict = judge(name, target)
+  if (!name) return { candidate, name, labels: NO_LABELS, reasons: ['INVALID_NAME'], warnings: [], rank: Infinity, place }
+  const labels = bindingLabels(name, candidate.requiresTorch, facts)
+  const verdict = judge(name, target, labels)
   const reasons = [...verdict.reasons]
   const full = name.local === null ? name.version : `${name.version}+${name.local}`
   if (!meets(full, requirement.specifier)) reasons.unshift('VERSION')
   if (candidate.missing) reasons.push('NOT_FOUND')
   if (candidate.yanked && !requirement.specifier.startsWith('==')) reasons.push('YANKED')
-  return { candidate, name, reasons, warnings: verdict.warnings, rank: verdict.rank ?? Infinity, place }
+  // A native build that does not say what it was built against may be for another backend: never chosen silently
+  const silent = !isLabelled(labels) && !isPurePython(name) && !facts.plain
+  if (silent) reasons.push('UNLABELLED')
+  return { candidate, name, labels, reasons, warnings: verdict.warnings, rank: verdict.rank ?? Infinity, place }
 }
 
-/** How surely a wheel is the right build: labelled, then pure Python. Unlabelled native builds never get this far. */
-const confidence = (name: WheelName): number => (isLabelled(name) ? 0 : 1)
+/** A compiled build comes before a pure Python one of the same package. Unlabelled compiled builds never get this far. */
+const confidence = (name: WheelName): number => Number(isPurePython(name))
 
-function cudaDistance({ labels }: WheelName, target: Target): number {
+function cudaDistance(labels: LocalLabels, target: Target): number {
   const here = target.fingerprint.torch?.cuda ?? target.fingerprint.cuda?.version
-  if (!here || !labels.cuda || labels.cuda === 'cpu') return 0
+  if (!here || !labels.cuda) return 0
   const [, wanted] = numbers(labels.cuda)
   const [, minorHere = 0] = numbers(here)
   return wanted === undefined ? 0.5 : Math.abs(wanted - minorHere)
 }
 
-function torchDistance({ labels }: WheelName, target: Target): number {
+function torchDistance(labels: LocalLabels, target: Target): number {
   const here = target.fingerprint.torch?.version
   if (!here || !labels.torch) return 3
   if (labels.torch === here) return 0
@@ -54,14 +60,14 @@ function buildNumber(name: WheelName): number {
   return Number.parseInt(name.build ?? post ?? '0', 10)
 }
 
-/** Order of wheels that all fit: the surest label first, then the version, then the least distance from this machine. */
+/** Order of wheels that all fit: compiled before pure Python, then the version, then the least distance from this machine. */
 function better(target: Target): (a: Fitting, b: Fitting) => number {
   return (a, b) =>
     confidence(a.name) - confidence(b.name) ||
     Number(isPrerelease(a.name.version)) - Number(isPrerelease(b.name.version)) ||
     compareVersions(b.name.version, a.name.version) ||
-    cudaDistance(a.name, target) - cudaDistance(b.name, target) ||
-    torchDistance(a.name, target) - torchDistance(b.name, target) ||
+    cudaDistance(a.labels, target) - cudaDistance(b.labels, target) ||
+    torchDistance(a.labels, target) - torchDistance(b.labels, target) ||
     a.rank - b.rank ||
     buildNumber(b.name) - buildNumber(a.name) ||
     a.place - b.place ||
@@ -76,13 +82,8 @@ function rejection({ candidate, reasons }: Judged): Rejection {
  * Chooses the wheel for a requirement, and keeps why each other one was refused. Nothing fits: `status` is `none`, with what
  * exists and the least change that would help.
  */
-export function pick(requirement: Requirement, candidates: Candidate[], target: Target): Resolution {
-  const judged = candidates.map((candidate, place) => judgeCandidate(candidate, requirement, target, place))
-  // A native build that does not say what it was built against may be for another backend: never chosen silently
-  for (const entry of judged) {
-    const silent = entry.name && !isLabelled(entry.name) && !isPurePython(entry.name)
-    if (silent && entry.reasons.length === 0) entry.reasons.push('UNLABELLED')
-  }
+export function pick(requirement: Requirement, candidates: Candidate[], target: Target, facts = NO_FACTS): Resolution {
+  const judged = candidates.map((candidate, place) => judgeCandidate(candidate, requirement, target, facts, place))
   const fitting = judged.filter((entry): entry is Fitting => entry.name !== null && entry.reasons.length === 0)
   const [best] = fitting.sort(better(target))
   const refused = judged.filter((entry) => entry.reasons.length > 0)

@@ -1,40 +1,42 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
-import { parseLocal, torchFromDigits } from './labels'
-import { parseWheelName } from './wheelName'
+import { NO_LABELS, parseLocal, settleTorch, torchFromDigits, withPathLabels } from './labels'
+import { parseWheelName, readWheelName } from './wheelName'
 
 interface Row {
-  filename: string
+  id: string
+  address: string
   package: string
   version: string
   cuda: string | null
   torch: string | null
-  python_tag: string
+  python: string
+  abi: string
   platforms: string[]
-  valid: boolean
+  cxx11abi: boolean | null
+  backend: string | null
 }
 
 const { wheels } = JSON.parse(readFileSync(join(import.meta.dirname, 'testdata', 'observedWheels.json'), 'utf8')) as { wheels: Row[] }
 
-/** What is wrong with our reading of a name; empty if it is right. */
-function wrong(row: Row): string[] {
-  const name = parseWheelName(row.filename)
-  if (!name) return row.valid ? ['not read'] : []
-  const { labels } = name
-  const cuda = labels.cuda === 'cpu' ? null : labels.cuda
-  return [
-    name.package === row.package ? '' : `package ${name.package}`,
-    name.version === row.version ? '' : `version ${name.version}`,
-    row.cuda === 'elsewhere' || cuda === row.cuda ? '' : `cuda ${cuda}`,
-    row.torch === 'elsewhere' || labels.torch === row.torch ? '' : `torch ${labels.torch}`,
-    name.pythonTags.join('.') === row.python_tag ? '' : `python ${name.pythonTags}`,
-    name.platformTags.join('.') === row.platforms.join('.') ? '' : `platform ${name.platformTags}`,
-  ].filter(Boolean)
+function reading(address: string): Omit<Row, 'id' | 'address'> | null {
+  const name = readWheelName(address)
+  if (!name) return null
+  const { package: own, version, labels, pythonTags, abiTags, platformTags } = name
+  const { cuda, torch, cxx11abi, backend } = labels
+  return { package: own, version, cuda, torch, python: pythonTags.join('.'), abi: abiTags.join('.'), platforms: platformTags, cxx11abi, backend }
 }
 
-test(`all ${wheels.length} names of the corpus are read right`, () => {
-  expect(wheels.map((row) => [row.filename, wrong(row)]).filter(([, what]) => what?.length)).toEqual([])
+/** Rows that we read otherwise than the corpus, and why. */
+const ARGUED: Record<string, Partial<Row>> = {}
+
+test(`all ${wheels.length} addresses of the corpus are read right`, () => {
+  const expected = wheels.map((row) => ({ ...row, ...ARGUED[row.address] }))
+  const found = wheels.map(({ id, address }) => ({ id, address, ...reading(address) }))
+  const wrong = found.filter((row, index) => !isDeepStrictEqual(row, expected[index]))
+  expect(wrong).toEqual(expected.filter(({ address }) => wrong.some((row) => row.address === address)))
 })
 
 test.each([
@@ -46,14 +48,15 @@ test.each([
   ['torch2130cu130', { cuda: '13.0', torch: '2.13.0' }],
   ['cu128.torch210', { torch: '2.10', torch_match: 'minor' }],
   ['cu121torch210', { torch: '2.1.0', torch_match: 'exact' }],
+  ['torch213', { torch: '2.13', torch_match: 'minor' }],
   ['torch210', { torch_match: 'ambiguous', torch_candidates: ['2.10', '2.1.0'] }],
   ['18f6958pt2.8.0cu128', { cuda: '12.8', torch: '2.8.0' }],
   ['rocm6.4.torch2.8.0', { rocm: '6.4', cuda: null, torch: '2.8.0' }],
-  ['cpu', { cuda: 'cpu' }],
+  ['cpu', { cuda: null, backend: 'cpu' }],
   ['cu130sm89torch2.10.0', { sm: '8.9', torch: '2.10.0' }],
   ['20260318.cu130torch2100cxx11abitrue.8afc61', { cuda: '13.0', torch: '2.10.0', cxx11abi: true }],
 ])('the local version %s', (local, expected) => {
-  expect(parseLocal(local)).toMatchObject(expected)
+  expect(settleTorch(parseLocal(local), null)).toMatchObject(expected)
 })
 
 test('compact torch digits', () => {
@@ -62,4 +65,34 @@ test('compact torch digits', () => {
 
 test.each(['x.whl', 'a-1.0.tar.gz', 'tinycudann-1.7+arch75+torch221+cuda121-cp310-cp310-win_amd64.whl', 'a-b-c-d-e.whl'])('%s is no wheel name', (name) => {
   expect(parseWheelName(name)).toBeNull()
+})
+
+test.each([
+  ['torch210', '3.13', '2.10'],
+  ['torch210', '3.9', '2.1.0'],
+])('%s for Python %s is torch %s', (local, python, torch) => {
+  expect(settleTorch(parseLocal(local), python)).toMatchObject({ torch })
+})
+
+test.each([
+  [['whl', 'cu124'], { cuda: '12.4' }],
+  [['torch-2.4.1_cu118'], { torch: '2.4.1', cuda: '11.8' }],
+  [['wheels', 'Windows', 'Torch2100', 'CUDA 13.1'], { torch: '2.10.0', cuda: '13.1' }],
+  [['py310_cu121_pyt241'], { torch: '2.4.1', cuda: '12.1' }],
+  [['Linux', 'sm_86'], { sm: '8.6' }],
+  [['v2.8.4_win-rocm'], { backend: 'rocm', cuda: null }],
+  [['v0.3.34-vulkan'], { backend: 'vulkan' }],
+  [['torch_packages_builder', 'pytorch3d-0.7.8', 'cuda-wheels', 'v1.7.0'], { torch: null, cuda: null, backend: null }],
+])('folders %j', (folders, expected) => {
+  expect(withPathLabels(NO_LABELS, folders)).toMatchObject(expected)
+})
+
+test('a label in the name wins over one in a folder', () => {
+  expect(parseWheelName('https://h/cu130-torch291/a-1.0+cu128torch2.8-cp312-cp312-win_amd64.whl')?.labels).toMatchObject({ cuda: '12.8', torch: '2.8' })
+})
+
+test('a name with an invalid version is still read', () => {
+  const name = readWheelName('tinycudann-1.7+arch75+torch221+cuda121-cp310-cp310-win_amd64.whl')
+  expect(name).toMatchObject({ package: 'tinycudann', version: '1.7', labels: { sm: '7.5', torch: '2.2.1', cuda: '12.1' } })
+  expect(name?.problem).toContain('1.7+arch75+torch221+cuda121')
 })

@@ -1,31 +1,24 @@
 import type { WheelReport } from '../../schemas/wheel'
 import { judge } from './judge'
+import { NO_LABELS } from './labels'
 import { normalizeName } from './requirement'
 import type { Target } from './target'
-import { filenameOf, parseWheelName } from './wheelName'
+import { filenameOf, readWheelName, type WheelName } from './wheelName'
 
-/** `comfy-env why`: what a wheel's name says, and whether it fits the target. */
-export function why(urlOrName: string, target: Target): WheelReport {
-  const name = parseWheelName(urlOrName)
-  if (!name) {
-    const filename = filenameOf(urlOrName)
-    const labels = { cuda: null, torch: null, torch_match: null, cxx11abi: null, rocm: null }
-    return {
-      filename,
-      package: normalizeName(filename.split('-')[0] ?? ''),
-      version: filename.split('-')[1] ?? '',
-      build: null,
-      python_tags: [],
-      abi_tags: [],
-      platform_tags: [],
-      labels,
-      compatible: false,
-      reasons: ['INVALID_NAME'],
-      warnings: [],
-    }
-  }
-  const { reasons, warnings } = judge(name, target)
-  const { cuda, torch, torch_match, cxx11abi, rocm } = name.labels
+/** What can be said of a name that has not even the parts of a wheel's name. */
+function shapeless(urlOrPath: string): WheelName {
+  const filename = filenameOf(urlOrPath)
+  const [name = '', version = ''] = filename.split('-')
+  const tags = { pythonTags: [], abiTags: [], platformTags: [] }
+  const rest = { local: null, build: null, variant: null, labels: NO_LABELS, problem: 'it has not the parts of a wheel’s name' }
+  return { filename, package: normalizeName(name), version, ...tags, ...rest }
+}
+
+/** `comfy-env why`: what a wheel's name and the folders of its address say, and whether it fits the target. */
+export function why(urlOrPath: string, target: Target): WheelReport {
+  const name = readWheelName(urlOrPath) ?? shapeless(urlOrPath)
+  const { reasons, warnings } = name.problem === null ? judge(name, target) : { reasons: ['INVALID_NAME' as const], warnings: [] }
+  const { cuda, torch, torch_match, cxx11abi, rocm, backend } = name.labels
   return {
     filename: name.filename,
     package: name.package,
@@ -34,7 +27,7 @@ export function why(urlOrName: string, target: Target): WheelReport {
     python_tags: name.pythonTags,
     abi_tags: name.abiTags,
     platform_tags: name.platformTags,
-    labels: { cuda, torch, torch_match, cxx11abi, rocm },
+    labels: { cuda, torch, torch_match, cxx11abi, rocm, backend },
     compatible: reasons.length === 0,
     reasons,
     warnings,

@@ -1,4 +1,5 @@
 import { BridgeError } from '../errors/bridgeError'
+import { redact } from '../resolve/candidate'
 
 const PAGE_LIMIT = 64 * 1024 * 1024
 const TIMEOUT_MS = 20_000
@@ -13,11 +14,6 @@ export interface Page {
 
 function unreachable(url: string, why: string, cause?: unknown): BridgeError {
   return new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} ${why}.`, { details: { url: redact(url) }, cause })
-}
-
-/** An address without the name and password that it may carry. */
-export function redact(url: string): string {
-  return url.replace(/\/\/[^/@]*@/, '//***@')
 }
 
 /** What an HTTP status means for a source: only 404 and 410 say that a thing is not there. */

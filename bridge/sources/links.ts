@@ -1,23 +1,5 @@
-import type { Candidate } from '../resolve/candidate'
-import { filenameOf, parseWheelName } from '../resolve/wheelName'
-import { redact, type Page } from './http'
-
-/** Makes the candidate for an address; the name is read from the address, never from a link's text. */
-export function candidateOf(url: string, source: string, extra: Partial<Candidate> = {}): Candidate {
-  const [address = '', fragment = ''] = url.split('#')
-  const sha256 = /(?:^|&)sha256=([0-9a-fA-F]{64})/.exec(fragment)?.[1]?.toLowerCase() ?? null
-  const filename = filenameOf(address)
-  return {
-    url: address,
-    filename,
-    sha256,
-    source: redact(source),
-    yanked: false,
-    missing: false,
-    name: parseWheelName(filename),
-    ...extra,
-  }
-}
+import { candidateOf, type Candidate } from '../resolve/candidate'
+import type { Page } from './http'
 
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", '#43': '+', '#x2B': '+', '#x2b': '+' }
 
