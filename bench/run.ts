@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
-import type { Candidate } from '../bridge/resolve/candidate'
+import { candidateOf } from '../bridge/resolve/candidate'
 import { pick } from '../bridge/resolve/pick'
 import { parseRequirement } from '../bridge/resolve/requirement'
 import { makeTarget } from '../bridge/resolve/target'
@@ -46,7 +46,7 @@ function repeat(count: number, work: () => void): Timing {
   return timing(times)
 }
 
-const names = (JSON.parse(readFileSync(join(ROOT, 'bridge/resolve/testdata/observedWheels.json'), 'utf8')) as { wheels: { filename: string }[] }).wheels.map(({ filename }) => filename)
+const names = (JSON.parse(readFileSync(join(ROOT, 'bridge/resolve/testdata/observedWheels.json'), 'utf8')) as { wheels: { address: string }[] }).wheels.map(({ address }) => address.split('/').at(-1) ?? '')
 
 function parsing(): Case {
   const whole = repeat(30, () => names.forEach(parseWheelName))
@@ -62,15 +62,7 @@ function resolving(): Case {
     cuda: null,
     gpus: [],
   }
-  const candidates: Candidate[] = names.map((filename) => ({
-    url: `https://x.example/${filename}`,
-    filename,
-    sha256: null,
-    source: 'bench',
-    yanked: false,
-    missing: false,
-    name: parseWheelName(filename),
-  }))
+  const candidates = names.map((filename) => candidateOf(`https://x.example/${filename}`, 'bench'))
   const byName = Map.groupBy(candidates, ({ name }) => name?.package ?? '')
   const wanted = [...byName.keys()].filter(Boolean)
   const hundred = Array.from({ length: 100 }, (_, i) => wanted[i % wanted.length] ?? '')

@@ -1,27 +1,39 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { EnvCombination } from '../schemas/env'
 import type { Fingerprint } from '../schemas/host'
-import type { Resolution } from '../schemas/wheel'
+import type { EnvOffer, Resolution } from '../schemas/wheel'
 import { BridgeError } from './errors/bridgeError'
+import { defaultIndexOf } from './install/defaultIndex'
 import { EnvStore, envIdOf } from './install/envStore'
-import { planInstall, type FullPlan } from './install/plan'
+import { parseLock } from './install/lock'
+import { planInstall, planOf, type FullPlan } from './install/plan'
 import { findUv, makeUv, type Uv } from './install/uv'
-import { readPackNeeds, type PackNeeds } from './packs/config'
+import { readPackNeeds } from './packs/config'
 import { readInstalled, type Installed } from './packs/installed'
+import { fillNeeds, type PackNeeds } from './packs/needs'
 import type { PackFolder } from './packs/scan'
 import { probe } from './probe/fingerprint'
-import { makeTarget, type Target } from './resolve/target'
-import { fillText } from './resolve/template'
-import { minor } from './resolve/versions'
+import { findCombinations } from './resolve/finder'
+import { makeTarget, type Target, withCombination } from './resolve/target'
 import { checkHost } from './sources/allowedHosts'
+import { gatherForAll } from './sources/everything'
 import type { PageCache } from './sources/gather'
-import { resolveAll } from './sources/resolve'
+import { Http } from './sources/http'
+import { resolveAll, type ResolveOptions } from './sources/resolve'
+import { sourceOf } from './sources/source'
 import type { Settings } from './settings'
 
 /** What a pack needs, looked up: its config with variables filled, and the wheels that its sources offer. */
 export interface PackLookup {
   needs: PackNeeds
   resolutions: Resolution[]
+}
+
+/** How a pack's env is to be made. */
+export interface PlanChoice {
+  /** A sealed env of this combination; absent: the kind that the env has, or an overlay. */
+  combination?: EnvCombination | null
 }
 
 /** The engine behind the command line and the bridge: one machine, its sources and its environments. */
@@ -35,17 +47,37 @@ export interface Engine {
   hostInstalled: () => Promise<Installed>
   uv: Uv
   uvPath: string | null
+  http: Http
   envs: EnvStore
+  /** Options to resolve with these sources before the known publishers. */
+  resolveOptions: (sources: readonly string[], signal?: AbortSignal) => ResolveOptions
+  /** Pages are read anew from here on. */
+  forgetPages: () => void
   lookUp: (pack: PackFolder, signal?: AbortSignal) => Promise<PackLookup>
-  plan: (pack: PackFolder, onLine: (text: string) => void, signal?: AbortSignal) => Promise<FullPlan>
+  plan: (pack: PackFolder, choice: PlanChoice, onLine: (text: string) => void, signal?: AbortSignal) => Promise<FullPlan>
+  /** The plan that builds an env again from its own lock. */
+  planFromLock: (env: string) => Promise<FullPlan>
+  /** The plan that builds the env of an exported lock. */
+  planFromFile: (path: string) => Promise<FullPlan>
+  /** Combinations of Python, torch and CUDA for which every wheel of a pack exists, best first. */
+  find: (pack: PackFolder, signal?: AbortSignal) => Promise<EnvOffer[]>
 }
 
-function fillNeeds(needs: PackNeeds, target: Target): PackNeeds {
-  const fill = (text: string): string => fillText(text, target, needs.variables, needs.file ?? '')
-  const { pythonVersion, warnings } = needs
-  const other = pythonVersion !== null && minor(pythonVersion) !== target.tags.python
-  const told = `It asks for Python ${pythonVersion}; an overlay runs on ComfyUI’s ${target.tags.python}.`
-  return { ...needs, python: needs.python.map(fill), cuda: needs.cuda.map(fill), warnings: other ? [...warnings, told] : warnings }
+/** What ComfyUI's own modules import, for envs that do not share its packages; its frontend is no such thing. */
+async function comfyuiRequirements(root: string | null): Promise<string[]> {
+  const text = root === null ? '' : await readFile(join(root, 'requirements.txt'), 'utf8').catch(() => '')
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/#.*$/, '').trim())
+  return lines.filter((line) => line && !line.startsWith('-') && !/^(comfyui[-_](frontend|workflow|embedded)|torch(vision|audio)?\b)/i.test(line))
+}
+
+/** The Python and torch that a pack's config fixes and that are not ComfyUI's: it can only be served sealed. */
+function differsFromHost({ pythonVersion, torchVersion, cudaVersion }: PackNeeds, { fingerprint, tags }: Target): string[] {
+  const { torch } = fingerprint
+  return [
+    ...(pythonVersion && !`${pythonVersion}.`.startsWith(`${tags.python}.`) ? [`Python ${pythonVersion}`] : []),
+    ...(torchVersion && torch && !`${torch.version}.`.startsWith(`${torchVersion.split('+')[0]}.`) ? [`torch ${torchVersion}`] : []),
+    ...(cudaVersion && cudaVersion !== (torch?.cuda ?? 'none') ? [`CUDA ${cudaVersion}`] : []),
+  ]
 }
 
 /** Makes the engine: probes the machine once. */
@@ -53,32 +85,69 @@ export async function makeEngine(settings: Settings): Promise<Engine> {
   const { fingerprint, interpreter } = await probe(settings)
   const target = makeTarget(fingerprint)
   const uvPath = findUv(settings, interpreter.executable)
-  const uv = makeUv(uvPath, join(settings.cache, 'uv'))
+  const uv = makeUv(uvPath, join(settings.cache, 'uv'), settings)
+  const http = new Http(settings)
   const envs = new EnvStore(settings.home)
   const pages: PageCache = new Map()
+  const defaultIndex = defaultIndexOf(uv, settings)
 
-  const lookUp = async (pack: PackFolder, signal?: AbortSignal): Promise<PackLookup> => {
-    const needs = fillNeeds(await readPackNeeds(pack.dir), target)
-    needs.sources.forEach((source) => checkHost(source.replace(/\{[^}]*\}/g, 'x'), `${pack.id}/${needs.file}`, settings.allowedHosts))
-    const sources = [...settings.sources, ...needs.sources]
-    const resolutions = await resolveAll(needs.cuda, target, { sources, pages, ...(signal && { signal }) })
-    return { needs, resolutions }
+  const resolveOptions: Engine['resolveOptions'] = (sources, signal) => ({
+    sources: sources.map(sourceOf),
+    registry: settings.registry,
+    http,
+    verify: true,
+    pages,
+    defaultIndex,
+    ...(signal && { signal }),
+  })
+
+  /** A pack's needs, its addresses checked. */
+  const readNeeds = async (pack: PackFolder, where: Target): Promise<PackNeeds> => {
+    const read = await readPackNeeds(pack.dir, where.fingerprint.platform.os)
+    for (const address of [...read.sources, ...read.indexes]) checkHost(address.replace(/\{[^}]*\}/g, 'x'), `${pack.id}/${read.file}`, settings.allowedHosts)
+    return fillNeeds(read, where)
   }
 
-  const plan = async (pack: PackFolder, onLine: (text: string) => void, signal?: AbortSignal): Promise<FullPlan> => {
+  const lookUpFor = async (pack: PackFolder, where: Target, signal?: AbortSignal): Promise<PackLookup> => {
+    const needs = await readNeeds(pack, where)
+    const sources = [...settings.sources, ...needs.sources, ...needs.indexes]
+    return { needs, resolutions: await resolveAll(needs.cuda, where, resolveOptions(sources, signal)) }
+  }
+
+  const lookUp: Engine['lookUp'] = async (pack, signal) => {
+    const { needs, resolutions } = await lookUpFor(pack, target, signal)
+    const record = await envs.read(envIdOf(pack.id))
+    const differs = record?.kind === 'sealed' ? [] : differsFromHost(needs, target)
+    const told = `It asks for ${differs.join(' and ')}; ComfyUI’s own are shared unless it gets a sealed environment.`
+    return { needs: differs.length > 0 ? { ...needs, warnings: [...needs.warnings, told] } : needs, resolutions }
+  }
+
+  const plan: Engine['plan'] = async (pack, choice, onLine, signal) => {
     pages.clear()
-    const { needs, resolutions } = await lookUp(pack, signal)
+    const env = envIdOf(pack.id)
+    const record = await envs.read(env)
+    const combination = choice.combination === undefined ? (record?.combination ?? null) : choice.combination
+    const where = combination ? makeTarget(withCombination(fingerprint, combination)) : target
+    const { needs, resolutions } = await lookUpFor(pack, where, signal)
     if (needs.python.length + needs.cuda.length === 0) {
       throw new BridgeError('CONFIG_INVALID', `${pack.id} asks for no packages: there is nothing to install.`, {
         hint: 'It can run isolated as it is.',
       })
     }
-    const env = envIdOf(pack.id)
-    const record = await envs.read(env)
     const installed: Installed = new Map(record?.packages.map(({ name, version }) => [name, version]))
-    const host = await readInstalled(interpreter.sites)
-    const input = { env, pack: pack.id, needs, wheels: resolutions, host, target, settings, uv, installed }
+    const host: Installed = combination ? new Map() : await readInstalled(interpreter.sites)
+    const comfyui = combination ? await comfyuiRequirements(settings.comfyui) : []
+    const kind = combination ? ('sealed' as const) : ('overlay' as const)
+    const input = { env, pack: pack.id, kind, combination, needs, wheels: resolutions, host, target: where, comfyui, settings, uv, http, installed }
     return planInstall({ ...input, interpreter: interpreter.executable }, onLine, signal)
+  }
+
+  const find: Engine['find'] = async (pack, signal) => {
+    const needs = await readNeeds(pack, target)
+    const sources = [...settings.sources, ...needs.sources, ...needs.indexes]
+    const options = resolveOptions(sources, signal)
+    const { requirements, candidatesFor } = await gatherForAll(needs.cuda, target, options)
+    return findCombinations(requirements, candidatesFor, target, needs)
   }
 
   return {
@@ -90,16 +159,22 @@ export async function makeEngine(settings: Settings): Promise<Engine> {
     hostInstalled: () => readInstalled(interpreter.sites),
     uv,
     uvPath,
+    http,
     envs,
+    resolveOptions,
+    forgetPages: () => pages.clear(),
     lookUp,
     plan,
+    planFromLock: async (env) => {
+      const record = await envs.read(env)
+      if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment \`${env}\`.`)
+      return planOf(await envs.lock(record), env, new Map(record.packages.map(({ name, version }) => [name, version])), [])
+    },
+    planFromFile: async (path) => {
+      const lock = parseLock(await readFile(path, 'utf8'), path)
+      const record = await envs.read(envIdOf(lock.pack))
+      return planOf(lock, envIdOf(lock.pack), new Map(record?.packages.map(({ name, version }) => [name, version])), [])
+    },
+    find,
   }
-}
-
-/** Bytes below a folder, each file once. */
-export async function folderBytes(folder: string): Promise<number> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
-  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
-  const sizes = await Promise.all(files.map((file) => stat(file).then(({ size }) => size, () => 0)))
-  return sizes.reduce((sum, size) => sum + size, 0)
 }

@@ -2,13 +2,16 @@ import { existsSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { HELP } from './cli/help'
+import { cleanupCommand, envsCommand, exportCommand, importCommand, repairCommand, undoCommand } from './cli/envCommands'
+import { findCommand, torchCommand } from './cli/findCommand'
+import { initCommand } from './cli/initCommand'
 import { installCommand } from './cli/installCommand'
-import { doctorCommand, envsCommand, infoCommand, packsCommand } from './cli/listCommands'
+import { doctorCommand, infoCommand, packsCommand } from './cli/listCommands'
 import { logsCommand } from './cli/logsCommand'
 import { makeOutput, reportError, type Output } from './cli/output'
 import { resolveCommand, whyCommand } from './cli/resolveCommand'
 import { serveCommand } from './cli/serveCommand'
-import { makeEngine } from './engine'
+import { makeEngine, type Engine } from './engine'
 import { BridgeError } from './errors/bridgeError'
 import { OVERRIDE_NAMES, readSettings } from './settings'
 
@@ -21,6 +24,7 @@ const COMMON = {
   comfyui: text,
   interpreter: text,
   home: text,
+  offline: flag,
   ...Object.fromEntries(OVERRIDE_NAMES.map((name) => [name, text])),
 }
 /** Options of one command alone. */
@@ -28,7 +32,15 @@ const OWN: Record<string, ParseArgsConfig['options']> = {
   info: {},
   resolve: { source: { ...text, multiple: true }, 'no-verify': flag },
   why: {},
-  install: { pack: { ...text, short: 'd' }, env: text, 'dry-run': flag },
+  find: { pack: { ...text, short: 'd' } },
+  torch: { 'to-cuda': text },
+  install: { pack: { ...text, short: 'd' }, env: text, sealed: text, overlay: flag, 'dry-run': flag },
+  init: { dir: { ...text, short: 'd' } },
+  undo: {},
+  repair: {},
+  export: {},
+  import: {},
+  cleanup: { delete: flag },
   packs: {},
   envs: {},
   doctor: {},
@@ -72,32 +84,40 @@ function comfyuiOf(pack: string | undefined): string | undefined {
   return root && basename(resolve(pack ?? '', '..')) === 'custom_nodes' && existsSync(join(root, 'main.py')) ? root : undefined
 }
 
+type Command = (given: Given, engine: Engine, output: Output) => Promise<number> | number
+
+/** Commands that need to know the machine. */
+const COMMANDS: Record<string, Command> = {
+  info: (_, engine, output) => infoCommand(engine, output),
+  resolve: (given, engine, output) => resolveCommand(given.rest, given.list('source'), !given.flag('no-verify'), engine, output),
+  why: (given, engine, output) => whyCommand(given.rest, engine, output),
+  find: (given, engine, output) => findCommand(given.text('pack') ?? given.rest[0], engine, output),
+  torch: (given, engine, output) => torchCommand(given.rest[0], given.text('to-cuda'), engine, output),
+  install: (given, engine, output) => {
+    const [pack, env, sealed] = ['pack', 'env', 'sealed'].map(given.text)
+    return installCommand({ pack, env, sealed, overlay: given.flag('overlay'), dryRun: given.flag('dry-run') }, engine, output)
+  },
+  packs: (_, engine, output) => packsCommand(engine, output),
+  envs: (_, engine, output) => envsCommand(engine, output),
+  undo: (given, engine, output) => undoCommand(given.rest[0], engine, output),
+  repair: (given, engine, output) => repairCommand(given.rest[0], engine, output),
+  export: (given, engine, output) => exportCommand(given.rest[0], given.rest[1], engine, output),
+  import: (given, engine, output) => importCommand(given.rest[0], engine, output),
+  cleanup: (given, engine, output) => cleanupCommand(given.flag('delete'), engine, output),
+  doctor: (_, engine, output) => doctorCommand(engine, output),
+  serve: (given, engine, output) => serveCommand(given.text('port'), given.flag('parent'), engine, output),
+}
+
 async function run(given: Given, output: Output): Promise<number> {
   const { command, rest } = given
   if (!Object.hasOwn(OWN, command)) throw new BridgeError('BAD_USAGE', `comfy-env has no command \`${command}\`.`)
   const comfyui = given.text('comfyui') ?? comfyuiOf(given.text('pack'))
   const names = ['interpreter', 'home', ...OVERRIDE_NAMES]
-  const settings = readSettings({ ...Object.fromEntries(names.map((name) => [name, given.text(name)])), ...(comfyui && { comfyui }) })
+  const offline = given.flag('offline') ? { offline: '1' } : {}
+  const settings = readSettings({ ...Object.fromEntries(names.map((name) => [name, given.text(name)])), ...(comfyui && { comfyui }), ...offline })
   if (command === 'logs') return logsCommand(rest[0], settings.home, output)
-  const engine = await makeEngine(settings)
-  switch (command) {
-    case 'info':
-      return infoCommand(engine, output)
-    case 'resolve':
-      return resolveCommand(rest, given.list('source'), !given.flag('no-verify'), engine, output)
-    case 'why':
-      return whyCommand(rest, engine, output)
-    case 'install':
-      return installCommand(given.text('pack'), given.text('env'), given.flag('dry-run'), engine, output)
-    case 'packs':
-      return packsCommand(engine, output)
-    case 'envs':
-      return envsCommand(engine, output)
-    case 'doctor':
-      return doctorCommand(engine, output)
-    default:
-      return serveCommand(given.text('port'), given.flag('parent'), engine, output)
-  }
+  if (command === 'init') return initCommand(given.text('dir') ?? rest[0], output)
+  return await (COMMANDS[command] as Command)(given, await makeEngine(settings), output)
 }
 
 async function main(args: string[]): Promise<number> {

@@ -8,13 +8,14 @@ export interface Ran {
 }
 
 /** Runs a short program to its end, never through a shell. Failing to start is an answer, not an exception. */
-export async function run(file: string, args: string[], timeoutMs: number, options: { env?: Record<string, string>; signal?: AbortSignal } = {}): Promise<Ran> {
-  const { env, signal } = options
+export async function run(file: string, args: string[], timeoutMs: number, options: { env?: Record<string, string>; signal?: AbortSignal; cwd?: string } = {}): Promise<Ran> {
+  const { env, signal, cwd } = options
   const result = await execa(file, args, {
     reject: false,
     timeout: timeoutMs,
     stdin: 'ignore',
     ...(env && { env }),
+    ...(cwd && { cwd }),
     ...(signal && { cancelSignal: signal }),
   })
   return { code: result.exitCode ?? null, stdout: result.stdout ?? '', stderr: result.stderr ?? '' }

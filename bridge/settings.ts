@@ -1,6 +1,7 @@
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { readSettingsFile } from './settingsFile'
 
 /** Facts that a user sets in place of what the probe finds: to plan for another machine. */
 export interface Overrides {
@@ -31,6 +32,15 @@ export interface Settings {
   /** Package index and extra folder of wheels for ordinary requirements; null: uv's default. */
   index: string | null
   findLinks: string | null
+  /** Where torch for sealed envs comes from in place of PyTorch's own index: an index address, or `none` for the sources above. */
+  torchIndex: string | null
+  /** Ask the known publishers where the user's and a pack's own sources have nothing that fits. */
+  registry: boolean
+  offline: boolean
+  proxy: string | null
+  /** Address prefix → other prefix with the same files. */
+  mirrors: [string, string][]
+  githubToken: string | null
   /** Folder of `python_shim`, where the worker lies. */
   pythonShim: string
 }
@@ -45,7 +55,22 @@ function shimFolder(): string {
   return resolve(here, here.endsWith('dist') ? '../..' : '..', 'python_shim')
 }
 
-/** Options win over the environment. */
+const yes = (text: string | null): boolean => text !== null && /^(1|true|yes|on)$/i.test(text)
+
+/** `https://a/=https://b/ …`, as an environment variable can hold it. */
+function mirrorPairs(text: string | undefined): [string, string][] {
+  return list(text).flatMap((pair): [string, string][] => {
+    const [, from, to] = /^(https?:\/\/[^=]+)=(https?:\/\/.+)$/.exec(pair) ?? []
+    return from && to ? [[from, to]] : []
+  })
+}
+
+function cudaOverride(env: NodeJS.ProcessEnv): string | undefined {
+  const cuda = env.COMFY_ENV_CUDA_VERSION // the name of the Python library comfyui-envmanager; it takes 128 for 12.8
+  return cuda && /^\d{3}$/.test(cuda) ? `${cuda.slice(0, 2)}.${cuda.slice(2)}` : cuda
+}
+
+/** Options win over the environment, and that over `settings.toml` in the home folder. */
 export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.env): Settings {
   const value = (option: string, variable: string): string | null => options[option] || env[variable] || null
   const comfyui = value('comfyui', 'COMFYUI_DIR')
@@ -54,21 +79,28 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
     const given = value(name, `COMFY_ENV_${name.toUpperCase()}`)
     if (given) overrides[name] = given
   }
-  const cuda = env.COMFY_ENV_CUDA_VERSION // the name of the Python library comfyui-envmanager; it takes 128 for 12.8
-  if (cuda && !overrides.cuda) overrides.cuda = /^\d{3}$/.test(cuda) ? `${cuda.slice(0, 2)}.${cuda.slice(2)}` : cuda
+  const cuda = cudaOverride(env)
+  if (cuda && !overrides.cuda) overrides.cuda = cuda
   const fallback = comfyui ? join(comfyui, 'user', '__envmanager') : join(homedir(), '.comfyui-envmanager')
   const home = resolve(value('home', 'COMFY_ENV_HOME') ?? fallback)
+  const file = readSettingsFile(home)
   return {
     home,
     comfyui: comfyui && resolve(comfyui),
     interpreter: value('interpreter', 'COMFY_ENV_INTERPRETER'),
     overrides,
-    sources: list(env.COMFY_ENV_SOURCES),
-    allowedHosts: list(env.COMFY_ENV_ALLOW_HOSTS),
+    sources: [...list(env.COMFY_ENV_SOURCES), ...(file.sources ?? [])],
+    allowedHosts: [...list(env.COMFY_ENV_ALLOW_HOSTS), ...(file.allow_hosts ?? [])],
     uv: env.COMFY_ENV_UV || null,
     cache: resolve(env.COMFY_ENV_CACHE || join(home, 'cache')),
-    index: env.COMFY_ENV_INDEX || null,
-    findLinks: env.COMFY_ENV_FIND_LINKS || null,
+    index: env.COMFY_ENV_INDEX || file.index || null,
+    findLinks: env.COMFY_ENV_FIND_LINKS || file.find_links || null,
+    torchIndex: env.COMFY_ENV_TORCH_INDEX || file.torch_index || null,
+    registry: env.COMFY_ENV_REGISTRY ? yes(env.COMFY_ENV_REGISTRY) : (file.registry ?? true),
+    offline: env.COMFY_ENV_OFFLINE || options.offline ? yes(value('offline', 'COMFY_ENV_OFFLINE')) : (file.offline ?? false),
+    proxy: env.COMFY_ENV_PROXY || file.proxy || null,
+    mirrors: [...mirrorPairs(env.COMFY_ENV_MIRRORS), ...Object.entries(file.mirrors ?? {})],
+    githubToken: env.COMFY_ENV_GITHUB_TOKEN || env.GITHUB_TOKEN || null,
     pythonShim: shimFolder(),
   }
 }

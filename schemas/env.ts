@@ -5,6 +5,16 @@ import { EnvId, PackId } from './ids'
 export const EnvKind = z.enum(['host', 'overlay', 'sealed'])
 export type EnvKind = z.infer<typeof EnvKind>
 
+/** The Python, torch and CUDA of a sealed env. `cuda` null: torch for the CPU. */
+export const EnvCombination = z
+  .strictObject({
+    python: z.string().describe('3.12'),
+    torch: z.string().describe('public version, 2.8.0'),
+    cuda: z.string().nullable().describe('12.8'),
+  })
+  .meta({ id: 'EnvCombination' })
+export type EnvCombination = z.infer<typeof EnvCombination>
+
 export const InstalledPackage = z.strictObject({ name: z.string(), version: z.string() })
 export type InstalledPackage = z.infer<typeof InstalledPackage>
 
@@ -21,6 +31,7 @@ export const EnvRecord = z.strictObject({
   previous: z.number().int().nonnegative().nullable().describe('generation kept for undo'),
   interpreter: z.string().describe('the Python that the env was made from'),
   host_site: z.string().nullable().describe('site-packages that an overlay falls back to'),
+  combination: EnvCombination.nullable().describe('of a sealed env; null for the other kinds'),
   requirements_hash: z.string(),
   packages: z.array(InstalledPackage),
   created: z.number().describe('milliseconds since 1970'),
@@ -36,7 +47,10 @@ export const EnvInfo = z
     reason: z.string().nullable(),
     generation: z.number().int(),
     packages: z.array(InstalledPackage),
-    bytes: z.number().nullable(),
+    bytes: z.number().nullable().describe('size of the generation in use'),
+    unique_bytes: z.number().nullable().describe('what deleting the env would free: files that it shares with no other and not with the cache'),
+    combination: EnvCombination.nullable(),
+    can_undo: z.boolean(),
     created: z.number(),
   })
   .meta({ id: 'EnvInfo' })
@@ -54,6 +68,9 @@ export const InstallPlan = z
     change: z.array(z.strictObject({ name: z.string(), from: z.string(), to: z.string() })),
     torch_changes: z.boolean(),
     download_bytes: z.number().nullable(),
+    combination: EnvCombination.nullable().describe('what a sealed env is built from'),
+    hosts: z.array(z.string()).describe('where files come from'),
+    warnings: z.array(z.string()),
   })
   .meta({ id: 'InstallPlan' })
 export type InstallPlan = z.infer<typeof InstallPlan>

@@ -1,9 +1,23 @@
 import { z } from 'zod'
 import { EnvId, JobId, PackId } from './ids'
+import { EnvCombination } from './env'
 import { WireError } from './errors'
 
 export const JobPhase = z.enum(['queued', 'planning', 'downloading', 'installing', 'verifying', 'switching'])
 export type JobPhase = z.infer<typeof JobPhase>
+
+/** What a job is asked to do, as its queue keeps it on disk. */
+export const JobRequest = z.discriminatedUnion('action', [
+  z.strictObject({
+    action: z.literal('install'),
+    pack: PackId,
+    dir: z.string(),
+    combination: EnvCombination.nullable().optional().describe('of a sealed env; null: an overlay; absent: as the env is'),
+  }),
+  z.strictObject({ action: z.literal('repair'), pack: PackId, env: EnvId }),
+  z.strictObject({ action: z.literal('import'), pack: PackId, file: z.string() }),
+])
+export type JobRequest = z.infer<typeof JobRequest>
 
 /** A job is in one phase, or has ended in one way. */
 export const JobState = z.discriminatedUnion('status', [
@@ -23,6 +37,7 @@ export type JobState = z.infer<typeof JobState>
 export const JobInfo = z
   .strictObject({
     id: JobId,
+    action: z.enum(['install', 'repair', 'import']),
     pack: PackId,
     env: EnvId,
     state: JobState,

@@ -1,22 +1,28 @@
 import { z } from 'zod'
 import { EnvId, JobId, PackId, WorkerId } from './ids'
 import { Fingerprint } from './host'
-import { EnvInfo, InstallPlan } from './env'
+import { EnvCombination, EnvInfo, InstallPlan } from './env'
+import { EnvOffer } from './wheel'
 import { JobInfo, LogLine } from './job'
 import { PackInfo } from './pack'
 import { WorkerInfo } from './worker'
 
 const Nothing = z.strictObject({})
 
+/** A pack's install: into the kind of env that it has, or a sealed one of this combination; `null`: an overlay. */
+const InstallChoice = z.strictObject({ pack: PackId, combination: EnvCombination.nullable().optional() })
+
 /** What the panel asks the bridge. Ids only: never a path, a URL or an argument. */
 export const panelToBridge = {
   requests: {
     'state.snapshot': { params: Nothing, result: z.lazy(() => Snapshot) },
     'packs.rescan': { params: Nothing, result: Nothing },
-    'install.preview': { params: z.strictObject({ pack: PackId }), result: InstallPlan },
-    'install.start': { params: z.strictObject({ pack: PackId }), result: z.strictObject({ job: JobId }) },
+    'install.preview': { params: InstallChoice, result: InstallPlan },
+    'install.find': { params: z.strictObject({ pack: PackId }), result: z.strictObject({ offers: z.array(EnvOffer) }) },
+    'install.start': { params: InstallChoice, result: z.strictObject({ job: JobId }) },
     'install.undo': { params: z.strictObject({ env: EnvId }), result: Nothing },
     'job.cancel': { params: z.strictObject({ job: JobId }), result: Nothing },
+    'env.repair': { params: z.strictObject({ env: EnvId }), result: z.strictObject({ job: JobId }) },
     'env.delete': { params: z.strictObject({ env: EnvId }), result: Nothing },
     'isolation.set': { params: z.strictObject({ pack: PackId, on: z.boolean() }), result: Nothing },
     'worker.stop': { params: z.strictObject({ worker: WorkerId }), result: Nothing },

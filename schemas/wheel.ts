@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { EnvCombination } from './env'
 
 /** Why a candidate was refused (or, for the two marked so, warned about). */
 export const REASON_CODES = [
@@ -93,3 +94,31 @@ export const Resolution = z
   })
   .meta({ id: 'Resolution' })
 export type Resolution = z.infer<typeof Resolution>
+
+/** A combination for which every wheel of a pack exists, and which this machine can run. */
+export const EnvOffer = z
+  .strictObject({
+    combination: EnvCombination,
+    wheels: z.array(z.strictObject({ requirement: z.string(), filename: z.string(), version: z.string(), url: z.string() })),
+    cost: z.number().describe('distance from ComfyUI’s own combination; the nearest comes first'),
+  })
+  .meta({ id: 'EnvOffer' })
+export type EnvOffer = z.infer<typeof EnvOffer>
+
+/** `comfy-env torch`: what happens to what is bound to torch if ComfyUI's torch moves. */
+export const TorchPlan = z.strictObject({
+  from: EnvCombination.nullable(),
+  to: EnvCombination,
+  problems: z.array(z.string()).describe('why the move itself would not work on this machine'),
+  packages: z.array(
+    z.strictObject({
+      name: z.string(),
+      installed: z.string().nullable(),
+      used_by: z.string().describe('ComfyUI, or a node pack'),
+      verdict: z.enum(['stays', 'rebuild', 'breaks', 'unknown']),
+      detail: z.string(),
+      filename: z.string().nullable().describe('the wheel to install after the move'),
+    }),
+  ),
+})
+export type TorchPlan = z.infer<typeof TorchPlan>

@@ -1,11 +1,9 @@
-import type { InstallPlan } from '../../schemas/env'
-import type { JobInfo } from '../../schemas/job'
+import type { EnvCombination, InstallPlan } from '../../schemas/env'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { packAt, type PackFolder } from '../packs/scan'
-import { JobService } from '../serve/jobService'
-import { Store } from '../state/store'
 import { table, type Output } from './output'
+import { runJob } from './runJob'
 
 function human(plan: InstallPlan): string {
   const bytes = plan.download_bytes === null ? 'unknown' : `${(plan.download_bytes / 1e6).toFixed(1)} MB`
@@ -14,39 +12,44 @@ function human(plan: InstallPlan): string {
     ...plan.change.map(({ name, from, to }) => ['~', name, `${from} → ${to}`]),
     ...plan.remove.map(({ name, version }) => ['-', name, version]),
   ]
-  return [`${plan.env} (${plan.kind}), download ${bytes}, torch changes: ${plan.torch_changes ? 'YES' : 'no'}`, table(rows)].join('\n')
+  const from = plan.hosts.length > 0 ? ` from ${plan.hosts.join(', ')}` : ''
+  const head = `${plan.env} (${plan.kind}), download ${bytes}${from}, torch changes: ${plan.torch_changes ? 'YES' : 'no'}`
+  return [head, ...plan.warnings.map((text) => `warning: ${text}`), table(rows)].join('\n')
 }
 
-/** Runs the install as a job, as the panel does, and waits for its end. */
-function runJob(pack: PackFolder, engine: Engine, output: Output): Promise<{ job: JobInfo; log: string }> {
-  return new Promise((resolve) => {
-    const host = { one_line: '', comfyui: null, home: '', uv: null, writable: true, problems: [], fingerprint: engine.fingerprint }
-    const store = new Store(host, () => undefined)
-    const context = { engine, store, host: null, hostPacks: new Map(), isolated: new Set<string>() }
-    const jobs = new JobService(context, {
-      onLine: (_, line) => output.note(line.text),
-      onEnded: async (_, job) => resolve({ job, log: `${engine.settings.home}/jobs/${job.id}.ndjson` }),
-    })
-    const id = jobs.start(pack)
-    process.once('SIGINT', () => jobs.cancel(id))
-    process.once('SIGTERM', () => jobs.cancel(id))
-  })
+/** `best`, or `3.12/2.8.0/12.8` (Python, torch, CUDA; `cpu` for none). */
+async function combinationOf(text: string, pack: PackFolder, engine: Engine): Promise<EnvCombination> {
+  const [, python, torch, cuda] = /^(3\.\d+)\/(\d+\.\d+\.\d+)\/(\d+\.\d+|cpu)$/.exec(text) ?? []
+  if (python && torch && cuda) return { python, torch, cuda: cuda === 'cpu' ? null : cuda }
+  if (text !== 'best') throw new BridgeError('BAD_USAGE', `--sealed ${text} is neither \`best\` nor Python/torch/CUDA such as 3.12/2.8.0/12.8.`)
+  const [offer] = await engine.find(pack)
+  if (offer) return offer.combination
+  throw new BridgeError('NO_WHEEL', `There is no combination of Python, torch and CUDA with wheels for all that ${pack.id} needs.`)
+}
+
+export interface InstallOptions {
+  pack: string | undefined
+  env: string | undefined
+  /** `--sealed VALUE`; `--overlay` is the other way back. */
+  sealed: string | undefined
+  overlay: boolean
+  dryRun: boolean
 }
 
 /** `comfy-env install`: the plan, and unless --dry-run the job that carried it out. */
-export async function installCommand(dir: string | undefined, env: string | undefined, dryRun: boolean, engine: Engine, output: Output): Promise<number> {
-  const pack = await packAt(dir ?? '.')
-  const { plan } = await engine.plan(pack, output.note)
-  if (env !== undefined && env !== plan.env) {
-    throw new BridgeError('BAD_USAGE', `The environment of ${pack.id} is called ${plan.env}, not ${env}.`)
+export async function installCommand(options: InstallOptions, engine: Engine, output: Output): Promise<number> {
+  const pack = await packAt(options.pack ?? '.')
+  const combination = options.sealed ? await combinationOf(options.sealed, pack, engine) : options.overlay ? null : undefined
+  const choice = combination === undefined ? {} : { combination }
+  const { plan } = await engine.plan(pack, choice, output.note)
+  if (options.env !== undefined && options.env !== plan.env) {
+    throw new BridgeError('BAD_USAGE', `The environment of ${pack.id} is called ${plan.env}, not ${options.env}.`)
   }
-  if (dryRun) {
+  if (options.dryRun) {
     output.result({ plan }, () => human(plan))
     return 0
   }
-  const { job, log } = await runJob(pack, engine, output)
-  if (job.state.status === 'failed') throw BridgeError.fromWire(job.state.error)
-  if (job.state.status === 'cancelled') throw new BridgeError('CANCELLED', 'Cancelled.')
-  output.result({ plan, job: { id: job.id, status: job.state.status, log } }, () => `${human(plan)}\nlog: ${log}`)
+  const job = await runJob({ action: 'install', pack: pack.id, dir: pack.dir, ...choice }, engine, output)
+  output.result({ plan, job }, () => `${human(plan)}\nlog: ${job.log}`)
   return 0
 }

@@ -1,5 +1,5 @@
 import { access, constants, mkdir, statfs } from 'node:fs/promises'
-import { folderBytes, type Engine } from '../engine'
+import type { Engine } from '../engine'
 import { checkRecords } from '../install/verify'
 import { askInterpreter } from '../probe/interpreter'
 import { oneLine } from '../probe/fingerprint'
@@ -29,21 +29,6 @@ export async function packsCommand(engine: Engine, output: Output): Promise<numb
   const packs = [...store.packs.values()]
   const none = `No node packs found in ${packRoots(context).join(', ') || '(name a ComfyUI with --comfyui)'}.`
   output.result({ packs }, () => table(packs.map(({ id, state, reason }) => [id, state, reason])) || none)
-  return 0
-}
-
-export async function envsCommand(engine: Engine, output: Output): Promise<number> {
-  const records = await engine.envs.list()
-  const envs = await Promise.all(
-    records.map(async ({ id, kind, pack, generation, packages }) => {
-      const bytes = await folderBytes(engine.envs.generation(id, generation))
-      return { id, kind, pack, generation, packages, bytes }
-    }),
-  )
-  output.result({ envs }, () => {
-    const rows = envs.map(({ id, kind, pack, bytes, packages }) => [id, kind, pack, `${packages.length} packages`, `${(bytes / 1e6).toFixed(1)} MB`])
-    return table(rows) || 'No environments yet.'
-  })
   return 0
 }
 

@@ -19,7 +19,8 @@ async function whole(path: string): Promise<LogLine[]> {
 export async function logsCommand(job: string | undefined, home: string, output: Output): Promise<number> {
   const folder = join(home, 'jobs')
   if (job === undefined) {
-    const jobs = (await readdir(folder).catch(() => [] as string[])).map((name) => name.replace(/\.ndjson$/, '')).sort()
+    const names = await readdir(folder).catch(() => [] as string[])
+    const jobs = names.filter((name) => name.endsWith('.ndjson')).map((name) => name.slice(0, -'.ndjson'.length)).sort()
     output.result({ jobs }, () => jobs.join('\n') || 'No jobs yet.')
     return 0
   }

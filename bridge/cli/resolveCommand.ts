@@ -31,8 +31,10 @@ function human(resolution: Resolution): string {
 export async function resolveCommand(requirements: string[], sources: string[], verify: boolean, engine: Engine, output: Output): Promise<number> {
   if (requirements.length === 0) throw new BadUsage('resolve needs a requirement, such as nvdiffrast==0.4.0')
   const all = [...sources, ...engine.settings.sources]
-  if (all.length === 0) throw new BadUsage('resolve needs a --source to look at')
-  const results = await resolveAll(requirements, engine.target, { sources: all, verify })
+  // whoever names sources asks about those; else the known publishers are asked
+  const options = { ...engine.resolveOptions(all), verify, registry: engine.settings.registry && sources.length === 0 }
+  if (all.length === 0 && !options.registry) throw new BadUsage('resolve needs a --source to look at')
+  const results = await resolveAll(requirements, engine.target, options)
   output.result({ results }, () => results.map(human).join('\n\n'))
   if (results.some(({ status }) => status === 'error')) return 1
   return results.some(({ status }) => status === 'none') ? 3 : 0

@@ -8,10 +8,15 @@ import { asDiskError } from '../files'
 import { readInstalled } from '../packs/installed'
 import { askInterpreter } from '../probe/interpreter'
 import { redact } from '../resolve/candidate'
-import type { Wanted } from './download'
-import { fetchWheel } from './download'
+import { normalizeName } from '../resolve/requirement'
+import type { Http } from '../sources/http'
+import { fetchWheel, sha256Of } from './download'
 import { pythonIn, type EnvStore } from './envStore'
+import { inspectWheel } from './inspect'
+import { directWheels, type EnvLock, renderLock, uvLock, withHashes } from './lock'
+import { runInstallScript } from './packScript'
 import type { FullPlan } from './plan'
+import { withTurn } from './turns'
 import type { Uv } from './uv'
 import { installLockArgs, installWheelsArgs, venvArgs } from './uvArgs'
 import { checkRecords, importFailure } from './verify'
@@ -23,25 +28,35 @@ export interface Reporter {
 }
 
 export interface BuildInput {
-  pack: string
-  full: FullPlan
+  /** Folder of the pack, for its install script; null: none is run. */
+  packDir: string | null
+  /** Makes the plan: once the env's turn has come, and against what it holds then. */
+  plan: () => Promise<FullPlan>
+  env: string
   interpreter: string
   hostSites: string[]
   store: EnvStore
   uv: Uv
+  http: Http
   cache: string
   reporter: Reporter
   signal: AbortSignal
 }
 
-async function download({ full, cache, reporter, signal }: BuildInput): Promise<string[]> {
+type Ready = BuildInput & { full: FullPlan }
+
+/** Fetches and looks into our own wheels. Returns their files, and the lock with the hashes of what came. */
+async function download({ full, cache, http, reporter, signal }: Ready): Promise<{ files: string[]; lock: EnvLock }> {
   const files: string[] = []
-  for (const { url, filename, sha256 } of full.wheels) {
-    reporter.log(`download ${redact(url ?? '')}`)
-    const wanted: Wanted = { url: url ?? '', filename: filename ?? '', sha256 }
-    files.push(await fetchWheel(wanted, cache, (done, total) => reporter.phase('downloading', done, total, 'bytes'), signal))
+  const hashes = new Map<string, string>()
+  for (const wanted of directWheels(full.lock)) {
+    reporter.log(`download ${redact(wanted.url)}`)
+    const file = await fetchWheel(wanted, cache, http, (done, total) => reporter.phase('downloading', done, total, 'bytes'), signal)
+    await inspectWheel(file)
+    hashes.set(wanted.url, wanted.sha256 ?? (await sha256Of(file)))
+    files.push(file)
   }
-  return files
+  return { files, lock: withHashes(full.lock, hashes) }
 }
 
 /**
@@ -53,29 +68,37 @@ async function linkHost(site: string, hostSites: string[]): Promise<void> {
   await writeFile(join(site, 'zzz_envmanager_host.pth'), `import site; ${code}\n`)
 }
 
-async function installInto(folder: string, files: string[], input: BuildInput): Promise<string> {
+async function installInto(folder: string, files: string[], input: Ready): Promise<string> {
   const { full, uv, reporter, signal, interpreter, hostSites } = input
-  const total = full.plan.add.length + full.plan.change.length
+  const { kind, combination } = full.lock
+  const total = full.lock.packages.length
   reporter.phase('installing', 0, total, 'packages')
   let done = 0
   const onLine = (text: string): void => {
     if (text.startsWith(' + ')) reporter.phase('installing', ++done, total, 'packages')
     reporter.log(text)
   }
-  await uv.run(venvArgs(interpreter, folder), { onLine, signal })
+  const sealed = kind === 'sealed' && combination
+  await uv.run(venvArgs(sealed ? pythonFor(combination.python, input) : interpreter, folder, Boolean(sealed)), { onLine, signal })
   const python = pythonIn(folder)
-  if (full.lock !== null) {
-    const lock = join(folder, 'pylock.toml')
-    await writeFile(lock, full.lock)
+  const text = uvLock(full.lock)
+  if (text !== null) {
+    const lock = join(folder, 'pylock.uv.toml')
+    await writeFile(lock, text)
     await uv.run(installLockArgs(python, lock), { onLine, signal })
   }
   if (files.length > 0) await uv.run(installWheelsArgs(python, files), { onLine, signal })
   const site = (await askInterpreter(python)).sites[0] ?? ''
-  await linkHost(site, hostSites)
+  if (!sealed) await linkHost(site, hostSites)
   return site
 }
 
-async function verify(folder: string, site: string, { reporter, full, signal }: BuildInput): Promise<void> {
+/** ComfyUI's own Python where the version is the same; else uv finds or fetches one. */
+function pythonFor(version: string, { interpreter, full }: Ready): string {
+  return full.lock.python.startsWith(`${version}.`) || full.lock.python === version ? interpreter : version
+}
+
+async function verify(folder: string, site: string, { reporter, full, signal }: Ready): Promise<void> {
   reporter.phase('verifying')
   const wrong = await checkRecords(site)
   if (wrong.length > 0) {
@@ -83,7 +106,7 @@ async function verify(folder: string, site: string, { reporter, full, signal }: 
     throw new BridgeError('VERIFY_FAILED', `The new environment is not what was installed: ${wrong[0]}.`, { details: { wrong } })
   }
   reporter.log('every file has the content that its wheel recorded')
-  for (const distribution of full.direct) {
+  for (const distribution of full.lock.probe) {
     const said = await importFailure(pythonIn(folder), site, distribution, signal)
     if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
     if (said === null) {
@@ -94,39 +117,38 @@ async function verify(folder: string, site: string, { reporter, full, signal }: 
     const what = `${distribution} was installed, but cannot be imported: ${said.at(-1)}`
     // a wheel of compiled code that does not load is the wrong wheel; an ordinary package may have reasons of its own (an
     // optional backend that a pack never uses), and whether the pack can be imported shows when it is
-    if (full.wheels.some((wheel) => wheel.package === distribution)) throw new BridgeError('VERIFY_FAILED', `${what}.`)
+    if (full.lock.direct.includes(normalizeName(distribution))) throw new BridgeError('VERIFY_FAILED', `${what}.`)
     reporter.log(`${what}. The pack may still work.`, 'warn')
   }
 }
 
-/**
- * Builds a new generation beside the one in use, verifies it and switches to it. Whatever fails before the switch leaves the
- * env as it was and no folder behind.
- */
-export async function buildEnv(input: BuildInput): Promise<EnvRecord> {
-  const { full, store, pack, reporter, interpreter, hostSites } = input
-  const id = full.plan.env
+async function build(input: Ready): Promise<EnvRecord> {
+  const { full, store, env: id, reporter, interpreter, hostSites, packDir } = input
+  const { files, lock } = await download(input)
   const current = await store.read(id)
-  const files = await download(input)
   const { generation, folder } = await store.stage(id, current)
   try {
     const site = await installInto(folder, files, input)
+    if (packDir) await runInstallScript(packDir, pythonIn(folder), site, hostSites, full.lock, input)
     await verify(folder, site, input)
     reporter.phase('switching')
     const record: EnvRecord = {
       schema: 1,
       id,
-      kind: full.plan.kind,
-      pack,
+      kind: lock.kind,
+      pack: lock.pack,
       generation,
       previous: current?.generation ?? null,
       interpreter,
-      host_site: hostSites[0] ?? null,
-      requirements_hash: createHash('sha256').update(full.fingerprint).digest('hex'),
+      host_site: lock.kind === 'sealed' ? null : (hostSites[0] ?? null),
+      combination: lock.combination ?? null,
+      requirements_hash: createHash('sha256').update(renderLock(lock)).digest('hex'),
       packages: [...(await readInstalled([site]))].map(([name, version]) => ({ name, version })),
       created: Date.now(),
     }
+    await writeFile(join(folder, 'pylock.toml'), renderLock(lock))
     await writeFile(join(folder, 'envmanager.json'), JSON.stringify(record))
+    if (input.signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
     await store.publish(record)
     return record
   } catch (error) {
@@ -134,4 +156,14 @@ export async function buildEnv(input: BuildInput): Promise<EnvRecord> {
     if (!current) await store.remove(id)
     throw asDiskError(error)
   }
+}
+
+/**
+ * Builds a new generation beside the one in use, verifies it and switches to it, when it is the env's turn. Whatever fails
+ * before the switch leaves the env as it was and no folder behind.
+ */
+export function buildEnv(input: BuildInput): Promise<EnvRecord> {
+  const { store, env, signal, reporter } = input
+  const wait = (before: number): void => reporter.log(`waiting for ${before} other ${before === 1 ? 'job' : 'jobs'} of ${env}`)
+  return withTurn(store.turns(env), signal, async () => build({ ...input, full: await input.plan() }), wait)
 }

@@ -3,11 +3,15 @@ import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { Response } from 'undici'
+import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
-import { asDiskError } from '../files'
+import { asDiskError, readJson, writeAtomic } from '../files'
 import { redact } from '../resolve/candidate'
-import { fileBytes, statusMeaning } from '../sources/http'
+import { answerError, type Http, meaningOf } from '../sources/http'
+import { withTurn } from './turns'
 
 export interface Wanted {
   url: string
@@ -18,12 +22,12 @@ export interface Wanted {
 export type OnBytes = (done: number, total: number | null) => void
 
 /** Size of a wheel before it is fetched; null if its server does not say. */
-export async function wheelBytes(url: string, signal?: AbortSignal): Promise<number | null> {
-  if (!url.startsWith('file:')) return fileBytes(url, signal)
+export async function wheelBytes(url: string, http: Http, signal?: AbortSignal): Promise<number | null> {
+  if (!url.startsWith('file:')) return http.bytes(url, signal)
   return stat(fileURLToPath(url)).then(({ size }) => size, () => null)
 }
 
-async function sha256Of(path: string): Promise<string> {
+export async function sha256Of(path: string): Promise<string> {
   const hash = createHash('sha256')
   await pipeline(createReadStream(path), hash)
   return hash.digest('hex')
@@ -42,56 +46,137 @@ async function refuseNonWheel(path: string, wanted: Wanted): Promise<void> {
   })
 }
 
-async function fetchTo(path: string, wanted: Wanted, onBytes: OnBytes, signal: AbortSignal): Promise<void> {
-  const url = redact(wanted.url)
-  let response: Response
-  try {
-    response = await fetch(wanted.url, { signal })
-  } catch (cause) {
-    if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
-    throw new BridgeError('DOWNLOAD_FAILED', `${url} cannot be reached.`, { cause })
+/** Whose bytes a partial file holds: only the same file, by its validator, may be gone on with (RFC 9110, If-Range). */
+const PartInfo = z.object({ url: z.string(), validator: z.string() })
+
+/** What a download is doing: where it writes, and whom it tells. */
+interface Transfer {
+  http: Http
+  part: string
+  onBytes: OnBytes
+  signal: AbortSignal
+}
+
+/** A strong ETag, else the date; null: the server gives nothing that tells two files apart. */
+function validatorOf({ headers }: Response): string | null {
+  const etag = headers.get('etag')
+  return etag && !etag.startsWith('W/') ? etag : headers.get('last-modified')
+}
+
+const infoOf = (part: string): string => `${part}.json`
+
+async function resumable(url: string, part: string): Promise<{ from: number; validator: string } | null> {
+  const info = await readJson(infoOf(part), PartInfo)
+  const size = await stat(part).then((found) => found.size, () => 0)
+  return info?.url === url && size > 0 ? { from: size, validator: info.validator } : null
+}
+
+function brokenOff(url: string, done: number, total: number | null, cause?: unknown): BridgeError {
+  return new BridgeError('DOWNLOAD_FAILED', `${redact(url)} broke off after ${done} of ${total ?? 'unknown'} bytes.`, {
+    details: { url: redact(url), done, total, retry: true },
+    ...(cause !== undefined && { cause }),
+  })
+}
+
+/** Total size of the file that an answer is (a part of); null if the server does not say. */
+function totalOf(response: Response): number | null {
+  const range = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1]
+  return Number(range ?? response.headers.get('content-length')) || null
+}
+
+async function fetchOnce(url: string, { http, part, onBytes, signal }: Transfer): Promise<void> {
+  const before = await resumable(url, part)
+  const headers = { 'accept-encoding': 'identity', ...(before && { range: `bytes=${before.from}-`, 'if-range': before.validator }) }
+  const response = await http.send(url, { headers }, signal, null)
+  if (response.status === 416) {
+    await rm(part, { force: true }) // the partial file is longer than the file: not its beginning
+    throw brokenOff(url, 0, null)
   }
-  const meaning = statusMeaning(response.status)
-  if (meaning !== 'ok' || !response.body) {
-    throw new BridgeError('DOWNLOAD_FAILED', `${url} answered HTTP ${response.status}.`, { details: { status: response.status } })
-  }
-  const total = Number(response.headers.get('content-length')) || null
-  const file = await open(path, 'w')
-  let done = 0
+  if (meaningOf(response) !== 'ok' || !response.body) throw refusal(url, response)
+  const start = response.status === 206 && before ? before.from : 0
+  const total = totalOf(response)
+  const validator = validatorOf(response)
+  if (validator) await writeAtomic(infoOf(part), JSON.stringify({ url, validator }))
+  const file = await open(part, start > 0 ? 'a' : 'w')
+  let done = start
   try {
     for await (const chunk of response.body) {
-      await file.write(chunk)
-      done += chunk.byteLength
+      const bytes = chunk as Uint8Array
+      await file.write(bytes)
+      done += bytes.byteLength
       onBytes(done, total)
     }
   } catch (error) {
     if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
     const disk = asDiskError(error)
-    if (disk instanceof BridgeError) throw disk
-    throw new BridgeError('DOWNLOAD_FAILED', `${url} broke off after ${done} of ${total ?? 'unknown'} bytes.`, { cause: error })
+    throw disk instanceof BridgeError ? disk : brokenOff(url, done, total, error)
   } finally {
     await file.close()
   }
-  if (total !== null && done !== total) {
-    throw new BridgeError('DOWNLOAD_FAILED', `${url} ended after ${done} of ${total} bytes.`)
+  if (total !== null && done !== total) throw brokenOff(url, done, total)
+}
+
+function refusal(url: string, response: Response): BridgeError {
+  const meaning = meaningOf(response)
+  const after = Number(response.headers.get('retry-after')) || null
+  if (meaning === 'limited') {
+    const { message, details } = answerError(url, response)
+    return new BridgeError('RATE_LIMITED', message, { details: { ...details, retry: after === null || after <= 30, after } })
+  }
+  return new BridgeError('DOWNLOAD_FAILED', `${redact(url)} answered HTTP ${response.status}.`, {
+    details: { status: response.status, retry: meaning === 'broken', after },
+  })
+}
+
+/** Waits before the second, third and fourth try of an address. A server's Retry-After counts instead, up to 30 s. */
+const WAITS_MS = [300, 1000, 3000]
+
+async function fetchWithRetries(url: string, transfer: Transfer): Promise<void> {
+  for (const wait of [...WAITS_MS, null]) {
+    try {
+      return await fetchOnce(url, transfer)
+    } catch (error) {
+      const again = error instanceof BridgeError && (error.details?.retry === true || error.code === 'SOURCE_UNREACHABLE')
+      if (!again || wait === null) throw error
+      const after = typeof error.details?.after === 'number' ? error.details.after * 1000 : wait
+      await delay(after, undefined, { signal: transfer.signal }).catch(() => {
+        throw new BridgeError('CANCELLED', 'Cancelled.')
+      })
+    }
   }
 }
 
-/**
- * Brings a wheel into the cache and returns its path. It lands under its name only when it is whole, a wheel, and the one that
- * was promised; what is left of a failure is deleted.
- */
-export async function fetchWheel(wanted: Wanted, cache: string, onBytes: OnBytes, signal: AbortSignal): Promise<string> {
-  const key = wanted.sha256 ?? createHash('sha256').update(wanted.url).digest('hex')
-  const folder = join(cache, 'wheels', key.slice(0, 32))
-  const path = join(folder, wanted.filename)
+/** From the address, else from its mirrors; the hash decides whether a mirror told the truth. */
+async function fetchFromAny(wanted: Wanted, transfer: Transfer): Promise<void> {
+  let failure: unknown
+  for (const address of transfer.http.addresses(wanted.url)) {
+    try {
+      return await fetchWithRetries(address, transfer)
+    } catch (error) {
+      if (error instanceof BridgeError && ['CANCELLED', 'DISK_FULL', 'OFFLINE'].includes(error.code)) throw error
+      failure ??= error
+    }
+  }
+  throw failure instanceof BridgeError && failure.code === 'SOURCE_UNREACHABLE'
+    ? new BridgeError('DOWNLOAD_FAILED', failure.message, { cause: failure })
+    : failure
+}
+
+/** Folder of the cache where a wheel lies: by its content where that is known, else by its address. */
+function cacheFolder({ url, sha256 }: Wanted, cache: string): string {
+  const key = sha256 ?? createHash('sha256').update(url).digest('hex')
+  return join(cache, 'wheels', key.slice(0, 32))
+}
+
+async function fetchInto(path: string, wanted: Wanted, http: Http, onBytes: OnBytes, signal: AbortSignal): Promise<string> {
   const ready = await stat(path).catch(() => null)
-  if (ready && wanted.sha256 !== null && (await sha256Of(path)) === wanted.sha256) return path
+  // an address whose content nobody promised may hold another file by now, unless it cannot be asked
+  const usable = ready && (wanted.sha256 === null ? http.isOffline : (await sha256Of(path)) === wanted.sha256)
+  if (usable) return path
   const part = `${path}.part`
   try {
-    await mkdir(folder, { recursive: true })
     if (wanted.url.startsWith('file:')) await copyFile(fileURLToPath(wanted.url), part)
-    else await fetchTo(part, wanted, onBytes, signal)
+    else await fetchFromAny(wanted, { http, part, onBytes, signal })
     await refuseNonWheel(part, wanted)
     const found = await sha256Of(part)
     if (wanted.sha256 !== null && found !== wanted.sha256) {
@@ -100,9 +185,27 @@ export async function fetchWheel(wanted: Wanted, cache: string, onBytes: OnBytes
       })
     }
     await rename(part, path)
+    await rm(infoOf(part), { force: true })
     return path
+  } catch (thrown) {
+    const error = asDiskError(thrown)
+    // what a broken connection or a cancel leaves is gone on with next time; anything else was worth nothing
+    const keep = error instanceof BridgeError && ['DOWNLOAD_FAILED', 'CANCELLED', 'RATE_LIMITED'].includes(error.code)
+    if (!keep) await Promise.all([part, infoOf(part)].map((file) => rm(file, { force: true })))
+    throw error
+  }
+}
+
+/**
+ * Brings a wheel into the cache and returns its path. It lands under its name only when it is whole, a wheel, and the one that
+ * was promised. A broken download goes on where it stopped, in this try and in later ones.
+ */
+export async function fetchWheel(wanted: Wanted, cache: string, http: Http, onBytes: OnBytes, signal: AbortSignal): Promise<string> {
+  const folder = cacheFolder(wanted, cache)
+  try {
+    await mkdir(folder, { recursive: true })
   } catch (error) {
-    await rm(part, { force: true })
     throw asDiskError(error)
   }
+  return withTurn(folder, signal, () => fetchInto(join(folder, wanted.filename), wanted, http, onBytes, signal))
 }

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvRecord } from '../../schemas/env'
 import { EnvId } from '../../schemas/ids'
 import { BridgeError } from '../errors/bridgeError'
-import { readJson, writeAtomic } from '../files'
+import { asDiskError, readJson, writeAtomic } from '../files'
+import { parseLock, type EnvLock } from './lock'
+import { isTaken } from './turns'
 
 /** A pack's env id: its name in small letters, with a few digits of its hash if that loses something. */
 export function envIdOf(pack: string): string {
@@ -24,9 +26,11 @@ export function pythonIn(folder: string): string {
  */
 export class EnvStore {
   readonly #root: string
+  readonly #jobs: string
 
   constructor(home: string) {
     this.#root = join(home, 'envs')
+    this.#jobs = join(home, 'jobs')
   }
 
   folder(id: string): string {
@@ -39,6 +43,20 @@ export class EnvStore {
 
   pythonOf(record: EnvRecord): string {
     return pythonIn(this.generation(record.id, record.generation))
+  }
+
+  /** Where jobs of an env wait for their turn. */
+  turns(id: string): string {
+    return join(this.#jobs, id)
+  }
+
+  /** What the generation in use was built from. Throws ENV_BROKEN where that is lost. */
+  async lock(record: EnvRecord): Promise<EnvLock> {
+    const path = join(this.generation(record.id, record.generation), 'pylock.toml')
+    const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+      throw new BridgeError('ENV_BROKEN', `The lock of \`${record.id}\` is gone (${path}).`, { cause, hint: 'Install the pack again.' })
+    })
+    return parseLock(text, path)
   }
 
   read(id: string): Promise<EnvRecord | null> {
@@ -56,7 +74,7 @@ export class EnvStore {
     const generation = Math.max(current?.generation ?? 0, current?.previous ?? 0) + 1
     const folder = this.generation(id, generation)
     await rm(folder, { recursive: true, force: true })
-    await mkdir(this.folder(id), { recursive: true })
+    await mkdir(this.folder(id), { recursive: true }).catch((error: unknown) => Promise.reject(asDiskError(error)))
     return { generation, folder }
   }
 
@@ -78,6 +96,12 @@ export class EnvStore {
     return undone
   }
 
+  /** Gives up the state before: undo is gone, its space is free. */
+  async forgetPrevious(id: string): Promise<void> {
+    const record = await this.read(id)
+    if (record) await this.publish({ ...record, previous: null })
+  }
+
   async remove(id: string): Promise<void> {
     const doomed = join(this.#root, `.removed-${id}-${Date.now()}`)
     await rename(this.folder(id), doomed).catch(() => undefined)
@@ -87,6 +111,7 @@ export class EnvStore {
   /** Deletes what a kill left behind: generations that no record names, and removals that were not finished. */
   async sweep(): Promise<void> {
     for (const name of await readdir(this.#root).catch(() => [] as string[])) {
+      if (await isTaken(this.turns(name))) continue // a job of another process builds there
       const record = EnvId.safeParse(name).success ? await this.read(name) : null
       if (record) await this.sweepEnv(record)
       else await rm(join(this.#root, name), { recursive: true, force: true })

@@ -10,9 +10,10 @@ export type OnLine = (text: string) => void
 /** What of our environment uv sees. A launcher's `UV_*`, `PIP_*` or `PYTHON*` must not steer an install. */
 const PASSED = /^(PATH|HOME|USER|LANG|LC_\w+|TMP|TEMP|TMPDIR|SSL_CERT_\w+|https?_proxy|no_proxy|all_proxy|System\w+|windir|APPDATA|LOCALAPPDATA|USERPROFILE|COMSPEC|PATHEXT|PROGRAM\w+)$/i
 
-function cleanEnvironment(): Record<string, string> {
+function cleanEnvironment(proxy: string | null): Record<string, string> {
   const passed = Object.entries(process.env).filter(([name, value]) => PASSED.test(name) && value !== undefined)
-  return Object.fromEntries(passed) as Record<string, string>
+  const ours = proxy ? { HTTP_PROXY: proxy, HTTPS_PROXY: proxy, ALL_PROXY: proxy } : {}
+  return { ...(Object.fromEntries(passed) as Record<string, string>), ...ours }
 }
 
 /** Finds uv: where the user says, beside ComfyUI's interpreter, on PATH. Null if there is none. */
@@ -43,7 +44,7 @@ function failure(args: string[], code: number | undefined, signal: string | unde
 }
 
 /** The one place that runs uv: without a shell, without the user's uv configuration, never building from source. */
-export function makeUv(path: string | null, cache: string): Uv {
+export function makeUv(path: string | null, cache: string, { offline, proxy }: Pick<Settings, 'offline' | 'proxy'>): Uv {
   const run: Uv['run'] = async (args, { onLine, signal } = {}) => {
     if (!path) throw new BridgeError('UV_MISSING', 'uv was not found.')
     const lines: string[] = []
@@ -51,8 +52,8 @@ export function makeUv(path: string | null, cache: string): Uv {
       lines.push(line)
       onLine?.(line)
     }
-    const child = execa(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...args], {
-      env: cleanEnvironment(),
+    const child = execa(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...(offline ? ['--offline'] : []), ...args], {
+      env: cleanEnvironment(proxy),
       extendEnv: false,
       stdin: 'ignore',
       reject: false,

@@ -3,20 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { normalizeName } from '../resolve/requirement'
 import { run } from '../run'
-
-interface RecordRow {
-  path: string
-  hash: string | null
-}
-
-/** Rows of a wheel's RECORD (PEP 376): `path,sha256=<base64url>,size`; a quoted path may hold commas. */
-function parseRecord(text: string): RecordRow[] {
-  return text.split(/\r?\n/).flatMap((line) => {
-    const match = /^(?:"((?:[^"]|"")*)"|([^,]*)),([^,]*),/.exec(line)
-    const path = match?.[1]?.replaceAll('""', '"') ?? match?.[2]
-    return path ? [{ path, hash: /^sha256=(.+)$/.exec(match?.[3] ?? '')?.[1] ?? null }] : []
-  })
-}
+import { parseRecord, type RecordRow } from './record'
 
 async function wrongFile(site: string, { path, hash }: RecordRow): Promise<string | null> {
   if (hash === null) return null

@@ -4,7 +4,7 @@ import type { Resolution } from '../../schemas/wheel'
 import { BridgeError } from '../errors/bridgeError'
 import { parseRequirement, type Requirement } from '../resolve/requirement'
 import { meets } from '../resolve/versions'
-import type { PackNeeds } from './config'
+import type { PackNeeds } from './needs'
 import type { Installed } from './installed'
 import { markerHolds } from './markers'
 

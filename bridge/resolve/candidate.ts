@@ -15,6 +15,8 @@ export interface Candidate {
   metadataUrl: string | null
   /** Version specifier of torch in the wheel's METADATA; null: not read, or it asks for no torch. */
   requiresTorch: string | null
+  /** Its publisher says that it does not link torch, whatever its name says. */
+  torchFree: boolean
   /** Null: the name is no valid wheel name. */
   name: WheelName | null
 }
@@ -39,6 +41,7 @@ export function candidateOf(url: string, source: string, extra: Partial<Candidat
     missing: false,
     metadataUrl: null,
     requiresTorch: null,
+    torchFree: false,
     name: parseWheelName(labelPath),
     ...given,
   }

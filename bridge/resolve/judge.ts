@@ -1,4 +1,5 @@
 import type { ReasonCode } from '../../schemas/wheel'
+import type { Candidate } from './candidate'
 import type { LocalLabels } from './labels'
 import { requiredGlibc, tagRank, type WheelTags } from './tags'
 import type { Target } from './target'
@@ -83,21 +84,28 @@ function judgeBackend({ backend, cuda: built }: LocalLabels, target: Target, ver
   judgeDriver(wantMajor, target, verdict)
 }
 
-function judgeDriver(cudaMajor: number, target: Target, verdict: Verdict): void {
-  const driver = target.fingerprint.cuda?.driver
-  const needed = FAMILY_DRIVER[cudaMajor]?.[target.fingerprint.platform.os === 'windows' ? 'windows' : 'linux']
-  if (driver && needed && compareDotted(driver, needed) < 0) verdict.reasons.push('DRIVER_TOO_OLD')
+/** Whether a driver runs a CUDA family at all (minor-version compatibility); true for families that the table does not have. */
+export function driverRuns(cudaMajor: number, driver: string, os: Target['fingerprint']['platform']['os']): boolean {
+  const needed = FAMILY_DRIVER[cudaMajor]?.[os === 'windows' ? 'windows' : 'linux']
+  return !needed || compareDotted(driver, needed) >= 0
 }
 
-/** A build for one compute capability runs on GPUs of the same major with at least its minor; every GPU must be served. */
+function judgeDriver(cudaMajor: number, target: Target, verdict: Verdict): void {
+  const driver = target.fingerprint.cuda?.driver
+  if (driver && !driverRuns(cudaMajor, driver, target.fingerprint.platform.os)) verdict.reasons.push('DRIVER_TOO_OLD')
+}
+
+/** Compiled code for one compute capability runs on GPUs of the same major with at least its minor; every GPU must be served. */
 function judgeGpu(labels: LocalLabels, target: Target, verdict: Verdict): void {
-  if (labels.sm === null) return
-  const [major, least = 0] = numbers(labels.sm)
-  const served = target.fingerprint.gpus.every(({ compute }) => {
-    const [gpuMajor, gpuMinor = 0] = numbers(compute)
-    return gpuMajor === major && gpuMinor >= least
-  })
+  if (labels.sm.length === 0) return
+  const served = target.fingerprint.gpus.every(({ compute }) => labels.sm.some((sm) => runsOn(sm, compute)))
   if (!served) verdict.reasons.push('SM_MISSING')
+}
+
+function runsOn(sm: string, compute: string): boolean {
+  const [major, least = 0] = numbers(sm)
+  const [gpuMajor, gpuMinor = 0] = numbers(compute)
+  return gpuMajor === major && gpuMinor >= least
 }
 
 /** What is known of a package whatever its wheels' names say (`bridge/registry/`). */
@@ -111,8 +119,8 @@ export interface PackageFacts {
 export const NO_FACTS: PackageFacts = { plain: false, torchFree: false }
 
 /** Labels of a wheel as they bind it: what METADATA says of torch counts where the name is silent. */
-export function bindingLabels(name: WheelName, requiresTorch: string | null, facts: PackageFacts): LocalLabels {
-  if (facts.torchFree) return { ...name.labels, torch: null, torch_match: null, torch_candidates: [] }
+export function bindingLabels(name: WheelName, { requiresTorch, torchFree }: Pick<Candidate, 'requiresTorch' | 'torchFree'>, facts: PackageFacts): LocalLabels {
+  if (torchFree || facts.torchFree) return { ...name.labels, torch: null, torch_match: null, torch_candidates: [] }
   return name.labels.torch === null && requiresTorch !== null ? { ...name.labels, ...torchOfSpecifier(requiresTorch) } : name.labels
 }
 

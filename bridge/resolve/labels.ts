@@ -3,8 +3,8 @@ import { compareDotted } from './versions'
 
 /** Labels, and what else a local version says that a judge uses. */
 export interface LocalLabels extends WheelLabels {
-  /** Compute capability that the build is for, `8.9`; null: not said. */
-  sm: string | null
+  /** Compute capabilities that the build is for, `8.9`; empty: not said. */
+  sm: string[]
   /** Compact digits that fit two torch versions, both of them. */
   torch_candidates: string[]
 }
@@ -15,7 +15,7 @@ export const NO_LABELS: LocalLabels = {
   torch_match: null,
   cxx11abi: null,
   rocm: null,
-  sm: null,
+  sm: [],
   torch_candidates: [],
   backend: null,
 }
@@ -64,7 +64,7 @@ const readRocm: Reader = (labels, [, version]) => {
   labels.backend = 'rocm'
 }
 
-const readSm: Reader = (labels, [, sm = '']) => (labels.sm = `${sm.slice(0, -1)}.${sm.slice(-1)}`)
+const readSm: Reader = (labels, [, sm = '']) => (labels.sm = [`${sm.slice(0, -1)}.${sm.slice(-1)}`])
 
 const readBackend: Reader = (labels, [, backend]) => (labels.backend ??= backend ?? null)
 
@@ -112,7 +112,7 @@ export function withPathLabels(labels: LocalLabels, folders: readonly string[]):
       if (match) read(found, match)
     }
   }
-  const merged = { ...labels, sm: labels.sm ?? found.sm }
+  const merged = { ...labels, sm: labels.sm.length > 0 ? labels.sm : found.sm }
   const { torch, torch_match, torch_candidates, cuda, rocm, backend } = found
   if (labels.torch === null) Object.assign(merged, { torch, torch_match, torch_candidates })
   if (labels.backend === null) Object.assign(merged, { cuda, rocm, backend })

@@ -1,11 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { Fingerprint } from '../../schemas/host'
 import type { Resolution } from '../../schemas/wheel'
-import type { Candidate } from './candidate'
+import { type Candidate, candidateOf } from './candidate'
 import { pick } from './pick'
 import { parseRequirement } from './requirement'
 import { makeTarget } from './target'
-import { parseWheelName } from './wheelName'
 
 interface Machine {
   python?: string
@@ -31,16 +30,7 @@ function machine({ python = '3.12', platform = 'win_amd64', glibc = null, torch 
   }
 }
 
-const candidate = (filename: string, extra: Partial<Candidate> = {}): Candidate => ({
-  url: `https://x.example/${filename}`,
-  filename,
-  sha256: null,
-  source: 'test',
-  yanked: false,
-  missing: false,
-  name: parseWheelName(filename),
-  ...extra,
-})
+const candidate = (filename: string, extra: Partial<Candidate> = {}): Candidate => candidateOf(`https://x.example/${filename}`, 'test', extra)
 
 const choose = (requirement: string, names: (string | Candidate)[], here: Machine = {}): Resolution =>
   pick(

@@ -24,7 +24,7 @@ type Fitting = Judged & { name: WheelName }
 function judgeCandidate(candidate: Candidate, requirement: Requirement, target: Target, facts: PackageFacts, place: number): Judged {
   const { name } = candidate
   if (!name) return { candidate, name, labels: NO_LABELS, reasons: ['INVALID_NAME'], warnings: [], rank: Infinity, place }
-  const labels = bindingLabels(name, candidate.requiresTorch, facts)
+  const labels = bindingLabels(name, candidate, facts)
   const verdict = judge(name, target, labels)
   const reasons = [...verdict.reasons]
   const full = name.local === null ? name.version : `${name.version}+${name.local}`

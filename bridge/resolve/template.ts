@@ -24,7 +24,10 @@ function pythonValues({ python, platform }: Fingerprint): Values {
   }
 }
 
-function torchValues({ torch }: Fingerprint): Values {
+const NEW_ABI = ['TRUE', 'True', 'true', '1']
+const OLD_ABI = ['FALSE', 'False', 'false', '0']
+
+function torchValues({ torch, platform }: Fingerprint): Values {
   if (!torch) return {}
   const mm = minor(torch.version)
   const values: Values = {
@@ -36,7 +39,9 @@ function torchValues({ torch }: Fingerprint): Values {
   }
   for (const [name, value] of Object.entries(values)) values[name.replace(/^torch_/, 'pytorch_')] = value
   const abi = torch.cxx11abi
-  if (abi !== null) values.cxx11abi = abi ? ['TRUE', 'True', 'true', '1'] : ['FALSE', 'False', 'false', '0']
+  // Windows has no dual C++ ABI: publishers write either word there
+  if (platform.os === 'windows') values.cxx11abi = [...OLD_ABI, ...NEW_ABI]
+  else if (abi !== null) values.cxx11abi = abi ? NEW_ABI : OLD_ABI
   return values
 }
 
@@ -109,23 +114,41 @@ function unfilled(name: string, template: string): BridgeError {
 /** At most this many addresses from one template. */
 const MOST = 64
 
-/**
- * Fills a URL template: one address for each combination of values. Values are percent-encoded, `+` always as `%2B`. A variable
- * without a value is an error that names it: an address with a `{variable}` left in it never comes out.
- */
-export function fillTemplate(template: string, requirement: Requirement, target: Target): string[] {
-  const values = { ...machineValues(target), ...packageValues(requirement) }
+/** A publisher's own spellings where the machine allows them; where the machine is silent, all of them. */
+function spelled(values: Values, own: Values): Values {
+  const chosen = Object.entries(own).map(([name, spellings]): [string, string[]] => {
+    const allowed = spellings.filter((spelling) => values[name]?.includes(spelling))
+    return [name, allowed.length > 0 ? allowed : spellings]
+  })
+  return { ...values, ...Object.fromEntries(chosen) }
+}
+
+function fill(template: string, values: Values, encode: (value: string) => string): string[] {
   let filled = [template]
   for (;;) {
     const match = VARIABLE.exec(filled[0] ?? '')
-    if (!match) return filled.map((url) => url.replaceAll('+', '%2B'))
+    if (!match) return filled
     const name = match[1] ?? ''
     const choices = name.split('|').flatMap((part) => values[part] ?? [])
     if (choices.length === 0) throw unfilled(name, template)
     filled = filled
-      .flatMap((url) => choices.map((choice) => url.replaceAll(match[0], encodeURIComponent(choice))))
+      .flatMap((url) => choices.map((choice) => url.replaceAll(match[0], encode(choice))))
       .slice(0, MOST)
   }
+}
+
+/**
+ * Fills a URL template: one address for each combination of values. Values are percent-encoded, `+` always as `%2B`. A variable
+ * without a value is an error that names it: an address with a `{variable}` left in it never comes out.
+ */
+export function fillTemplate(template: string, requirement: Requirement, target: Target, own: Values = {}): string[] {
+  const values = { ...spelled(machineValues(target), own), ...packageValues(requirement) }
+  return fill(template, values, encodeURIComponent).map((url) => url.replaceAll('+', '%2B'))
+}
+
+/** Fills a package name that varies by CUDA, such as `spconv-cu{cuda_short2}`. */
+export function fillName(template: string, requirement: Requirement, target: Target): string {
+  return fill(template, { ...machineValues(target), ...packageValues(requirement) }, (value) => value)[0] ?? ''
 }
 
 /** Fills the variables of a config's text with the machine's and the config's own; an unknown one is CONFIG_INVALID. */

@@ -53,7 +53,7 @@ test.each([
   ['18f6958pt2.8.0cu128', { cuda: '12.8', torch: '2.8.0' }],
   ['rocm6.4.torch2.8.0', { rocm: '6.4', cuda: null, torch: '2.8.0' }],
   ['cpu', { cuda: null, backend: 'cpu' }],
-  ['cu130sm89torch2.10.0', { sm: '8.9', torch: '2.10.0' }],
+  ['cu130sm89torch2.10.0', { sm: ['8.9'], torch: '2.10.0' }],
   ['20260318.cu130torch2100cxx11abitrue.8afc61', { cuda: '13.0', torch: '2.10.0', cxx11abi: true }],
 ])('the local version %s', (local, expected) => {
   expect(settleTorch(parseLocal(local), null)).toMatchObject(expected)
@@ -79,7 +79,7 @@ test.each([
   [['torch-2.4.1_cu118'], { torch: '2.4.1', cuda: '11.8' }],
   [['wheels', 'Windows', 'Torch2100', 'CUDA 13.1'], { torch: '2.10.0', cuda: '13.1' }],
   [['py310_cu121_pyt241'], { torch: '2.4.1', cuda: '12.1' }],
-  [['Linux', 'sm_86'], { sm: '8.6' }],
+  [['Linux', 'sm_86'], { sm: ['8.6'] }],
   [['v2.8.4_win-rocm'], { backend: 'rocm', cuda: null }],
   [['v0.3.34-vulkan'], { backend: 'vulkan' }],
   [['torch_packages_builder', 'pytorch3d-0.7.8', 'cuda-wheels', 'v1.7.0'], { torch: null, cuda: null, backend: null }],
@@ -93,6 +93,6 @@ test('a label in the name wins over one in a folder', () => {
 
 test('a name with an invalid version is still read', () => {
   const name = readWheelName('tinycudann-1.7+arch75+torch221+cuda121-cp310-cp310-win_amd64.whl')
-  expect(name).toMatchObject({ package: 'tinycudann', version: '1.7', labels: { sm: '7.5', torch: '2.2.1', cuda: '12.1' } })
+  expect(name).toMatchObject({ package: 'tinycudann', version: '1.7', labels: { sm: ['7.5'], torch: '2.2.1', cuda: '12.1' } })
   expect(name?.problem).toContain('1.7+arch75+torch221+cuda121')
 })

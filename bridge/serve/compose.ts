@@ -5,7 +5,7 @@ import { oneLine } from '../probe/fingerprint'
 import { newToken, refuseSecondBridge, removeConnectionFile, writeConnectionFile } from '../rpc/connectionFile'
 import { listen } from '../rpc/server'
 import { Store } from '../state/store'
-import { readIsolated, type Context } from './context'
+import { packFolder, readIsolated, type Context } from './context'
 import { IsolationService } from './isolationService'
 import { JobService } from './jobService'
 import { PackService } from './packService'
@@ -40,13 +40,13 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
-    onEnded: async (pack, job) => {
-      packs.setFailure(pack.id, job.state.status === 'failed' ? job.state.error.message : null)
+    onEnded: async ({ pack, state }) => {
+      packs.setFailure(pack, state.status === 'failed' ? state.error.message : null)
       await packs.refreshEnvs()
-      if (job.state.status === 'done') await isolation.renew(pack.id).catch(() => undefined) // shown as the pack's isolation
-      await packs.refresh(pack)
+      if (state.status === 'done') await isolation.renew(pack).catch(() => undefined) // shown as the pack's isolation
+      await packs.refresh(await packFolder(context, pack)).catch(() => undefined) // the pack itself may have gone meanwhile
     },
-  })
+  }, true)
   const workers = new WorkerService(context, {
     onLine: (worker, line) => panels.line(worker, line),
     onGone: (worker, ids) => shim.peer?.notify('worker.gone', { worker, packs: ids }),
@@ -83,12 +83,13 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   const server = await listen(port, token, (link) => (link.role === 'shim' ? shim : panels).accept(link))
   await writeConnectionFile(home, server.port, token)
   void packs.rescan()
+  void jobs.resume()
   return {
     port: server.port,
     protocol: PROTOCOL_VERSION,
     close: async (abandoned) => {
       if (abandoned) workers.killAll()
-      await Promise.all([jobs.cancelAll(), workers.stopAll()])
+      await Promise.all([jobs.suspendAll(), workers.stopAll()])
       await removeConnectionFile(home)
       await server.close()
     },

@@ -2,9 +2,9 @@ import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EnvInfo, EnvRecord } from '../../schemas/env'
 import type { Isolation, PackInfo, PackState, RequirementStatus } from '../../schemas/pack'
-import { folderBytes } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { envIdOf } from '../install/envStore'
+import { folderSizes } from '../install/sizes'
 import type { PackFolder } from '../packs/scan'
 import { scanPacks } from '../packs/scan'
 import { packState, requirementStatuses } from '../packs/status'
@@ -45,6 +45,7 @@ export class PackService {
   /** Looks at every pack and environment again. */
   async rescan(): Promise<void> {
     const { store, engine } = this.context
+    engine.forgetPages()
     const ourselves = await realpath(join(engine.settings.pythonShim, '..'))
     const all = await scanPacks(packRoots(this.context))
     const places = await Promise.all(all.map(({ dir }) => realpath(dir)))
@@ -67,11 +68,13 @@ export class PackService {
   }
 
   async #envInfo(record: EnvRecord): Promise<EnvInfo> {
-    const { id, kind, pack, generation, packages, created } = record
-    const bytes = await folderBytes(this.context.engine.envs.generation(id, generation))
+    const { id, kind, pack, generation, packages, created, combination, previous } = record
+    const { envs } = this.context.engine
+    const [{ bytes }, { unique }] = await Promise.all([folderSizes(envs.generation(id, generation)), folderSizes(envs.folder(id))])
     const sound = bytes > 0
     const reason = sound ? null : 'Its folder is gone.'
-    return { id, kind, pack, state: sound ? 'ready' : 'broken', reason, generation, packages, bytes, created }
+    const state = sound ? 'ready' : 'broken'
+    return { id, kind, pack, state, reason, generation, packages, bytes, unique_bytes: unique, combination, can_undo: previous !== null, created }
   }
 
   /** Looks at one pack again. */

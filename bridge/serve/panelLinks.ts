@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import type { LogLine } from '../../schemas/job'
 import { bridgeToPanel, panelToBridge, type StateEvent } from '../../schemas/panelLink'
 import { BridgeError } from '../errors/bridgeError'
@@ -16,6 +17,8 @@ export interface PanelServices {
   workers: WorkerService
   isolation: IsolationService
 }
+
+type Choice = z.infer<(typeof panelToBridge)['requests']['install.preview']['params']>
 
 type PanelPeer = Peer<typeof panelToBridge, typeof bridgeToPanel>
 
@@ -79,12 +82,21 @@ export class PanelLinks {
         return { ...snapshot, host: { ...snapshot.host, writable } }
       },
       'packs.rescan': changing(async () => (await packs.rescan(), {})),
-      'install.preview': changing(async ({ pack }: { pack: string }) => (await context.engine.plan(await packFolder(context, pack), () => undefined)).plan),
-      'install.start': changing(async ({ pack }: { pack: string }) => {
-        const folder = await packFolder(context, pack)
+      'install.preview': changing(async ({ pack, combination }: Choice) => {
+        const choice = combination === undefined ? {} : { combination }
+        return (await context.engine.plan(await packFolder(context, pack), choice, () => undefined)).plan
+      }),
+      'install.find': changing(async ({ pack }: { pack: string }) => ({ offers: await context.engine.find(await packFolder(context, pack)) })),
+      'install.start': changing(async ({ pack, combination }: Choice) => {
+        const { dir } = await packFolder(context, pack)
         packs.setFailure(pack, null)
         packs.setInstalling(pack)
-        return { job: jobs.start(folder) }
+        return { job: jobs.start({ action: 'install', pack, dir, ...(combination !== undefined && { combination }) }) }
+      }),
+      'env.repair': changing(async ({ env }: { env: string }) => {
+        const record = await context.engine.envs.read(env)
+        if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment ${env}.`)
+        return { job: jobs.start({ action: 'repair', pack: record.pack, env }) }
       }),
       'install.undo': changing(async ({ env }: { env: string }) => {
         const record = await context.engine.envs.undo(env)

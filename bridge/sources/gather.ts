@@ -1,16 +1,15 @@
-import { readdir } from 'node:fs/promises'
-import { isAbsolute, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { BridgeError } from '../errors/bridgeError'
 import { candidateOf, type Candidate } from '../resolve/candidate'
-import type { Requirement } from '../resolve/requirement'
+import { normalizeName, type Requirement } from '../resolve/requirement'
 import type { Target } from '../resolve/target'
-import { fillTemplate } from '../resolve/template'
-import { fileExists, getPage, type Page } from './http'
+import { fillName, fillTemplate } from '../resolve/template'
+import { meets } from '../resolve/versions'
+import { folderWheels } from './folder'
+import type { Http, Page } from './http'
 import { pageLinks } from './links'
-
-/** How a source's address is read. */
-export type SourceKind = 'folder' | 'template' | 'page' | 'index'
+import { manifestWheels } from './manifest'
+import { releaseWheels, tagTemplates } from './releases'
+import type { Source } from './source'
 
 /** Wheels of one source, and what went wrong while asking it. */
 export interface Gathered {
@@ -18,99 +17,129 @@ export interface Gathered {
   errors: BridgeError[]
 }
 
-/** One page is asked for once in a resolution, however many requirements look at it. */
-export type PageCache = Map<string, Promise<Page | null>>
+/** One page is asked for and read once in a resolution, however many requirements look at it. */
+export type PageCache = Map<string, Promise<Candidate[] | null>>
+
+/** Asks the package index that uv uses for a package's newest fitting wheels. */
+export type DefaultIndex = (requirement: Requirement, target: Target, signal?: AbortSignal) => Promise<Candidate[]>
 
 export interface GatherOptions {
+  http: Http
   /** Ask whether a template's file exists; otherwise it is taken on trust. */
   verify: boolean
   pages: PageCache
+  defaultIndex: DefaultIndex
   signal?: AbortSignal
 }
 
-/** Handbook wheels.md §1.2: a template has a variable or names a wheel; `.html` is a page of links; the rest is an index. */
-export function sourceKind(source: string): SourceKind {
-  if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(source) && !source.includes('{')) return 'folder'
-  if (source.startsWith('file:') && !source.includes('{')) return 'folder'
-  if (source.includes('{') || /\.whl$/i.test(source)) return 'template'
-  return /\.html?$/i.test(source.split('?')[0] ?? '') ? 'page' : 'index'
+interface Question {
+  source: Source
+  requirement: Requirement
+  target: Target
+  options: GatherOptions
 }
 
-async function folder(source: string): Promise<Candidate[]> {
-  const path = source.startsWith('file:') ? fileURLToPath(source) : source
-  if (!isAbsolute(path)) throw new BridgeError('SOURCE_UNREACHABLE', `The wheel folder \`${path}\` is not an absolute path.`)
-  try {
-    const names = await readdir(path)
-    const wheels = names.filter((name) => name.toLowerCase().endsWith('.whl'))
-    return wheels.map((name) => candidateOf(pathToFileURL(join(path, name)).href, source))
-  } catch (cause) {
-    throw new BridgeError('SOURCE_UNREACHABLE', `The wheel folder \`${path}\` cannot be read.`, { cause })
-  }
-}
-
-/** A template without a file name means the usual one of the Python library comfyui-envmanager. */
+/** A template without a file name means the usual ones of the Python library comfyui-envmanager and of those after it. */
 const USUAL_NAMES = ['torch_mm', 'torch_mm_dot'].map(
   (torch) => `{package_us}-{version}+cu{cuda_short}torch{${torch}}-{py_tag}-{abi_tag}-{platform}.whl`,
 )
 
-async function template(source: string, requirement: Requirement, target: Target, options: GatherOptions): Promise<Candidate[]> {
-  const whole = /\.whl$/i.test(source)
-  const forms = whole ? [source] : USUAL_NAMES.map((name) => `${source.replace(/\/?$/, '/')}${name}`)
-  const addresses = [...new Set(forms.flatMap((form) => fillTemplate(form, requirement, target)))]
+async function templateWheels(address: string, { source, requirement, target, options }: Question): Promise<Candidate[]> {
+  const whole = /\.whl$/i.test(address)
+  const forms = whole ? [address] : USUAL_NAMES.map((name) => `${address.replace(/\/?$/, '/')}${name}`)
+  const addresses = [...new Set(forms.flatMap((form) => fillTemplate(form, requirement, target, source.values)))]
   return Promise.all(
     addresses.map(async (url) => {
-      const missing = options.verify && !(await fileExists(url, options.signal))
-      return candidateOf(url, source, { missing })
+      const missing = options.verify && !(await options.http.exists(url, options.signal))
+      return candidateOf(url, source.address, { missing })
     }),
   )
 }
 
-function page(url: string, options: GatherOptions): Promise<Page | null> {
-  const known = options.pages.get(url)
+/** The wheels of a page, read once; null if it is not there. */
+function readPage(url: string, source: string, read: (page: Page, source: string) => Candidate[], { http, pages, signal }: GatherOptions): Promise<Candidate[] | null> {
+  const known = pages.get(url)
   if (known) return known
-  const asked = getPage(url, options.signal)
-  options.pages.set(url, asked)
-  asked.catch(() => options.pages.delete(url)) // a failure is asked again, not remembered
+  const asked = http.page(url, signal).then((page) => page && read(page, source))
+  pages.set(url, asked)
+  asked.catch(() => pages.delete(url)) // a failure is asked again, not remembered
   return asked
 }
 
-async function links(source: string, kind: 'page' | 'index', requirement: Requirement, options: GatherOptions): Promise<Candidate[]> {
-  if (kind === 'index') {
-    const project = await page(`${source.replace(/\/?$/, '/')}${requirement.name}/`, options)
-    if (project) return pageLinks(project, source)
+async function pageWheels(url: string, { source, requirement, options }: Question): Promise<Candidate[]> {
+  if (source.kind === 'index') {
+    const project = await readPage(`${url.replace(/\/?$/, '/')}${requirement.name}/`, source.address, pageLinks, options)
+    if (project) return project
   }
-  const flat = await page(source, options)
-  if (!flat) throw new BridgeError('SOURCE_UNREACHABLE', `${source} is not there (HTTP 404).`)
-  return pageLinks(flat, source)
+  const flat = await readPage(url, source.address, source.kind === 'manifest' ? manifestWheels : pageLinks, options)
+  if (!flat) throw new BridgeError('SOURCE_UNREACHABLE', `${url} is not there (HTTP 404).`)
+  return flat
 }
 
-async function one(source: string, requirement: Requirement, target: Target, options: GatherOptions): Promise<Candidate[]> {
-  const kind = sourceKind(source)
-  if (kind === 'folder') return folder(source)
-  if (kind === 'template') return template(source, requirement, target, options)
-  return links(source, kind, requirement, options)
+/** Tries the tags that publishers use, and asks GitHub's API only if none of them is there. */
+async function releases(question: Question): Promise<Candidate[]> {
+  const { source, options } = question
+  const tries = tagTemplates(source.address).map((address) => templateWheels(address, question).catch(ignoreUnfilled))
+  const guessed = (await Promise.all(tries)).flat().filter(({ missing }) => !missing)
+  if (guessed.length > 0 && options.verify) return guessed
+  return releaseWheels(source.address, (url) => options.http.page(url, options.signal, 'application/vnd.github+json'))
+}
+
+/** A machine that cannot fill a variable has no such address to try. */
+function ignoreUnfilled(error: unknown): Candidate[] {
+  if (error instanceof BridgeError && error.code === 'TEMPLATE_VARIABLE') return []
+  throw error
+}
+
+function filledAddresses({ source, requirement, target }: Question): string[] {
+  return source.address.includes('{') ? fillTemplate(source.address, requirement, target, source.values) : [source.address]
+}
+
+async function one(question: Question): Promise<Candidate[]> {
+  const { source, requirement, target, options } = question
+  switch (source.kind) {
+    case 'folder':
+      return folderWheels(source.address)
+    case 'template':
+      return templateWheels(source.address, question)
+    case 'releases':
+      return releases(question)
+    case 'default': {
+      const name = normalizeName(fillName(source.address, requirement, target))
+      return options.defaultIndex({ ...requirement, name }, target, options.signal)
+    }
+    default:
+      return (await Promise.all(filledAddresses(question).map((url) => pageWheels(url, question)))).flat()
+  }
+}
+
+/** A publisher's address may hold for some systems and some versions only. */
+function applies({ os, versions }: Source, requirement: Requirement, target: Target): boolean {
+  const exact = /^===?([^,*]+)$/.exec(requirement.specifier)?.[1]
+  const rightVersion = versions === null || exact === undefined || meets(exact, versions)
+  return rightVersion && (os === null || os.includes(target.fingerprint.platform.os))
+}
+
+/** Names under which a package is published: some carry their CUDA (`spconv-cu126` is spconv). */
+function isOf({ name, filename }: Candidate, requirement: Requirement): boolean {
+  const named = name?.package ?? normalizeName(filename.split('-')[0] ?? '')
+  return named === requirement.name || named.replace(/-cu\d{2,3}$/, '') === requirement.name
 }
 
 /** Every wheel of the requirement's package that the sources offer. A source that fails is noted and does not hide the others. */
-export async function gather(
-  sources: readonly string[],
-  requirement: Requirement,
-  target: Target,
-  options: GatherOptions,
-): Promise<Gathered> {
+export async function gather(sources: readonly Source[], requirement: Requirement, target: Target, options: GatherOptions): Promise<Gathered> {
   const errors: BridgeError[] = []
+  const asked = sources.filter((source) => applies(source, requirement, target))
   const lists = await Promise.all(
-    sources.map((source) =>
-      one(source, requirement, target, options).catch((error: unknown) => {
-        if (!(error instanceof BridgeError)) throw error
+    asked.map((source) =>
+      one({ source, requirement, target, options }).catch((error: unknown) => {
+        if (!(error instanceof BridgeError) || error.code === 'CANCELLED') throw error
         errors.push(error)
         return []
       }),
     ),
   )
-  const ours = lists.flat().filter(({ name, filename }) => {
-    const named = name?.package ?? filename.split('-')[0]?.toLowerCase().replaceAll('_', '-')
-    return named === requirement.name
-  })
-  return { candidates: ours, errors }
+  const found = new Map<string, Candidate>()
+  for (const candidate of lists.flat()) if (isOf(candidate, requirement) && !found.has(candidate.url)) found.set(candidate.url, candidate)
+  return { candidates: [...found.values()], errors }
 }

@@ -1,71 +1,179 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { EnvHttpProxyAgent, fetch, ProxyAgent, type RequestInit, type Response } from 'undici'
+import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
+import { readJson, writeAtomic } from '../files'
 import { redact } from '../resolve/candidate'
+
+/** How the network may be used; from the user's settings. */
+export interface NetSettings {
+  /** Address of a proxy; null: `HTTPS_PROXY` and its kin. */
+  proxy: string | null
+  /** Address prefix → other prefix with the same files, tried when the first does not answer. */
+  mirrors: readonly (readonly [string, string])[]
+  offline: boolean
+  /** Folder of the page cache. */
+  cache: string
+  /** For GitHub's API; raises its limit from 60 requests an hour. */
+  githubToken: string | null
+}
+
+const CachedPage = z.object({
+  url: z.string(),
+  contentType: z.string(),
+  text: z.string(),
+  etag: z.string().nullable(),
+  modified: z.string().nullable(),
+  next: z.string().nullable(),
+})
+export type Page = Pick<z.infer<typeof CachedPage>, 'url' | 'contentType' | 'text' | 'next'>
 
 const PAGE_LIMIT = 64 * 1024 * 1024
 const TIMEOUT_MS = 20_000
 /** PEP 691: JSON first, HTML as well. */
-const ACCEPT = 'application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.9, text/html;q=0.8'
+const ACCEPT = 'application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.9, text/html;q=0.8, */*;q=0.1'
 
-export interface Page {
-  url: string
-  contentType: string
-  text: string
-}
+type Meaning = 'ok' | 'absent' | 'refused' | 'limited' | 'broken'
 
-function unreachable(url: string, why: string, cause?: unknown): BridgeError {
-  return new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} ${why}.`, { details: { url: redact(url) }, cause })
-}
-
-/** What an HTTP status means for a source: only 404 and 410 say that a thing is not there. */
-export function statusMeaning(status: number): 'ok' | 'absent' | 'refused' | 'limited' | 'broken' {
+/** What an HTTP answer means for a source: only 404 and 410 say that a thing is not there. GitHub limits with 403 as well. */
+export function meaningOf({ status, headers }: Response): Meaning {
   if (status >= 200 && status < 300) return 'ok'
   if (status === 404 || status === 410) return 'absent'
-  if (status === 429) return 'limited'
+  if (status === 429 || (status === 403 && headers.get('x-ratelimit-remaining') === '0')) return 'limited'
   return status >= 400 && status < 500 ? 'refused' : 'broken'
 }
 
-const SAYS = { refused: 'refuses access', limited: 'asks to slow down', broken: 'has an error of its own' } as const
-
-async function send(url: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
-  const limit = AbortSignal.timeout(TIMEOUT_MS)
-  try {
-    return await fetch(url, { ...init, signal: signal ? AbortSignal.any([limit, signal]) : limit })
-  } catch (cause) {
-    if (signal?.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
-    const late = cause instanceof Error && cause.name === 'TimeoutError'
-    throw unreachable(url, late ? `did not answer within ${TIMEOUT_MS / 1000} s` : 'cannot be reached', cause)
-  }
+function until({ headers }: Response): string {
+  const after = Number(headers.get('retry-after'))
+  const reset = Number(headers.get('x-ratelimit-reset')) * 1000 || (after ? Date.now() + after * 1000 : 0)
+  return reset ? ` until ${new Date(reset).toISOString().slice(11, 16)} UTC` : ''
 }
 
-/** Gets a page; null if it is not there. Any other failure says which: refused, rate limited, broken, not reached. */
-export async function getPage(url: string, signal?: AbortSignal): Promise<Page | null> {
-  const response = await send(url, { headers: { accept: ACCEPT } }, signal)
-  const meaning = statusMeaning(response.status)
-  if (meaning === 'absent') return null
-  if (meaning !== 'ok') throw unreachable(url, `${SAYS[meaning]} (HTTP ${response.status})`)
-  const text = await response.text()
-  if (text.length > PAGE_LIMIT) throw unreachable(url, 'is larger than 64 MB')
-  return { url: response.url || url, contentType: response.headers.get('content-type') ?? '', text }
+/** An answer that is neither the thing nor "not there", as the error it is. */
+export function answerError(url: string, response: Response): BridgeError {
+  const meaning = meaningOf(response)
+  const details = { url: redact(url), status: response.status }
+  if (meaning === 'limited') {
+    return new BridgeError('RATE_LIMITED', `${redact(url)} asks to slow down (HTTP ${response.status})${until(response)}.`, { details })
+  }
+  const says = meaning === 'refused' ? 'refuses access' : 'has an error of its own'
+  return new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} ${says} (HTTP ${response.status}).`, { details })
+}
+
+function offline(url: string): BridgeError {
+  return new BridgeError('OFFLINE', `${redact(url)} was not asked: offline mode is on, and no copy of it is kept.`, { details: { url: redact(url) } })
 }
 
 /** A size is worth this short a wait: a preview without it is better than none. */
 const SIZE_MS = 3000
 
-/** A file's size in bytes as its server says; null if it does not, or not at once. */
-export async function fileBytes(url: string, signal?: AbortSignal): Promise<number | null> {
-  const limit = AbortSignal.timeout(SIZE_MS)
-  const response = await send(url, { method: 'HEAD' }, signal ? AbortSignal.any([limit, signal]) : limit).catch(() => null)
-  return (response?.ok && Number(response.headers.get('content-length'))) || null
+/** All requests of the bridge: one proxy setting, mirrors, pages kept with their ETag, and an offline switch. */
+export class Http {
+  readonly #net: NetSettings
+  readonly #agent: ProxyAgent | EnvHttpProxyAgent
+
+  constructor(net: NetSettings) {
+    this.#net = net
+    this.#agent = net.proxy ? new ProxyAgent(net.proxy) : new EnvHttpProxyAgent()
+  }
+
+  get isOffline(): boolean {
+    return this.#net.offline
+  }
+
+  /** The address, then its mirrors. */
+  addresses(url: string): string[] {
+    const others = this.#net.mirrors.filter(([from]) => url.startsWith(from)).map(([from, to]) => to + url.slice(from.length))
+    return [url, ...others]
+  }
+
+  /** One request of one address. Throws CANCELLED, OFFLINE, or SOURCE_UNREACHABLE where no answer came. */
+  async send(url: string, init: RequestInit = {}, signal?: AbortSignal, timeoutMs: number | null = TIMEOUT_MS): Promise<Response> {
+    if (this.#net.offline) throw offline(url)
+    const limits = [...(timeoutMs === null ? [] : [AbortSignal.timeout(timeoutMs)]), ...(signal ? [signal] : [])]
+    try {
+      return await fetch(url, { ...init, dispatcher: this.#agent, ...(limits.length > 0 && { signal: AbortSignal.any(limits) }) })
+    } catch (cause) {
+      if (signal?.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
+      const late = cause instanceof Error && cause.name === 'TimeoutError'
+      const why = late ? `did not answer within ${(timeoutMs ?? 0) / 1000} s` : `cannot be reached${reasonOf(cause)}`
+      throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} ${why}.`, { details: { url: redact(url) }, cause })
+    }
+  }
+
+  /** Gets a page, from its mirrors if need be; null if it is not there. A copy is kept and asked for again by its ETag. */
+  async page(url: string, signal?: AbortSignal, accept = ACCEPT): Promise<Page | null> {
+    let failure: unknown
+    for (const address of this.addresses(url)) {
+      try {
+        return await this.#onePage(address, accept, signal)
+      } catch (error) {
+        if (error instanceof BridgeError && error.code === 'CANCELLED') throw error
+        failure ??= error
+      }
+    }
+    throw failure
+  }
+
+  async #onePage(url: string, accept: string, signal?: AbortSignal): Promise<Page | null> {
+    const path = join(this.#net.cache, 'pages', `${createHash('sha256').update(`${accept}\n${url}`).digest('hex')}.json`)
+    const kept = await readJson(path, CachedPage)
+    if (this.#net.offline) {
+      if (kept) return kept
+      throw offline(url)
+    }
+    const response = await this.send(url, { headers: { accept, ...this.#authority(url), ...conditions(kept) } }, signal)
+    if (response.status === 304 && kept) return kept
+    const meaning = meaningOf(response)
+    if (meaning === 'absent') return null
+    if (meaning !== 'ok') throw answerError(url, response)
+    const text = await response.text().catch((cause: unknown) => {
+      throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} broke off.`, { cause })
+    })
+    if (text.length > PAGE_LIMIT) throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} is larger than 64 MB.`)
+    const { headers } = response
+    const next = /<([^>]+)>;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1] ?? null
+    const page = { url: response.url || url, contentType: headers.get('content-type') ?? '', text, next }
+    const entry = { ...page, etag: headers.get('etag'), modified: headers.get('last-modified') }
+    await writeAtomic(path, JSON.stringify(entry)).catch(() => undefined) // a full disk loses the copy, not the answer
+    return page
+  }
+
+  #authority(url: string): Record<string, string> {
+    const { githubToken } = this.#net
+    return githubToken && url.startsWith('https://api.github.com/') ? { authorization: `Bearer ${githubToken}` } : {}
+  }
+
+  /** A file's size in bytes as its server says; null if it does not, or not at once. */
+  async bytes(url: string, signal?: AbortSignal): Promise<number | null> {
+    const response = await this.send(url, { method: 'HEAD' }, signal, SIZE_MS).catch(() => null)
+    return (response?.ok && Number(response.headers.get('content-length'))) || null
+  }
+
+  /** Whether there is a file. Asks for its first byte where HEAD is refused. */
+  async exists(url: string, signal?: AbortSignal): Promise<boolean> {
+    let response = await this.send(url, { method: 'HEAD' }, signal)
+    if ([403, 405, 501].includes(response.status)) {
+      response = await this.send(url, { headers: { range: 'bytes=0-0' } }, signal)
+      await response.body?.cancel()
+    }
+    const meaning = meaningOf(response)
+    if (meaning === 'ok' || meaning === 'absent') return meaning === 'ok'
+    throw answerError(url, response)
+  }
 }
 
-/** Whether there is a file. Asks for its first byte where HEAD is refused. */
-export async function fileExists(url: string, signal?: AbortSignal): Promise<boolean> {
-  let response = await send(url, { method: 'HEAD' }, signal)
-  if (response.status === 405 || response.status === 501 || response.status === 403) {
-    response = await send(url, { headers: { range: 'bytes=0-0' } }, signal)
-    await response.body?.cancel()
+function conditions(kept: z.infer<typeof CachedPage> | null): Record<string, string> {
+  return {
+    ...(kept?.etag && { 'if-none-match': kept.etag }),
+    ...(kept?.modified && { 'if-modified-since': kept.modified }),
   }
-  const meaning = statusMeaning(response.status)
-  if (meaning === 'ok' || meaning === 'absent') return meaning === 'ok'
-  throw unreachable(url, `${SAYS[meaning]} (HTTP ${response.status})`)
+}
+
+/** The system's word for why no connection came about, in brackets. */
+function reasonOf(cause: unknown): string {
+  const inner = cause instanceof Error ? cause.cause : undefined
+  const code = inner instanceof Error && 'code' in inner ? inner.code : undefined
+  return typeof code === 'string' ? ` (${code})` : ''
 }

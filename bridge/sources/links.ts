@@ -14,16 +14,23 @@ function htmlLinks({ text, url }: Page, source: string): Candidate[] {
     const href = /\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))/i.exec(attributes)
     const target = URL.parse(unescapeHtml(href?.[1] ?? href?.[2] ?? href?.[3] ?? ''), url)
     if (!target || !/\.whl$/i.test(target.pathname)) continue
-    found.push(candidateOf(target.href, source, { yanked: /\bdata-yanked\b/i.test(attributes) }))
+    const metadataUrl = /\bdata-(?:core|dist-info)-metadata\b/i.test(attributes) ? metadataOf(target) : null
+    found.push(candidateOf(target.href, source, { yanked: /\bdata-yanked\b/i.test(attributes), metadataUrl }))
   }
   return found
 }
+
+/** Where an index that offers a wheel's METADATA alone has it (PEP 658). */
+const metadataOf = ({ origin, pathname }: URL): string => `${origin}${pathname}.metadata`
 
 interface SimpleFile {
   filename?: unknown
   url?: unknown
   hashes?: { sha256?: unknown }
   yanked?: unknown
+  size?: unknown
+  'core-metadata'?: unknown
+  'dist-info-metadata'?: unknown
 }
 
 /** Files of a PEP 691 JSON page. */
@@ -33,7 +40,9 @@ function jsonFiles({ text, url }: Page, source: string): Candidate[] {
     const target = typeof file.url === 'string' ? URL.parse(file.url, url) : null
     if (!target || !/\.whl$/i.test(target.pathname)) return []
     const sha256 = typeof file.hashes?.sha256 === 'string' ? file.hashes.sha256.toLowerCase() : null
-    return [candidateOf(target.href, source, { sha256, yanked: Boolean(file.yanked) })]
+    const metadataUrl = file['core-metadata'] || file['dist-info-metadata'] ? metadataOf(target) : null
+    const bytes = typeof file.size === 'number' ? file.size : null
+    return [candidateOf(target.href, source, { sha256, bytes, yanked: Boolean(file.yanked), metadataUrl })]
   })
 }
 

@@ -14,7 +14,7 @@ const BRIDGE = join(ROOT, 'bridge', 'dist', 'comfy-env.mjs')
 
 /** Runs `comfy-env`. */
 export function comfyEnv(args: string[], options: { env?: Record<string, string>; input?: string } = {}): Promise<CliResult> {
-  const env = { ...process.env, COMFY_ENV_INTERPRETER: PYTHON, ...options.env }
+  const env = { ...process.env, COMFY_ENV_INTERPRETER: PYTHON, COMFY_ENV_REGISTRY: 'off', ...options.env }
   const child = spawn(process.execPath, [BRIDGE, ...args], { env })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (data: Buffer) => (stdout += data.toString()))

@@ -79,7 +79,7 @@ export async function startComfy(options: ComfyOptions): Promise<Comfy> {
   const real = options.real !== false && process.env.COMFYUI_DIR ? resolve(process.env.COMFYUI_DIR) : null
   const home = join(base, 'user', '__envmanager')
   const { file, args, cwd } = command(base, port, options.frontend, real)
-  const child = spawn(file, args, { cwd, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(file, args, { cwd, env: { ...process.env, COMFY_ENV_REGISTRY: 'off', ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let printed = ''
   child.stdout.on('data', (data: Buffer) => (printed += data.toString()))
   child.stderr.on('data', (data: Buffer) => (printed += data.toString()))

@@ -1,0 +1,84 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { EnvRecord } from '../../schemas/env'
+import type { Engine } from '../engine'
+import { BridgeError } from '../errors/bridgeError'
+import { cleanUp } from '../install/cleanup'
+import { envIdOf } from '../install/envStore'
+import { parseLock, renderLock } from '../install/lock'
+import { folderSizes } from '../install/sizes'
+import { table, type Output } from './output'
+import { runJob } from './runJob'
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
+
+export async function recordOf(id: string | undefined, engine: Engine): Promise<EnvRecord> {
+  const record = id === undefined ? null : await engine.envs.read(id)
+  if (!record) throw new BridgeError('UNKNOWN_ENV', id === undefined ? 'Name an environment.' : `There is no environment \`${id}\`.`)
+  return record
+}
+
+export async function envsCommand(engine: Engine, output: Output): Promise<number> {
+  const records = await engine.envs.list()
+  const envs = await Promise.all(
+    records.map(async ({ id, kind, pack, generation, previous, combination, packages }) => {
+      const [{ bytes }, { unique }] = await Promise.all([folderSizes(engine.envs.generation(id, generation)), folderSizes(engine.envs.folder(id))])
+      return { id, kind, pack, generation, can_undo: previous !== null, combination, packages, bytes, unique_bytes: unique }
+    }),
+  )
+  output.result({ envs }, () => {
+    const rows = envs.map(({ id, kind, pack, bytes, unique_bytes, packages }) => [id, kind, pack, `${packages.length} packages`, megabytes(bytes), `${megabytes(unique_bytes)} of its own`])
+    return table(rows) || 'No environments yet.'
+  })
+  return 0
+}
+
+/** `comfy-env undo ENV`: back to its state before the last install, without network. */
+export async function undoCommand(id: string | undefined, engine: Engine, output: Output): Promise<number> {
+  const record = await recordOf(id, engine)
+  const undone = await engine.envs.undo(record.id)
+  output.result({ env: undone.id, generation: undone.generation, packages: undone.packages }, () => `${undone.id} is back at its earlier state (${undone.packages.length} packages).`)
+  return 0
+}
+
+/** `comfy-env repair ENV`: builds it again from its lock. */
+export async function repairCommand(id: string | undefined, engine: Engine, output: Output): Promise<number> {
+  const record = await recordOf(id, engine)
+  const job = await runJob({ action: 'repair', pack: record.pack, env: record.id }, engine, output)
+  output.result({ env: record.id, job }, () => `${record.id} was built again from its lock.`)
+  return 0
+}
+
+/** `comfy-env export ENV [FILE]`: its lock, a `pylock.toml`. */
+export async function exportCommand(id: string | undefined, file: string | undefined, engine: Engine, output: Output): Promise<number> {
+  const record = await recordOf(id, engine)
+  const text = renderLock(await engine.envs.lock(record))
+  if (file !== undefined) await writeFile(file, text)
+  output.result({ env: record.id, ...(file === undefined ? { pylock: text } : { file: resolve(file) }) }, () => (file === undefined ? text : `Written to ${file}.`))
+  return 0
+}
+
+/** `comfy-env import FILE`: builds the env that a lock describes. */
+export async function importCommand(file: string | undefined, engine: Engine, output: Output): Promise<number> {
+  if (file === undefined) throw new BridgeError('BAD_USAGE', 'comfy-env import needs a pylock.toml that `comfy-env export` wrote.')
+  const path = resolve(file)
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new BridgeError('BAD_USAGE', `${file} cannot be read.`, { cause })
+  })
+  const { pack } = parseLock(text, path)
+  const job = await runJob({ action: 'import', pack, file: path }, engine, output)
+  output.result({ env: envIdOf(pack), job }, () => `${envIdOf(pack)} was built from ${file}.`)
+  return 0
+}
+
+/** `comfy-env cleanup`: what may go without loss, and with --delete its deletion. */
+export async function cleanupCommand(remove: boolean, engine: Engine, output: Output): Promise<number> {
+  const found = await cleanUp(engine.envs, engine.settings.cache, engine.uv, remove)
+  const bytes = found.reduce((sum, item) => sum + item.bytes, 0)
+  output.result({ deleted: remove, bytes, items: found }, () => {
+    if (found.length === 0) return 'Nothing to clean up.'
+    const rows = found.map((item) => [megabytes(item.bytes), item.what])
+    return [table(rows), remove ? `${megabytes(bytes)} freed.` : `${megabytes(bytes)} can be freed: comfy-env cleanup --delete`].join('\n')
+  })
+  return 0
+}

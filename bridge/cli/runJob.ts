@@ -1,0 +1,30 @@
+import { join } from 'node:path'
+import type { JobInfo, JobRequest } from '../../schemas/job'
+import type { Engine } from '../engine'
+import { BridgeError } from '../errors/bridgeError'
+import { JobService } from '../serve/jobService'
+import { Store } from '../state/store'
+import type { Output } from './output'
+
+/** What a finished job says in JSON. */
+export interface JobResult {
+  id: string
+  status: string
+  log: string
+}
+
+/** Runs a job as the panel does, and waits for its end. Throws its error, or CANCELLED after Ctrl-C. */
+export async function runJob(request: JobRequest, engine: Engine, output: Output): Promise<JobResult> {
+  const job = await new Promise<JobInfo>((resolve) => {
+    const host = { one_line: '', comfyui: null, home: '', uv: null, writable: true, problems: [], fingerprint: engine.fingerprint }
+    const store = new Store(host, () => undefined)
+    const context = { engine, store, host: null, hostPacks: new Map(), isolated: new Set<string>() }
+    const jobs = new JobService(context, { onLine: (_, line) => output.note(line.text), onEnded: async (ended) => resolve(ended) }, false)
+    const id = jobs.start(request)
+    process.once('SIGINT', () => jobs.cancel(id))
+    process.once('SIGTERM', () => jobs.cancel(id))
+  })
+  if (job.state.status === 'failed') throw BridgeError.fromWire(job.state.error)
+  if (job.state.status === 'cancelled') throw new BridgeError('CANCELLED', 'Cancelled.')
+  return { id: job.id, status: job.state.status, log: join(engine.settings.home, 'jobs', `${job.id}.ndjson`) }
+}
