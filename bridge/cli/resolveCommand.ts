@@ -2,6 +2,7 @@ import { text } from 'node:stream/consumers'
 import type { Resolution } from '../../schemas/wheel'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
+import { publisherOf } from '../registry/registry'
 import { why } from '../resolve/why'
 import { resolveAll } from '../sources/resolve'
 import { table, type Output } from './output'
@@ -57,7 +58,8 @@ export async function whyCommand(names: string[], engine: Engine, output: Output
   for (const name of names) {
     const report = why(name, engine.target)
     const verdict = report.compatible ? 'fits this machine' : `does not fit: ${report.reasons.join(' ')}`
-    output.result(report, () => `${report.filename}\n  ${report.package} ${report.version}: ${verdict}`)
+    const publisher = publisherOf(name)
+    output.result(report, () => `${report.filename}\n  ${report.package} ${report.version}: ${verdict}${publisher ? `\n  published by ${publisher}` : ''}`)
   }
   return 0
 }

@@ -128,11 +128,9 @@ function refusal(url: string, response: Response): BridgeError {
   })
 }
 
-/** Waits before the second, third and fourth try of an address. A server's Retry-After counts instead, up to 30 s. */
-const WAITS_MS = [300, 1000, 3000]
-
 async function fetchWithRetries(url: string, transfer: Transfer): Promise<void> {
-  for (const wait of [...WAITS_MS, null]) {
+  // a server's Retry-After counts instead of our wait, up to 30 s
+  for (const wait of [...transfer.http.retryWaitsMs, null]) {
     try {
       return await fetchOnce(url, transfer)
     } catch (error) {

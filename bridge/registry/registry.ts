@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { NO_FACTS, type PackageFacts } from '../resolve/judge'
+import { matchScheme } from '../resolve/scheme'
 import type { Source } from '../sources/source'
 import content from './registry.json' with { type: 'json' }
 
@@ -51,3 +52,9 @@ export function isKnownPackage(name: string): boolean {
 /** The naming schemes of all publishers. */
 export const schemes = (): { name: string; scheme: string }[] =>
   registry.publishers.flatMap(({ name, scheme }) => (scheme ? [{ name, scheme }] : []))
+
+/** The publisher whose naming scheme an address follows; null: none that is known. */
+export function publisherOf(address: string): string | null {
+  const plain = (address.split(/[?#]/)[0] ?? '').replaceAll(/%2B/gi, '+').replaceAll('%20', ' ')
+  return schemes().find(({ scheme }) => matchScheme(scheme, plain))?.name ?? null
+}

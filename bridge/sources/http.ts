@@ -17,6 +17,8 @@ export interface NetSettings {
   cache: string
   /** For GitHub's API; raises its limit from 60 requests an hour. */
   githubToken: string | null
+  /** Waits before the second and later tries of a broken download. */
+  retryWaitsMs?: readonly number[]
 }
 
 const CachedPage = z.object({
@@ -26,6 +28,7 @@ const CachedPage = z.object({
   etag: z.string().nullable(),
   modified: z.string().nullable(),
   next: z.string().nullable(),
+  absent: z.boolean().describe('there was no such page'),
 })
 export type Page = Pick<z.infer<typeof CachedPage>, 'url' | 'contentType' | 'text' | 'next'>
 
@@ -78,6 +81,10 @@ export class Http {
     this.#agent = net.proxy ? new ProxyAgent(net.proxy) : new EnvHttpProxyAgent()
   }
 
+  get retryWaitsMs(): readonly number[] {
+    return this.#net.retryWaitsMs ?? [300, 1000, 3000]
+  }
+
   get isOffline(): boolean {
     return this.#net.offline
   }
@@ -120,13 +127,17 @@ export class Http {
     const path = join(this.#net.cache, 'pages', `${createHash('sha256').update(`${accept}\n${url}`).digest('hex')}.json`)
     const kept = await readJson(path, CachedPage)
     if (this.#net.offline) {
-      if (kept) return kept
+      if (kept) return kept.absent ? null : kept
       throw offline(url)
     }
     const response = await this.send(url, { headers: { accept, ...this.#authority(url), ...conditions(kept) } }, signal)
     if (response.status === 304 && kept) return kept
     const meaning = meaningOf(response)
-    if (meaning === 'absent') return null
+    const keep = (entry: z.infer<typeof CachedPage>): Promise<void> => writeAtomic(path, JSON.stringify(entry)).catch(() => undefined) // a full disk loses the copy only
+    if (meaning === 'absent') {
+      await keep({ url, contentType: '', text: '', next: null, etag: null, modified: null, absent: true })
+      return null
+    }
     if (meaning !== 'ok') throw answerError(url, response)
     const text = await response.text().catch((cause: unknown) => {
       throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} broke off.`, { cause })
@@ -135,8 +146,7 @@ export class Http {
     const { headers } = response
     const next = /<([^>]+)>;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1] ?? null
     const page = { url: response.url || url, contentType: headers.get('content-type') ?? '', text, next }
-    const entry = { ...page, etag: headers.get('etag'), modified: headers.get('last-modified') }
-    await writeAtomic(path, JSON.stringify(entry)).catch(() => undefined) // a full disk loses the copy, not the answer
+    await keep({ ...page, etag: headers.get('etag'), modified: headers.get('last-modified'), absent: false })
     return page
   }
 
