@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { EnvCombination } from '../schemas/env'
+import type { EnvCombination, EnvRecord } from '../schemas/env'
 import type { Fingerprint } from '../schemas/host'
 import type { EnvOffer, Resolution } from '../schemas/wheel'
 import { BridgeError } from './errors/bridgeError'
@@ -15,6 +15,7 @@ import { fillNeeds, type PackNeeds } from './packs/needs'
 import type { PackFolder } from './packs/scan'
 import { probe } from './probe/fingerprint'
 import { findCombinations } from './resolve/finder'
+import { normalizeName } from './resolve/requirement'
 import { makeTarget, type Target, withCombination } from './resolve/target'
 import { checkHost } from './sources/allowedHosts'
 import { gatherForAll } from './sources/everything'
@@ -68,6 +69,12 @@ async function comfyuiRequirements(root: string | null): Promise<string[]> {
   const text = root === null ? '' : await readFile(join(root, 'requirements.txt'), 'utf8').catch(() => '')
   const lines = text.split(/\r?\n/).map((line) => line.replace(/#.*$/, '').trim())
   return lines.filter((line) => line && !line.startsWith('-') && !/^(comfyui[-_](frontend|workflow|embedded)|torch(vision|audio)?\b)/i.test(line))
+}
+
+/** What an env holds by its own lock: its versions have the labels that METADATA may lack. */
+async function heldBy(record: EnvRecord | null, envs: EnvStore): Promise<Installed> {
+  const lock = record && (await envs.lock(record).catch(() => null))
+  return new Map((lock?.packages ?? record?.packages ?? []).map(({ name, version }) => [normalizeName(name), version ?? '']))
 }
 
 /** The Python and torch that a pack's config fixes and that are not ComfyUI's: it can only be served sealed. */
@@ -134,7 +141,7 @@ export async function makeEngine(settings: Settings): Promise<Engine> {
         hint: 'It can run isolated as it is.',
       })
     }
-    const installed: Installed = new Map(record?.packages.map(({ name, version }) => [name, version]))
+    const installed = await heldBy(record, envs)
     const host: Installed = combination ? new Map() : await readInstalled(interpreter.sites)
     const comfyui = combination ? await comfyuiRequirements(settings.comfyui) : []
     const kind = combination ? ('sealed' as const) : ('overlay' as const)
@@ -168,12 +175,12 @@ export async function makeEngine(settings: Settings): Promise<Engine> {
     planFromLock: async (env) => {
       const record = await envs.read(env)
       if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment \`${env}\`.`)
-      return planOf(await envs.lock(record), env, new Map(record.packages.map(({ name, version }) => [name, version])), [])
+      return planOf(await envs.lock(record), env, await heldBy(record, envs), [])
     },
     planFromFile: async (path) => {
       const lock = parseLock(await readFile(path, 'utf8'), path)
       const record = await envs.read(envIdOf(lock.pack))
-      return planOf(lock, envIdOf(lock.pack), new Map(record?.packages.map(({ name, version }) => [name, version])), [])
+      return planOf(lock, envIdOf(lock.pack), await heldBy(record, envs), [])
     },
     find,
   }

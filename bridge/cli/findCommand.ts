@@ -3,6 +3,7 @@ import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { packAt } from '../packs/scan'
 import { planTorch } from '../torchPlan'
+import { interruptSignal } from './interrupt'
 import { table, type Output } from './output'
 
 const words = ({ python, torch, cuda }: EnvCombination): string => `Python ${python}, torch ${torch}, ${cuda ? `CUDA ${cuda}` : 'CPU'}`
@@ -10,7 +11,7 @@ const words = ({ python, torch, cuda }: EnvCombination): string => `Python ${pyt
 /** `comfy-env find`: combinations for which every wheel of a pack exists. Exit 3 if there is none. */
 export async function findCommand(dir: string | undefined, engine: Engine, output: Output): Promise<number> {
   const pack = await packAt(dir ?? '.')
-  const offers = await engine.find(pack)
+  const offers = await engine.find(pack, interruptSignal())
   output.result({ pack: pack.id, offers }, () => {
     if (offers.length === 0) return `There is no combination of Python, torch and CUDA with wheels for all that ${pack.id} needs.`
     const lines = offers.map(({ combination, wheels }) => [words(combination), ...wheels.map(({ filename }) => `    ${filename}`)].join('\n'))

@@ -2,6 +2,7 @@ import type { EnvCombination, InstallPlan } from '../../schemas/env'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { packAt, type PackFolder } from '../packs/scan'
+import { interruptSignal } from './interrupt'
 import { table, type Output } from './output'
 import { runJob } from './runJob'
 
@@ -22,7 +23,7 @@ async function combinationOf(text: string, pack: PackFolder, engine: Engine): Pr
   const [, python, torch, cuda] = /^(3\.\d+)\/(\d+\.\d+\.\d+)\/(\d+\.\d+|cpu)$/.exec(text) ?? []
   if (python && torch && cuda) return { python, torch, cuda: cuda === 'cpu' ? null : cuda }
   if (text !== 'best') throw new BridgeError('BAD_USAGE', `--sealed ${text} is neither \`best\` nor Python/torch/CUDA such as 3.12/2.8.0/12.8.`)
-  const [offer] = await engine.find(pack)
+  const [offer] = await engine.find(pack, interruptSignal())
   if (offer) return offer.combination
   throw new BridgeError('NO_WHEEL', `There is no combination of Python, torch and CUDA with wheels for all that ${pack.id} needs.`)
 }
@@ -41,7 +42,7 @@ export async function installCommand(options: InstallOptions, engine: Engine, ou
   const pack = await packAt(options.pack ?? '.')
   const combination = options.sealed ? await combinationOf(options.sealed, pack, engine) : options.overlay ? null : undefined
   const choice = combination === undefined ? {} : { combination }
-  const { plan } = await engine.plan(pack, choice, output.note)
+  const { plan } = await engine.plan(pack, choice, output.note, interruptSignal())
   if (options.env !== undefined && options.env !== plan.env) {
     throw new BridgeError('BAD_USAGE', `The environment of ${pack.id} is called ${plan.env}, not ${options.env}.`)
   }

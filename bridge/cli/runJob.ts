@@ -4,6 +4,7 @@ import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { JobService } from '../serve/jobService'
 import { Store } from '../state/store'
+import { interruptSignal } from './interrupt'
 import type { Output } from './output'
 
 /** What a finished job says in JSON. */
@@ -21,8 +22,9 @@ export async function runJob(request: JobRequest, engine: Engine, output: Output
     const context = { engine, store, host: null, hostPacks: new Map(), isolated: new Set<string>() }
     const jobs = new JobService(context, { onLine: (_, line) => output.note(line.text), onEnded: async (ended) => resolve(ended) }, false)
     const id = jobs.start(request)
-    process.once('SIGINT', () => jobs.cancel(id))
-    process.once('SIGTERM', () => jobs.cancel(id))
+    const signal = interruptSignal()
+    signal.addEventListener('abort', () => jobs.cancel(id))
+    if (signal.aborted) jobs.cancel(id)
   })
   if (job.state.status === 'failed') throw BridgeError.fromWire(job.state.error)
   if (job.state.status === 'cancelled') throw new BridgeError('CANCELLED', 'Cancelled.')

@@ -69,13 +69,16 @@ export class EnvStore {
     return records.filter((record) => record !== null).sort((a, b) => a.id.localeCompare(b.id))
   }
 
-  /** A folder for a new generation, beside the one in use. */
+  /**
+   * A folder for a new generation, beside the one in use. Its number is one that no folder has: a uv that outlived a killed
+   * bridge may still write into an older one.
+   */
   async stage(id: string, current: EnvRecord | null): Promise<{ generation: number; folder: string }> {
-    const generation = Math.max(current?.generation ?? 0, current?.previous ?? 0) + 1
-    const folder = this.generation(id, generation)
-    await rm(folder, { recursive: true, force: true })
+    const names = await readdir(this.folder(id)).catch(() => [] as string[])
+    const taken = names.map((name) => Number(/^gen-(\d+)$/.exec(name)?.[1] ?? 0))
+    const generation = Math.max(0, current?.generation ?? 0, current?.previous ?? 0, ...taken) + 1
     await mkdir(this.folder(id), { recursive: true }).catch((error: unknown) => Promise.reject(asDiskError(error)))
-    return { generation, folder }
+    return { generation, folder: this.generation(id, generation) }
   }
 
   /** The switch: from here on the new generation is the env. */
@@ -121,7 +124,8 @@ export class EnvStore {
   private async sweepEnv({ id, generation, previous }: EnvRecord): Promise<void> {
     const kept = new Set(['env.json', `gen-${generation}`, ...(previous === null ? [] : [`gen-${previous}`])])
     for (const name of await readdir(this.folder(id))) {
-      if (!kept.has(name)) await rm(join(this.folder(id), name), { recursive: true, force: true })
+      // what a uv that outlived its bridge still writes is deleted the next time
+      if (!kept.has(name)) await rm(join(this.folder(id), name), { recursive: true, force: true }).catch(() => undefined)
     }
   }
 }

@@ -10,6 +10,7 @@ import { markerHolds } from '../packs/markers'
 import { normalizeName, parseRequirement, type Requirement } from '../resolve/requirement'
 import type { Target } from '../resolve/target'
 import { meets } from '../resolve/versions'
+import { parseWheelName } from '../resolve/wheelName'
 import type { Settings } from '../settings'
 import type { Http } from '../sources/http'
 import { wheelBytes } from './download'
@@ -154,7 +155,8 @@ async function cudaPackages({ wheels, http }: PlanInput, signal?: AbortSignal): 
   return Promise.all(
     wheels.map(async ({ package: name, version, url, filename, sha256 }) => {
       const bytes = url === null ? null : await wheelBytes(url, http, signal)
-      return archivePackage(name, version ?? '', { url: url ?? '', filename: filename ?? '', sha256 }, bytes)
+      const local = filename ? parseWheelName(filename)?.local : null
+      return archivePackage(name, local ? `${version}+${local}` : (version ?? ''), { url: url ?? '', filename: filename ?? '', sha256 }, bytes)
     }),
   )
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -7,12 +8,22 @@ import { asDiskError } from '../files'
 
 const POLL_MS = 50
 
-function alive(pid: number): boolean {
+/**
+ * When a process started, by the kernel's clock: with its id that names it for good, since ids are used again. Null: it is gone.
+ * Where the kernel does not say, `0` stands for any living process of that id.
+ */
+function startOf(pid: number): string | null {
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+    if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) return null
+  }
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ') // proc(5): state is field 3, starttime field 22
+    return fields[0] === 'Z' ? null : (fields[19] ?? '0')
+  } catch {
+    return '0'
   }
 }
 
@@ -21,7 +32,7 @@ let last = 0
 /** A ticket's name sorts by the time it was drawn; two of one process in the same millisecond keep their order. */
 function ticketName(): string {
   last = Math.max(Date.now(), last + 1)
-  return `${String(last).padStart(15, '0')}-${process.pid}-${randomBytes(3).toString('hex')}`
+  return `${String(last).padStart(15, '0')}-${process.pid}-${startOf(process.pid)}-${randomBytes(3).toString('hex')}`
 }
 
 /** Tickets of living processes, first come first; what the dead left is removed. */
@@ -29,7 +40,8 @@ async function waiting(folder: string): Promise<string[]> {
   const tickets = await readdir(folder).catch(() => [] as string[])
   const kept: string[] = []
   for (const ticket of tickets.sort()) {
-    if (alive(Number(ticket.split('-')[1]))) kept.push(ticket)
+    const [, pid, started] = ticket.split('-')
+    if (startOf(Number(pid)) === started) kept.push(ticket)
     else await rm(join(folder, ticket), { force: true })
   }
   return kept

@@ -140,6 +140,7 @@ export class Http {
     }
     if (meaning !== 'ok') throw answerError(url, response)
     const text = await response.text().catch((cause: unknown) => {
+      if (signal?.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
       throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} broke off.`, { cause })
     })
     if (text.length > PAGE_LIMIT) throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} is larger than 64 MB.`)

@@ -13,16 +13,38 @@ export interface WheelIndex {
   folder: string
   /** Answers requests below this path prefix with something else: a fault to test. */
   fail: (prefix: string, answer: (response: ServerResponse) => void) => void
+  /** Answers them with what is there again. */
+  mend: (prefix: string) => void
+  /** Paths that were asked for. */
+  asked: string[]
   close: () => Promise<void>
 }
 
-/** Serves freshly made wheels as a simple index on a free loopback port. */
-export async function startWheelIndex(python: string): Promise<WheelIndex> {
+/** A wheel to make; fields as of `make_wheel` in `e2e/wheels/make_wheels.py`. */
+export interface WheelSpec {
+  name: string
+  version: string
+  local?: string
+  /** `py3` if absent; `here`: the Python of the tests. */
+  python?: string
+  abi?: string
+  /** `any` if absent; `here`: this machine. */
+  tag?: string
+  code?: string
+  requires?: string[]
+  files?: number
+  plain_metadata?: boolean
+}
+
+/** Serves freshly made wheels, the sample packs' or the given ones, as a simple index on a free loopback port. */
+export async function startWheelIndex(python: string, wheels?: WheelSpec[]): Promise<WheelIndex> {
   const folder = mkdtempSync(join(tmpdir(), 'envmanager-wheels-'))
-  execFileSync(python, [join(ROOT, 'e2e', 'wheels', 'make_wheels.py'), folder])
+  execFileSync(python, [join(ROOT, 'e2e', 'wheels', 'make_wheels.py'), folder, ...(wheels ? [JSON.stringify(wheels)] : [])])
+  const asked: string[] = []
   const faults = new Map<string, (response: ServerResponse) => void>()
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname))
+    asked.push(path)
     const fault = [...faults].find(([prefix]) => path.startsWith(prefix))
     if (fault) return fault[1](response)
     const file = join(folder, path.endsWith('/') ? `${path}index.html` : path)
@@ -39,6 +61,8 @@ export async function startWheelIndex(python: string): Promise<WheelIndex> {
     host,
     folder,
     fail: (prefix, answer) => void faults.set(prefix, answer),
+    mend: (prefix) => void faults.delete(prefix),
+    asked,
     close: async () => {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))

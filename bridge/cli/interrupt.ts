@@ -1,0 +1,12 @@
+let controller: AbortController | null = null
+
+/** Aborts on Ctrl-C or SIGTERM, so that a command ends in order with exit code 130. */
+export function interruptSignal(): AbortSignal {
+  if (!controller) {
+    const made = new AbortController()
+    // `on`, not `once`: execa ends the process itself on a signal that nobody else listens to
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => made.abort())
+    controller = made
+  }
+  return controller.signal
+}
