@@ -1,0 +1,128 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { InstallPlan } from '../../schemas/env.ts'
+import type { EnvOffer, TorchPlan } from '../../schemas/wheel.ts'
+import { FRONTENDS, PYTHON } from '../../scripts/devPython.ts'
+import { SHARED_CACHE } from '../support/cache.ts'
+import { comfyEnv } from '../support/cli.ts'
+import { type Comfy, startComfy } from '../support/comfy.ts'
+import { PanelClient } from '../support/panelClient.ts'
+import { run } from '../support/prompts.ts'
+import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
+
+/**
+ * Three wheels that exist together for torch 2.8 only, while the host has torch 2.13. That torch is a stand-in of a few bytes with the
+ * real one's name: a second real one would be gigabytes.
+ */
+const built = (name: string, torch: string, python = 'here'): { name: string; version: string; local: string; python: string; tag: string } => ({
+  name,
+  version: '1.0',
+  local: `cputorch${torch}`,
+  python,
+  tag: 'here',
+})
+const WHEELS = [
+  built('tri_mesh', '2.8'),
+  built('tri_mesh', '2.13'),
+  built('tri_ray', '2.8'),
+  built('tri_ray', '2.10'),
+  built('tri_knn', '2.8'),
+  { name: 'torch', version: '2.8.0', python: 'here', tag: 'here', code: '"""A stand-in for torch 2.8.0."""\n' },
+]
+
+const PACK = `
+import importlib.metadata, os, sys
+import tri_knn, tri_mesh, tri_ray
+
+class TriWhere:
+    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+    def run(self):
+        builds = [module.BUILD for module in (tri_knn, tri_mesh, tri_ray)]
+        return {"ui": {"text": [" ".join([importlib.metadata.version("torch"), *builds, sys.prefix])]}}
+
+NODE_CLASS_MAPPINGS = {"TriWhere": TriWhere}
+`
+
+let index: WheelIndex
+let folder: string
+let pack: string
+let comfy: Comfy
+let panel: PanelClient
+
+const settings = (): Record<string, string> => ({ COMFY_ENV_SOURCES: index.simple, COMFY_ENV_TORCH_INDEX: index.simple, COMFY_ENV_CACHE: SHARED_CACHE })
+
+beforeAll(async () => {
+  index = await startWheelIndex(PYTHON, WHEELS)
+  folder = mkdtempSync(join(tmpdir(), 'envmanager-sealed-'))
+  pack = join(folder, 'three-wheels')
+  mkdirSync(pack)
+  writeFileSync(join(pack, '__init__.py'), PACK)
+  writeFileSync(join(pack, 'comfyui_env.toml'), '[packages]\nno_deps = ["tri_mesh", "tri_ray==1.0", "tri_knn"]\n')
+  // the real ComfyUI's requirements would be a gigabyte; which host serves the node does not matter here
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [pack], env: settings(), real: false })
+  panel = await PanelClient.connect(comfy.url)
+  await panel.until(({ packs }) => packs.some(({ reason }) => reason !== 'Being checked.'), 'the pack')
+})
+
+afterAll(async () => {
+  panel.close()
+  await comfy.stop()
+  comfy.remove()
+  await index.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test('no wheel fits together here; the finder names the combination for which all three exist', async () => {
+  const found = (await panel.snapshot()).packs.find(({ id }) => id === 'three-wheels')
+  expect(found).toMatchObject({ state: 'no_wheel' })
+  const { offers } = await panel.call<{ offers: EnvOffer[] }>('install.find', { pack: 'three-wheels' })
+  expect(offers).toHaveLength(1)
+  expect(offers[0]).toMatchObject({ combination: { torch: '2.8.0', cuda: null } })
+  expect(offers[0]?.wheels.map(({ filename }) => filename.split('-')[1])).toEqual(['1.0+cputorch2.8', '1.0+cputorch2.8', '1.0+cputorch2.8'])
+})
+
+test('that environment is built in one step, and the pack runs in it with its own torch', async () => {
+  const [offer] = (await panel.call<{ offers: EnvOffer[] }>('install.find', { pack: 'three-wheels' })).offers
+  const choice = { pack: 'three-wheels', combination: offer?.combination }
+  const plan = await panel.call<InstallPlan>('install.preview', choice)
+  expect(plan).toMatchObject({ kind: 'sealed', torch_changes: false, combination: { torch: '2.8.0' } })
+  expect(plan.add.map(({ name }) => name)).toEqual(expect.arrayContaining(['torch', 'tri-knn', 'tri-mesh', 'tri-ray', 'numpy']))
+  const { job } = await panel.call<{ job: string }>('install.start', choice)
+  await panel.until(({ jobs }) => jobs.some(({ id, state }) => id === job && state.status !== 'running'), 'the job', 120_000)
+  const snapshot = await panel.snapshot()
+  expect(snapshot.jobs.find(({ id }) => id === job)?.state).toEqual({ status: 'done' })
+  expect(snapshot.envs[0]).toMatchObject({ kind: 'sealed', combination: { torch: '2.8.0', cuda: null } })
+  await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'three-wheels' && state === 'ready'), 'the pack’s state')
+  await panel.call('isolation.set', { pack: 'three-wheels', on: true })
+  const { status, outputs } = await run(comfy.url, { '1': { class_type: 'TriWhere', inputs: {} } })
+  expect(status).toBe('success')
+  expect(outputs['1']?.text?.[0]).toMatch(/^2\.8\.0 cputorch2\.8 cputorch2\.8 cputorch2\.8 .*envs.three-wheels.gen-\d+$/)
+})
+
+test('the command line says the same: find, its exit code, and --sealed best', async () => {
+  const found = await comfyEnv(['find', '--pack', pack, '--home', join(folder, 'home'), '--json'], { env: settings() })
+  expect([found.code, (found.json as { offers: EnvOffer[] }).offers[0]?.combination.torch]).toEqual([0, '2.8.0'])
+  const dry = await comfyEnv(['install', '--pack', pack, '--home', join(folder, 'home'), '--sealed', 'best', '--dry-run', '--json'], { env: settings() })
+  expect((dry.json as { plan: InstallPlan }).plan).toMatchObject({ kind: 'sealed', combination: { torch: '2.8.0', cuda: null } })
+  const overlay = await comfyEnv(['install', '--pack', pack, '--home', join(folder, 'home'), '--dry-run', '--json'], { env: settings() })
+  expect(overlay.code).toBe(3)
+  const none = await comfyEnv(['find', '--pack', pack, '--home', join(folder, 'home'), '--cuda', '12.8', '--torch', '2.8.0', '--json'], { env: settings() })
+  expect([none.code, (none.json as { offers: EnvOffer[] }).offers]).toEqual([3, []])
+})
+
+test('the torch planner says what stays and what breaks', async () => {
+  const comfyui = join(folder, 'comfyui')
+  mkdirSync(join(comfyui, 'custom_nodes', 'three-wheels'), { recursive: true })
+  for (const name of ['__init__.py', 'comfyui_env.toml']) writeFileSync(join(comfyui, 'custom_nodes', 'three-wheels', name), name.endsWith('toml') ? '[packages]\nno_deps = ["tri_mesh", "tri_ray"]\n' : '')
+  const plan = await comfyEnv(['torch', '2.10.0', '--comfyui', comfyui, '--home', join(folder, 'home'), '--json'], { env: settings() })
+  expect(plan.code).toBe(0)
+  const { from, to, packages } = plan.json as TorchPlan
+  expect([from?.torch, to]).toEqual(['2.13.0', { python: expect.stringMatching(/^3\.\d+$/), torch: '2.10.0', cuda: null }])
+  expect(packages.filter(({ used_by }) => used_by === 'three-wheels').map(({ name, verdict }) => [name, verdict])).toEqual([
+    ['tri-mesh', 'breaks'],
+    ['tri-ray', 'rebuild'],
+  ])
+})
