@@ -10,41 +10,8 @@ import { comfyEnv } from '../support/cli.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { run } from '../support/prompts.ts'
+import { makeThreeWheelsPack, THREE_WHEELS, threeWheelsSettings } from '../support/threeWheels.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
-
-/**
- * Three wheels that exist together for torch 2.8 only, while the host has torch 2.13. That torch is a stand-in of a few bytes with the
- * real one's name: a second real one would be gigabytes.
- */
-const built = (name: string, torch: string, python = 'here'): { name: string; version: string; local: string; python: string; tag: string } => ({
-  name,
-  version: '1.0',
-  local: `cputorch${torch}`,
-  python,
-  tag: 'here',
-})
-const WHEELS = [
-  built('tri_mesh', '2.8'),
-  built('tri_mesh', '2.13'),
-  built('tri_ray', '2.8'),
-  built('tri_ray', '2.10'),
-  built('tri_knn', '2.8'),
-  { name: 'torch', version: '2.8.0', python: 'here', tag: 'here', code: '"""A stand-in for torch 2.8.0."""\n' },
-]
-
-const PACK = `
-import importlib.metadata, os, sys
-import tri_knn, tri_mesh, tri_ray
-
-class TriWhere:
-    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
-    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
-    def run(self):
-        builds = [module.BUILD for module in (tri_knn, tri_mesh, tri_ray)]
-        return {"ui": {"text": [" ".join([importlib.metadata.version("torch"), *builds, sys.prefix])]}}
-
-NODE_CLASS_MAPPINGS = {"TriWhere": TriWhere}
-`
 
 let index: WheelIndex
 let folder: string
@@ -52,15 +19,12 @@ let pack: string
 let comfy: Comfy
 let panel: PanelClient
 
-const settings = (): Record<string, string> => ({ COMFY_ENV_SOURCES: index.simple, COMFY_ENV_TORCH_INDEX: index.simple, COMFY_ENV_CACHE: SHARED_CACHE })
+const settings = (): Record<string, string> => ({ ...threeWheelsSettings(index), COMFY_ENV_CACHE: SHARED_CACHE })
 
 beforeAll(async () => {
-  index = await startWheelIndex(PYTHON, WHEELS)
+  index = await startWheelIndex(PYTHON, THREE_WHEELS)
   folder = mkdtempSync(join(tmpdir(), 'envmanager-sealed-'))
-  pack = join(folder, 'three-wheels')
-  mkdirSync(pack)
-  writeFileSync(join(pack, '__init__.py'), PACK)
-  writeFileSync(join(pack, 'comfyui_env.toml'), '[packages]\nno_deps = ["tri_mesh", "tri_ray==1.0", "tri_knn"]\n')
+  pack = makeThreeWheelsPack(folder)
   // the real ComfyUI's requirements would be a gigabyte; which host serves the node does not matter here
   comfy = await startComfy({ frontend: FRONTENDS[0], packs: [pack], env: settings(), real: false })
   panel = await PanelClient.connect(comfy.url)

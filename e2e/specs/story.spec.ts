@@ -1,9 +1,12 @@
 import { expect } from '@playwright/test'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PYTHON } from '../../scripts/devPython.ts'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { numpyOf, Panel, test } from '../support/browser.ts'
 import { forgetResults } from '../support/prompts.ts'
+import { makeThreeWheelsPack, THREE_WHEELS, threeWheelsSettings } from '../support/threeWheels.ts'
+import { startWheelIndex } from '../support/wheelIndex.ts'
 import { both, grain } from '../support/workflows.ts'
 
 /** The Python that ComfyUI runs on here. */
@@ -148,4 +151,31 @@ test('two browser tabs show the same, and one install', async ({ page, context, 
   await expect(first.pack('modern-grain').chip).toHaveText('Ready')
   await second.pack('modern-grain').log.click()
   await expect(second.page.locator('.em-log select option')).toHaveCount(1)
+})
+
+test('a pack whose wheels exist for another torch only gets an environment of that combination', async ({ page, start }, { project }) => {
+  const index = await startWheelIndex(PYTHON, THREE_WHEELS)
+  const folder = mkdtempSync(join(tmpdir(), 'envmanager-three-'))
+  try {
+    const comfy = await start({ packs: [makeThreeWheelsPack(folder)], env: threeWheelsSettings(index), real: false })
+    const panel = await Panel.open(page, comfy.url)
+    const pack = panel.pack('three-wheels')
+    await expect(pack.chip).toHaveText('No wheel')
+    await pack.row.getByRole('button', { name: 'Find what fits' }).click()
+    const offers = pack.row.getByRole('list', { name: 'Combinations with every wheel' })
+    await expect(offers.getByRole('button')).toHaveCount(1)
+    await expect(offers).toContainText(/Python 3\.\d+, torch 2\.8\.0, CPU/)
+    await panel.picture('offers', project.name)
+    await offers.getByRole('button', { name: /Create an environment with/ }).click()
+    await expect(panel.dialog).toContainText(/sealed environment with Python 3\.\d+, torch 2\.8\.0, CPU of its own/)
+    await expect(panel.dialog).toContainText(/torch changes: no/)
+    await panel.dialog.getByRole('button', { name: 'Confirm' }).click()
+    await expect(pack.chip).toHaveText('Ready', { timeout: 120_000 })
+    await pack.row.getByText('Details').click()
+    await expect(pack.row).toContainText(/Sealed environment, Python 3\.\d+, torch 2\.8\.0, CPU/)
+    await panel.picture('sealed', project.name)
+  } finally {
+    await index.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
 })

@@ -1,3 +1,4 @@
+import type { EnvCombination, InstallPlan } from '../../schemas/env'
 import type { JobPhase } from '../../schemas/job'
 import type { PackState } from '../../schemas/pack'
 import type { ReasonCode } from '../../schemas/wheel'
@@ -47,6 +48,8 @@ const reasons: Record<ReasonCode, string> = {
 }
 
 /** Every text of the panel. */
+const combination = ({ python, torch, cuda }: EnvCombination): string => `Python ${python}, torch ${torch}, ${cuda ? `CUDA ${cuda}` : 'CPU'}`
+
 export const en = {
   tab: 'Environments',
   tabTooltip: 'Environments and isolation',
@@ -88,7 +91,16 @@ export const en = {
   isolationFailed: (reason: string) => `Isolation failed: ${reason}`,
   live: (count: number) => (count === 1 ? '1 node class takes a live model and cannot run isolated.' : `${count} node classes take live models and cannot run isolated.`),
   classes: (count: number) => (count === 1 ? '1 node class' : `${count} node classes`),
-  environment: (size: string) => `Own environment, ${size}`,
+  environment: (size: string, sealed: EnvCombination | null) => (sealed ? `Sealed environment, ${combination(sealed)}, ${size}` : `Own environment, ${size}`),
+  find: 'Find what fits',
+  finding: 'Looking …',
+  offers: 'Combinations with every wheel',
+  noOffers: 'There is no combination of Python, torch and CUDA with all of its wheels that this machine can run.',
+  combination,
+  create: 'Create',
+  createFor: (offer: EnvCombination) => `Create an environment with ${combination(offer)}`,
+  wheelsOfOffer: (count: number) => (count === 1 ? '1 wheel' : `${count} wheels`),
+  repair: 'Repair',
   nearest: (change: string) => `Nearest wheel needs ${change}`,
   refused: (count: number) => `Refused wheels (${count})`,
   builtFor: (codes: readonly ReasonCode[]) => `needs ${codes.map((code) => reasons[code]).join(', ')}`,
@@ -114,7 +126,13 @@ export const en = {
   states,
   phases,
   confirmInstall: (pack: string) => `Install for ${pack}?`,
-  confirmMessage: (bytes: string) => `Into an environment of its own. Download: ${bytes}. ComfyUI’s torch changes: no.`,
+  confirmMessage: (bytes: string, plan: InstallPlan) =>
+    [
+      plan.combination ? `Into a sealed environment with ${combination(plan.combination)} of its own.` : 'Into an environment of its own.',
+      `Download: ${bytes}${plan.hosts.length > 0 ? ` from ${plan.hosts.join(', ')}` : ''}.`,
+      `ComfyUI’s torch changes: ${plan.torch_changes ? 'YES' : 'no'}.`,
+      ...plan.warnings,
+    ].join(' '),
   unknownSize: 'size unknown',
   pickLog: 'Log',
   noLogs: 'No job has run and no worker has started yet.',
