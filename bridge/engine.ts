@@ -14,6 +14,7 @@ import { readInstalled, type Installed } from './packs/installed'
 import { fillNeeds, type PackNeeds } from './packs/needs'
 import type { PackFolder } from './packs/scan'
 import { probe } from './probe/fingerprint'
+import type { InterpreterFacts } from './probe/interpreter'
 import { findCombinations } from './resolve/finder'
 import { normalizeName } from './resolve/requirement'
 import { makeTarget, type Target, withCombination } from './resolve/target'
@@ -35,6 +36,8 @@ export interface PackLookup {
 export interface PlanChoice {
   /** A sealed env of this combination; absent: the kind that the env has, or an overlay. */
   combination?: EnvCombination | null
+  /** Into ComfyUI's own environment, with the packages that it has held as they are. */
+  inPlace?: boolean
 }
 
 /** The engine behind the command line and the bridge: one machine, its sources and its environments. */
@@ -87,17 +90,21 @@ function differsFromHost({ pythonVersion, torchVersion, cudaVersion }: PackNeeds
   ]
 }
 
-/** Makes the engine: probes the machine once. */
-export async function makeEngine(settings: Settings): Promise<Engine> {
-  const { fingerprint, interpreter } = await probe(settings)
-  const target = makeTarget(fingerprint)
-  const uvPath = findUv(settings, interpreter.executable)
-  const uv = makeUv(uvPath, join(settings.cache, 'uv'), settings)
-  const http = new Http(settings)
-  const envs = new EnvStore(settings.home)
-  const pages: PageCache = new Map()
-  const defaultIndex = defaultIndexOf(uv, settings)
+/** What every part of the engine works with. */
+interface Parts {
+  settings: Settings
+  fingerprint: Fingerprint
+  target: Target
+  interpreter: InterpreterFacts
+  uv: Uv
+  http: Http
+  envs: EnvStore
+  pages: PageCache
+}
 
+/** Looking things up: a pack's needs, and the wheels that sources have for it. */
+function makeLookups({ settings, target, uv, http, envs, pages }: Parts) {
+  const defaultIndex = defaultIndexOf(uv, settings)
   const resolveOptions: Engine['resolveOptions'] = (sources, signal) => ({
     sources: sources.map(sourceOf),
     registry: settings.registry,
@@ -115,10 +122,11 @@ export async function makeEngine(settings: Settings): Promise<Engine> {
     return fillNeeds(read, where)
   }
 
+  const sourcesOf = (needs: PackNeeds): string[] => [...settings.sources, ...needs.sources, ...needs.indexes]
+
   const lookUpFor = async (pack: PackFolder, where: Target, signal?: AbortSignal): Promise<PackLookup> => {
     const needs = await readNeeds(pack, where)
-    const sources = [...settings.sources, ...needs.sources, ...needs.indexes]
-    return { needs, resolutions: await resolveAll(needs.cuda, where, resolveOptions(sources, signal)) }
+    return { needs, resolutions: await resolveAll(needs.cuda, where, resolveOptions(sourcesOf(needs), signal)) }
   }
 
   const lookUp: Engine['lookUp'] = async (pack, signal) => {
@@ -129,11 +137,23 @@ export async function makeEngine(settings: Settings): Promise<Engine> {
     return { needs: differs.length > 0 ? { ...needs, warnings: [...needs.warnings, told] } : needs, resolutions }
   }
 
+  const find: Engine['find'] = async (pack, signal) => {
+    const needs = await readNeeds(pack, target)
+    const { requirements, candidatesFor } = await gatherForAll(needs.cuda, target, resolveOptions(sourcesOf(needs), signal))
+    return findCombinations(requirements, candidatesFor, target, needs)
+  }
+
+  return { resolveOptions, lookUpFor, lookUp, find }
+}
+
+/** Planning: what an install would do, exactly. */
+function makePlans({ settings, fingerprint, target, interpreter, uv, http, envs, pages }: Parts, { lookUpFor }: ReturnType<typeof makeLookups>) {
   const plan: Engine['plan'] = async (pack, choice, onLine, signal) => {
     pages.clear()
     const env = envIdOf(pack.id)
     const record = await envs.read(env)
-    const combination = choice.combination === undefined ? (record?.combination ?? null) : choice.combination
+    const kept = choice.inPlace ? null : (record?.combination ?? null)
+    const combination = choice.combination === undefined ? kept : choice.combination
     const where = combination ? makeTarget(withCombination(fingerprint, combination)) : target
     const { needs, resolutions } = await lookUpFor(pack, where, signal)
     if (needs.python.length + needs.cuda.length === 0) {
@@ -144,44 +164,49 @@ export async function makeEngine(settings: Settings): Promise<Engine> {
     const installed = await heldBy(record, envs)
     const host: Installed = combination ? new Map() : await readInstalled(interpreter.sites)
     const comfyui = combination ? await comfyuiRequirements(settings.comfyui) : []
-    const kind = combination ? ('sealed' as const) : ('overlay' as const)
+    const kind = combination ? ('sealed' as const) : choice.inPlace ? ('host' as const) : ('overlay' as const)
     const input = { env, pack: pack.id, kind, combination, needs, wheels: resolutions, host, target: where, comfyui, settings, uv, http, installed }
     return planInstall({ ...input, interpreter: interpreter.executable }, onLine, signal)
   }
 
-  const find: Engine['find'] = async (pack, signal) => {
-    const needs = await readNeeds(pack, target)
-    const sources = [...settings.sources, ...needs.sources, ...needs.indexes]
-    const options = resolveOptions(sources, signal)
-    const { requirements, candidatesFor } = await gatherForAll(needs.cuda, target, options)
-    return findCombinations(requirements, candidatesFor, target, needs)
+  const planFromLock: Engine['planFromLock'] = async (env) => {
+    const record = await envs.read(env)
+    if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment \`${env}\`.`)
+    return planOf(await envs.lock(record), env, await heldBy(record, envs), [])
   }
 
+  const planFromFile: Engine['planFromFile'] = async (path) => {
+    const lock = parseLock(await readFile(path, 'utf8'), path)
+    const record = await envs.read(envIdOf(lock.pack))
+    return planOf(lock, envIdOf(lock.pack), await heldBy(record, envs), [])
+  }
+
+  return { plan, planFromLock, planFromFile }
+}
+
+/** Makes the engine: probes the machine once. */
+export async function makeEngine(settings: Settings): Promise<Engine> {
+  const { fingerprint, interpreter } = await probe(settings)
+  const uvPath = findUv(settings, interpreter.executable)
+  const uv = makeUv(uvPath, join(settings.cache, 'uv'), settings)
+  const parts: Parts = { settings, fingerprint, target: makeTarget(fingerprint), interpreter, uv, http: new Http(settings), envs: new EnvStore(settings.home), pages: new Map() }
+  const lookups = makeLookups(parts)
+  const { resolveOptions, lookUp, find } = lookups
   return {
     settings,
     fingerprint,
-    target,
+    target: parts.target,
     interpreter: interpreter.executable,
     hostSites: interpreter.sites,
     hostInstalled: () => readInstalled(interpreter.sites),
     uv,
     uvPath,
-    http,
-    envs,
+    http: parts.http,
+    envs: parts.envs,
+    forgetPages: () => parts.pages.clear(),
     resolveOptions,
-    forgetPages: () => pages.clear(),
     lookUp,
-    plan,
-    planFromLock: async (env) => {
-      const record = await envs.read(env)
-      if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment \`${env}\`.`)
-      return planOf(await envs.lock(record), env, await heldBy(record, envs), [])
-    },
-    planFromFile: async (path) => {
-      const lock = parseLock(await readFile(path, 'utf8'), path)
-      const record = await envs.read(envIdOf(lock.pack))
-      return planOf(lock, envIdOf(lock.pack), await heldBy(record, envs), [])
-    },
     find,
+    ...makePlans(parts, lookups),
   }
 }

@@ -4,6 +4,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { HELP } from './cli/help'
 import { cleanupCommand, envsCommand, exportCommand, importCommand, repairCommand, undoCommand } from './cli/envCommands'
 import { findCommand, torchCommand } from './cli/findCommand'
+import { inPlaceCommand, restoreCommand, snapshotsCommand } from './cli/inPlaceCommand'
 import { initCommand } from './cli/initCommand'
 import { installCommand } from './cli/installCommand'
 import { doctorCommand, infoCommand, packsCommand } from './cli/listCommands'
@@ -13,6 +14,8 @@ import { resolveCommand, whyCommand } from './cli/resolveCommand'
 import { serveCommand } from './cli/serveCommand'
 import { makeEngine, type Engine } from './engine'
 import { BridgeError } from './errors/bridgeError'
+import { recoverInPlace } from './install/inPlace'
+import { packAt } from './packs/scan'
 import { OVERRIDE_NAMES, readSettings } from './settings'
 
 const text = { type: 'string' } as const
@@ -34,7 +37,9 @@ const OWN: Record<string, ParseArgsConfig['options']> = {
   why: {},
   find: { pack: { ...text, short: 'd' } },
   torch: { 'to-cuda': text },
-  install: { pack: { ...text, short: 'd' }, env: text, sealed: text, overlay: flag, 'dry-run': flag },
+  install: { pack: { ...text, short: 'd' }, env: text, sealed: text, overlay: flag, 'in-place': flag, yes: flag, 'dry-run': flag },
+  snapshots: {},
+  restore: {},
   init: { dir: { ...text, short: 'd' } },
   undo: {},
   repair: {},
@@ -93,7 +98,8 @@ const COMMANDS: Record<string, Command> = {
   why: (given, engine, output) => whyCommand(given.rest, engine, output),
   find: (given, engine, output) => findCommand(given.text('pack') ?? given.rest[0], engine, output),
   torch: (given, engine, output) => torchCommand(given.rest[0], given.text('to-cuda'), engine, output),
-  install: (given, engine, output) => {
+  install: async (given, engine, output) => {
+    if (given.flag('in-place')) return inPlaceCommand(await packAt(given.text('pack') ?? '.'), given.flag('dry-run'), given.flag('yes'), engine, output)
     const [pack, env, sealed] = ['pack', 'env', 'sealed'].map(given.text)
     return installCommand({ pack, env, sealed, overlay: given.flag('overlay'), dryRun: given.flag('dry-run') }, engine, output)
   },
@@ -103,6 +109,8 @@ const COMMANDS: Record<string, Command> = {
   repair: (given, engine, output) => repairCommand(given.rest[0], engine, output),
   export: (given, engine, output) => exportCommand(given.rest[0], given.rest[1], engine, output),
   import: (given, engine, output) => importCommand(given.rest[0], engine, output),
+  snapshots: (_, engine, output) => snapshotsCommand(engine, output),
+  restore: (given, engine, output) => restoreCommand(given.rest[0], engine, output),
   cleanup: (given, engine, output) => cleanupCommand(given.flag('delete'), engine, output),
   doctor: (_, engine, output) => doctorCommand(engine, output),
   serve: (given, engine, output) => serveCommand(given.text('port'), given.flag('parent'), engine, output),
@@ -117,6 +125,7 @@ async function run(given: Given, output: Output): Promise<number> {
   const settings = readSettings({ ...Object.fromEntries(names.map((name) => [name, given.text(name)])), ...(comfyui && { comfyui }), ...offline })
   if (command === 'logs') return logsCommand(rest[0], settings.home, output)
   if (command === 'init') return initCommand(given.text('dir') ?? rest[0], output)
+  for (const pack of await recoverInPlace(settings.home)) output.note(`An install for ${pack} into ComfyUI’s own environment was broken off and has been undone.`)
   return await (COMMANDS[command] as Command)(given, await makeEngine(settings), output)
 }
 

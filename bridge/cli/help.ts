@@ -7,6 +7,8 @@ export const HELP = `comfy-env — CUDA wheels, safe installs and isolated node 
   comfy-env torch VERSION                 what breaks and what stays if torch moves   [--to-cuda 13.0|cpu]
   comfy-env install [--pack FOLDER]       build a node pack's environment   [--env NAME] [--dry-run]
                                           [--sealed best|3.12/2.8.0/12.8]  [--overlay]
+                                          [--in-place --yes]  into ComfyUI's own, with a snapshot
+  comfy-env snapshots | restore SNAPSHOT  what ComfyUI's own environment can be put back to
   comfy-env init [FOLDER]                 write a commented config for a node pack
   comfy-env packs                         node packs and their state
   comfy-env envs                          environments and their size

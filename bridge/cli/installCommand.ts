@@ -6,7 +6,7 @@ import { interruptSignal } from './interrupt'
 import { table, type Output } from './output'
 import { runJob } from './runJob'
 
-function human(plan: InstallPlan): string {
+export function humanPlan(plan: InstallPlan): string {
   const bytes = plan.download_bytes === null ? 'unknown' : `${(plan.download_bytes / 1e6).toFixed(1)} MB`
   const rows = [
     ...plan.add.map(({ name, version }) => ['+', name, version]),
@@ -47,10 +47,10 @@ export async function installCommand(options: InstallOptions, engine: Engine, ou
     throw new BridgeError('BAD_USAGE', `The environment of ${pack.id} is called ${plan.env}, not ${options.env}.`)
   }
   if (options.dryRun) {
-    output.result({ plan }, () => human(plan))
+    output.result({ plan }, () => humanPlan(plan))
     return 0
   }
   const job = await runJob({ action: 'install', pack: pack.id, dir: pack.dir, ...choice }, engine, output)
-  output.result({ plan, job }, () => `${human(plan)}\nlog: ${job.log}`)
+  output.result({ plan, job }, () => `${humanPlan(plan)}\nlog: ${job.log}`)
   return 0
 }

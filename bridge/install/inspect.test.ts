@@ -19,7 +19,7 @@ function inspect(content: Buffer, filename = NAME): Promise<void> {
 }
 
 test('an honest wheel passes, with its METADATA’s version with and without the local part', async () => {
-  await inspect(makeWheel(NAME))
+  await expect(inspect(makeWheel(NAME))).resolves.toBeUndefined()
   await inspect(makeWheel(NAME, { metadata: 'Metadata-Version: 2.1\nName: a\nVersion: 1.0\n' }))
   await inspect(makeWheel(NAME, { files: [{ path: 'a/_C.cp312-win_amd64.pyd', content: 'x' }, { path: 'a-1.0.data/purelib/b.py', content: '' }, { path: 'a/sub/', content: '', mode: 0o40755 }], unlisted: ['a/sub/'] }))
 })

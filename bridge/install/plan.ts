@@ -76,7 +76,9 @@ function constraintRounds({ host, kind, wheels }: PlanInput): string[][] {
   const chosen = wheels.flatMap(({ package: name, version }) => (version ? [`${name}==${version}`] : []))
   if (kind === 'sealed') return [chosen, []]
   const held = [...host].filter(([name, version]) => !TORCH_FAMILY.includes(name) && !version.includes('+'))
-  return [held.map(([name, version]) => `${name}==${version}`), []]
+  const all = held.map(([name, version]) => `${name}==${version}`)
+  // what ComfyUI has stays as it is, whatever a pack wants beside it
+  return kind === 'host' ? [all.length > 0 ? all : ['torch']] : [all, []]
 }
 
 /**
@@ -100,6 +102,7 @@ async function compile(input: PlanInput, requirements: string[], onLine: OnLine,
         return await uv.run(args, { onLine, ...(signal && { signal }) })
       } catch (error) {
         const noSolution = error instanceof BridgeError && error.code === 'UV_FAILED'
+        if (noSolution && kind === 'host') throw new BridgeError('UV_FAILED', `${input.pack} cannot be installed beside what ComfyUI has: ${error.message}`, { hint: 'Install it into an environment of its own (without --in-place).', cause: error })
         if (!noSolution || constraints.length === 0) throw error
         onLine('The versions of ComfyUI do not serve this pack: choosing without them.')
       }
@@ -185,7 +188,8 @@ export async function planInstall(input: PlanInput, onLine: OnLine, signal?: Abo
     packages: [...own, ...cuda],
   }
   const warnings = wheels.flatMap(({ requirement, warnings: told }) => told.map((text) => `${requirement}: ${text}`))
-  return planOf(lock, input.env, installed, [...needs.warnings, ...warnings])
+  const held = kind === 'host' ? new Map([...host].filter(([name]) => names.has(name))) : installed
+  return planOf(lock, input.env, held, [...needs.warnings, ...warnings])
 }
 
 export function noWheel(resolution: Resolution, all: Resolution[]): BridgeError {

@@ -30,6 +30,16 @@ export async function checkRecords(site: string): Promise<string[]> {
   return wrong
 }
 
+/** Files of one installed distribution that are missing or have another content than its wheel recorded. */
+export async function wrongFiles(site: string, distribution: string): Promise<string[]> {
+  const entries = await readdir(site)
+  const info = entries.find((entry) => entry.endsWith('.dist-info') && normalizeName(entry.split('-')[0] ?? '') === distribution)
+  const text = info && (await readFile(join(site, info, 'RECORD'), 'utf8').catch(() => null))
+  if (!text) return [`${distribution} has no RECORD`]
+  const found = await Promise.all(parseRecord(text).map((row) => wrongFile(site, row)))
+  return found.filter((wrong) => wrong !== null)
+}
+
 /** Importable top-level names of a distribution, from its RECORD. */
 async function topLevel(site: string, distribution: string): Promise<string[]> {
   const entries = await readdir(site)

@@ -35,7 +35,7 @@ export class JobQueue {
   /** What an earlier bridge left, counted as one more attempt. */
   async takeUp(): Promise<Entry[]> {
     const left = (await readJson(this.#path, QueueFile))?.jobs ?? []
-    this.#jobs = left.filter(({ attempts }) => attempts < MOST_ATTEMPTS).map((job) => ({ ...job, attempts: job.attempts + 1 }))
+    this.#jobs = left.filter(({ attempts }) => attempts < MOST_ATTEMPTS).map(({ id, request, started, attempts }) => ({ id, request, started, attempts: attempts + 1 }))
     const existed = await readFile(this.#path).then(() => true, () => false)
     if (existed) this.#save()
     await this.settled()

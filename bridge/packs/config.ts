@@ -50,18 +50,15 @@ async function pixiFiles(folder: string): Promise<string[]> {
 function merge(all: PackNeeds[]): PackNeeds | null {
   const [first, ...others] = all
   if (!first) return null
-  return others.reduce(
-    (a, b) => ({
-      ...a,
-      python: [...a.python, ...b.python],
-      cuda: [...a.cuda, ...b.cuda],
-      indexes: [...a.indexes, ...b.indexes],
-      pythonVersion: a.pythonVersion ?? b.pythonVersion,
-      environment: { ...a.environment, ...b.environment },
-      warnings: [...a.warnings, ...b.warnings, `${b.file} and ${a.file} are installed into one environment.`],
-    }),
-    first,
-  )
+  return {
+    ...first,
+    python: all.flatMap(({ python }) => python),
+    cuda: all.flatMap(({ cuda }) => cuda),
+    indexes: all.flatMap(({ indexes }) => indexes),
+    pythonVersion: all.map(({ pythonVersion }) => pythonVersion).find((version) => version !== null) ?? null,
+    environment: Object.assign({}, ...all.map(({ environment }) => environment)) as Record<string, string>,
+    warnings: [...all.flatMap(({ warnings }) => warnings), ...others.map(({ file }) => `${file} and ${first.file} are installed into one environment.`)],
+  }
 }
 
 async function fromPixi(folder: string, os: System): Promise<PackNeeds | null> {

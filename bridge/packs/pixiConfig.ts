@@ -57,8 +57,8 @@ function envFileNeeds(config: EnvFile, { file, os }: ConfigContext): PackNeeds {
   const conda = tables.flatMap((table) => Object.entries(table.dependencies ?? {}))
   const condaPython = conda.find(([name]) => name === 'python')?.[1]
   const others = conda.filter(([name]) => !['python', 'pip', 'uv'].includes(name)).map(([name]) => name)
-  const known = [...Object.keys(EnvFile.shape), ...PIXI_ONLY]
-  const unknown = Object.keys(config).filter((key) => !known.includes(key))
+  const known = new Set([...Object.keys(EnvFile.shape), ...PIXI_ONLY])
+  const unknown = Object.keys(config).filter((key) => !known.has(key))
   const options = config['pypi-options']
   return {
     ...noNeeds(file),

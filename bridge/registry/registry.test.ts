@@ -26,7 +26,7 @@ describe(`the ${read.schemes.length} naming schemes`, () => {
   test.each(read.schemes)('$name: every example is taken apart and put together again', ({ examples }) => {
     for (const example of examples) {
       const own = schemes().find(({ scheme }) => matchScheme(scheme, example))
-      expect(own, example).toBeDefined()
+      expect(own?.scheme).toBeDefined()
       expect(fillScheme(own?.scheme ?? '', matchScheme(own?.scheme ?? '', example) ?? {})).toBe(example)
     }
   })
@@ -39,7 +39,7 @@ function machineOf(address: string): Target | null {
   const platform = name?.platformTags[0] ?? ''
   const { torch = null, cuda = null, cxx11abi = null } = name?.labels ?? {}
   if (!python || !torch) return null
-  const tag = /^win/.test(platform) ? platform : `linux_${/(x86_64|aarch64)$/.exec(platform)?.[1] ?? 'x86_64'}`
+  const tag = platform.startsWith('win') ? platform : `linux_${/(x86_64|aarch64)$/.exec(platform)?.[1] ?? 'x86_64'}`
   const abi = name?.abiTags[0]?.startsWith('cp') ? (name.abiTags[0] ?? '') : `cp3${python}`
   const fingerprint: Fingerprint = {
     python: { version: `3.${python}.1`, tag: `cp3${python}`, abi, executable: '', source: '' },

@@ -29,12 +29,9 @@ function reading(address: string): Omit<Row, 'id' | 'address'> | null {
   return { package: own, version, cuda, torch, python: pythonTags.join('.'), abi: abiTags.join('.'), platforms: platformTags, cxx11abi, backend }
 }
 
-/** Rows that we read otherwise than the corpus, and why. */
-const ARGUED: Record<string, Partial<Row>> = {}
-
 test(`all ${wheels.length} addresses of the corpus are read right`, () => {
-  const expected = wheels.map((row) => ({ ...row, ...ARGUED[row.address] }))
-  const found = wheels.map(({ id, address }) => ({ id, address, ...reading(address) }))
+  const expected = wheels
+  const found = wheels.map(({ id, address }) => Object.assign({ id, address }, reading(address)))
   const wrong = found.filter((row, index) => !isDeepStrictEqual(row, expected[index]))
   expect(wrong).toEqual(expected.filter(({ address }) => wrong.some((row) => row.address === address)))
 })

@@ -28,144 +28,130 @@ class Package(TypedDict, closed=True):
     version: str
 
 
-class EnvRecord(TypedDict, closed=True):
-    schema: Literal[1]
-    id: str
-    kind: Literal['host', 'overlay', 'sealed']
-    pack: str
-    generation: int
-    previous: int | None
-    interpreter: str
-    host_site: str | None
-    requirements_hash: str
-    packages: list[Package]
-    created: float
-
-
 class PacksRescan(TypedDict, closed=True):
     params: dict[str, Any]
     result: dict[str, Any]
 
 
-class Params(TypedDict, closed=True):
+class Params1(TypedDict, closed=True):
     pack: str
 
 
-class Result(TypedDict, closed=True):
+class Result1(TypedDict, closed=True):
     job: str
 
 
-class InstallStart(TypedDict, closed=True):
-    params: Params
-    result: Result
-
-
-class Params2(TypedDict, closed=True):
+class Params3(TypedDict, closed=True):
     env: str
 
 
 class InstallUndo(TypedDict, closed=True):
-    params: Params2
-    result: dict[str, Any]
-
-
-class Params3(TypedDict, closed=True):
-    job: str
-
-
-class JobCancel(TypedDict, closed=True):
     params: Params3
     result: dict[str, Any]
 
 
 class Params4(TypedDict, closed=True):
-    env: str
+    job: str
 
 
-class EnvDelete(TypedDict, closed=True):
+class JobCancel(TypedDict, closed=True):
     params: Params4
     result: dict[str, Any]
 
 
 class Params5(TypedDict, closed=True):
+    env: str
+
+
+class EnvRepair(TypedDict, closed=True):
+    params: Params5
+    result: Result1
+
+
+class EnvDelete(TypedDict, closed=True):
+    params: Params5
+    result: dict[str, Any]
+
+
+class Params7(TypedDict, closed=True):
     pack: str
     on: bool
 
 
 class IsolationSet(TypedDict, closed=True):
-    params: Params5
+    params: Params7
     result: dict[str, Any]
 
 
-class Params6(TypedDict, closed=True):
+class Params8(TypedDict, closed=True):
     worker: str
 
 
 class WorkerStop(TypedDict, closed=True):
-    params: Params6
+    params: Params8
     result: dict[str, Any]
 
 
-class Params7(TypedDict, closed=True):
+class Params9(TypedDict, closed=True):
     log: str
     after: int
 
 
-class Params9(TypedDict, closed=True):
+class Params11(TypedDict, closed=True):
     pack: str
 
 
 class NodesChanged(TypedDict, closed=True):
-    params: Params9
+    params: Params11
 
 
-class Result2(TypedDict, closed=True):
+class Result4(TypedDict, closed=True):
     value: Any
     worker: str
 
 
-class Params11(TypedDict, closed=True):
+class Params13(TypedDict, closed=True):
     call: str
 
 
 class CallCancel(TypedDict, closed=True):
-    params: Params11
+    params: Params13
 
 
 class CallReceived(TypedDict, closed=True):
-    params: Params11
-
-
-class Params13(TypedDict, closed=True):
-    worker: str
-    handles: list[str]
-
-
-class HandleRelease(TypedDict, closed=True):
     params: Params13
 
 
 class Params15(TypedDict, closed=True):
     worker: str
+    handles: list[str]
+
+
+class HandleRelease(TypedDict, closed=True):
+    params: Params15
+
+
+class Params17(TypedDict, closed=True):
+    worker: str
     packs: list[str]
 
 
 class WorkerGone(TypedDict, closed=True):
-    params: Params15
+    params: Params17
 
 
-class Result4(TypedDict, closed=True):
+class Result6(TypedDict, closed=True):
     protocol: int
     pid: int
     python: str
 
 
-class Params17(TypedDict, closed=True):
+class Params19(TypedDict, closed=True):
     pack: str
     dir: str
 
 
-class Result5(TypedDict, closed=True):
+class Result7(TypedDict, closed=True):
     value: Any
 
 
@@ -174,20 +160,20 @@ class WorkerPing(TypedDict, closed=True):
     result: dict[str, Any]
 
 
-class Params18(TypedDict, closed=True):
+class Params20(TypedDict, closed=True):
     call: str
 
 
 class CallCancel1(TypedDict, closed=True):
-    params: Params18
+    params: Params20
 
 
-class Params19(TypedDict, closed=True):
+class Params21(TypedDict, closed=True):
     handles: list[str]
 
 
 class HandleRelease1(TypedDict, closed=True):
-    params: Params19
+    params: Params21
 
 
 class WorkerShutdown(TypedDict, closed=True):
@@ -202,7 +188,7 @@ class Exception(TypedDict, closed=True):
 
 
 class WireError(TypedDict, closed=True):
-    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'VERIFY_FAILED', 'ENV_BUSY', 'CANCELLED', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN']
+    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN']
     message: str
     hint: str
     details: NotRequired[dict[str, Any]]
@@ -369,7 +355,13 @@ class StateFile(TypedDict, closed=True):
     isolated: list[str]
 
 
-class Params20(TypedDict, closed=True):
+class EnvCombination(TypedDict, closed=True):
+    python: str
+    torch: str
+    cuda: str | None
+
+
+class Params22(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -377,7 +369,7 @@ class Params20(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params20
+    params: Params22
 
 
 class Python(TypedDict, closed=True):
@@ -492,6 +484,9 @@ class EnvInfo(TypedDict, closed=True):
     generation: int
     packages: list[Package]
     bytes: float | None
+    unique_bytes: float | None
+    combination: EnvCombination | None
+    can_undo: bool
     created: float
 
 
@@ -518,6 +513,7 @@ class State3(TypedDict, closed=True):
 
 class JobInfo(TypedDict, closed=True):
     id: str
+    action: Literal['install', 'repair', 'import']
     pack: str
     env: str
     state: State | State1 | State2 | State3
@@ -602,6 +598,22 @@ class InstallPlan(TypedDict, closed=True):
     change: list[ChangeItem]
     torch_changes: bool
     download_bytes: float | None
+    combination: EnvCombination | None
+    hosts: list[str]
+    warnings: list[str]
+
+
+class Wheel(TypedDict, closed=True):
+    requirement: str
+    filename: str
+    version: str
+    url: str
+
+
+class EnvOffer(TypedDict, closed=True):
+    combination: EnvCombination
+    wheels: list[Wheel]
+    cost: float
 
 
 class LogLine(TypedDict, closed=True):
@@ -741,54 +753,88 @@ class Envelope3(TypedDict, closed=True):
     error: WireError
 
 
+class EnvRecord(TypedDict, closed=True):
+    schema: Literal[1]
+    id: str
+    kind: Literal['host', 'overlay', 'sealed']
+    pack: str
+    generation: int
+    previous: int | None
+    interpreter: str
+    host_site: str | None
+    combination: EnvCombination | None
+    requirements_hash: str
+    packages: list[Package]
+    created: float
+
+
+class Params(TypedDict, closed=True):
+    pack: str
+    combination: NotRequired[EnvCombination | None]
+
+
 class InstallPreview(TypedDict, closed=True):
     params: Params
     result: InstallPlan
 
 
-class Result1(TypedDict, closed=True):
+class Result(TypedDict, closed=True):
+    offers: list[EnvOffer]
+
+
+class InstallFind(TypedDict, closed=True):
+    params: Params1
+    result: Result
+
+
+class InstallStart(TypedDict, closed=True):
+    params: Params
+    result: Result1
+
+
+class Result3(TypedDict, closed=True):
     lines: list[LogLine]
     more: bool
 
 
 class LogRead(TypedDict, closed=True):
-    params: Params7
-    result: Result1
+    params: Params9
+    result: Result3
 
 
-class Params8(TypedDict, closed=True):
+class Params10(TypedDict, closed=True):
     log: str
     lines: list[LogLine]
 
 
 class LogLines(TypedDict, closed=True):
-    params: Params8
+    params: Params10
 
 
 class NodeCallModel(TypedDict, closed=True):
     params: NodeCall
-    result: Result2
+    result: Result4
 
 
 class LeaseRelease(TypedDict, closed=True):
     params: Leases
 
 
-class Params14(TypedDict, closed=True):
+class Params16(TypedDict, closed=True):
     pack: str
     on: bool
     classes: list[NodeClass]
     web_directory: str | None
 
 
-class Result3(TypedDict, closed=True):
+class Result5(TypedDict, closed=True):
     pack: HostPack
     restart_needed: str | None
 
 
 class IsolationApply(TypedDict, closed=True):
-    params: Params14
-    result: Result3
+    params: Params16
+    result: Result5
 
 
 class NodeProgress(TypedDict, closed=True):
@@ -812,20 +858,20 @@ BridgeToShim = TypedDict(
 )
 
 
-class Params16(TypedDict, closed=True):
+class Params18(TypedDict, closed=True):
     protocol: int
     worker: str
     folders: HostFolders | None
 
 
 class WorkerHello(TypedDict, closed=True):
-    params: Params16
-    result: Result4
+    params: Params18
+    result: Result6
 
 
 class NodeCall1(TypedDict, closed=True):
     params: NodeCall
-    result: Result5
+    result: Result7
 
 
 WorkerToBridge = TypedDict(
@@ -933,7 +979,7 @@ class HostReportModel(TypedDict, closed=True):
 
 
 class PackLoad(TypedDict, closed=True):
-    params: Params9
+    params: Params11
     result: LoadedPack
 
 
@@ -953,7 +999,7 @@ ShimToBridge = TypedDict(
 
 
 class PackLoad1(TypedDict, closed=True):
-    params: Params17
+    params: Params19
     result: LoadedPack
 
 
@@ -993,9 +1039,11 @@ PanelToBridge = TypedDict(
         'state.snapshot': StateSnapshot,
         'packs.rescan': PacksRescan,
         'install.preview': InstallPreview,
+        'install.find': InstallFind,
         'install.start': InstallStart,
         'install.undo': InstallUndo,
         'job.cancel': JobCancel,
+        'env.repair': EnvRepair,
         'env.delete': EnvDelete,
         'isolation.set': IsolationSet,
         'worker.stop': WorkerStop,

@@ -1,0 +1,48 @@
+import type { Engine } from '../engine'
+import { BridgeError } from '../errors/bridgeError'
+import { hostTurns, installInPlace, listSnapshots, restoreSnapshot } from '../install/inPlace'
+import { withTurn } from '../install/turns'
+import type { PackFolder } from '../packs/scan'
+import { interruptSignal } from './interrupt'
+import { humanPlan } from './installCommand'
+import { table, type Output } from './output'
+
+/** `comfy-env install --in-place`: into ComfyUI's own environment; only with --yes, after the plan was seen. */
+export async function inPlaceCommand(pack: PackFolder, dryRun: boolean, yes: boolean, engine: Engine, output: Output): Promise<number> {
+  const signal = interruptSignal()
+  const { home, cache } = engine.settings
+  const { plan } = await engine.plan(pack, { inPlace: true }, output.note, signal)
+  if (dryRun || !yes) {
+    output.result({ plan }, () => humanPlan(plan))
+    if (dryRun) return 0
+    throw new BridgeError('BAD_USAGE', 'This changes ComfyUI’s own environment: look at the plan (--dry-run), then confirm with --yes.')
+  }
+  const [site = ''] = engine.hostSites
+  const snapshot = await withTurn(hostTurns(home), signal, async () => {
+    const full = await engine.plan(pack, { inPlace: true }, () => undefined, signal)
+    const reporter = { phase: (phase: string) => output.note(`— ${phase} —`), log: output.note }
+    return installInPlace({ full, home, cache, interpreter: engine.interpreter, site, uv: engine.uv, http: engine.http, reporter, signal })
+  })
+  output.result({ plan, snapshot: snapshot.id }, () => `${humanPlan(plan)}\nsnapshot ${snapshot.id}: undo with comfy-env restore ${snapshot.id}\nRestart ComfyUI to use it.`)
+  return 0
+}
+
+/** `comfy-env snapshots`: what ComfyUI's own environment can be put back to. */
+export async function snapshotsCommand(engine: Engine, output: Output): Promise<number> {
+  const snapshots = (await listSnapshots(engine.settings.home)).map(({ id, state, created, pack, added, kept }) => ({ id, state, created, pack, added, changed: kept.map(({ name, version }) => ({ name, version })) }))
+  output.result({ snapshots }, () => table(snapshots.map(({ id, state, pack, added, changed }) => [id, state, pack, `+${added.length} ~${changed.length}`])) || 'No snapshots yet.')
+  return 0
+}
+
+/** `comfy-env restore SNAPSHOT`: ComfyUI's own environment as it was before, without network. */
+export async function restoreCommand(id: string | undefined, engine: Engine, output: Output): Promise<number> {
+  const all = await listSnapshots(engine.settings.home)
+  const snapshot = all.find((one) => one.id === id)
+  if (!snapshot) throw new BridgeError('UNKNOWN_ENV', `There is no snapshot \`${id ?? ''}\`.`, { hint: '`comfy-env snapshots` lists them.' })
+  const later = all.find((one) => one.created > snapshot.created && one.state === 'done')
+  if (later) throw new BridgeError('ENV_BUSY', `${later.id} was installed after it.`, { hint: `Restore that one first: comfy-env restore ${later.id}` })
+  if (snapshot.state === 'restored') throw new BridgeError('UNKNOWN_ENV', `${snapshot.id} was restored already.`, { hint: '`comfy-env snapshots` lists them.' })
+  await withTurn(hostTurns(engine.settings.home), interruptSignal(), () => restoreSnapshot(engine.settings.home, snapshot))
+  output.result({ snapshot: snapshot.id, state: 'restored' }, () => `ComfyUI’s environment is as it was before ${snapshot.id}. Restart ComfyUI.`)
+  return 0
+}

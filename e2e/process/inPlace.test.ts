@@ -1,0 +1,136 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { InstallPlan } from '../../schemas/env.ts'
+import { PYTHON } from '../../scripts/devPython.ts'
+import { type CliResult, type RunningCli, startComfyEnv } from '../support/cli.ts'
+import { until } from '../support/processes.ts'
+import { treeHash } from '../support/trees.ts'
+import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
+
+const LOCAL = { local: 'cputorch2.13', python: 'here', tag: 'here' }
+const WAITS = `
+import os, time
+while os.path.exists(os.environ.get("GATE", "/nowhere")):
+    time.sleep(0.01)
+`
+
+let index: WheelIndex
+let folder: string
+/** A venv that stands for ComfyUI's own: it has torch's stand-in, an older ops and a helper. */
+let python: string
+let site: string
+
+beforeAll(async () => {
+  index = await startWheelIndex(PYTHON, [
+    { name: 'ops', version: '1.0', ...LOCAL, files: 20 },
+    { name: 'ops', version: '2.0', ...LOCAL, files: 20 },
+    { name: 'waits', version: '1.0', ...LOCAL, code: WAITS },
+    { name: 'broken', version: '1.0', ...LOCAL, code: 'import module_that_is_nowhere\n' },
+    { name: 'helper', version: '1.0' },
+    { name: 'helper', version: '2.0' },
+    { name: 'extra', version: '1.0', requires: ['helper'] },
+    { name: 'torch', version: '2.13.0', python: 'here', tag: 'here' },
+    { name: 'torch', version: '2.14.0', python: 'here', tag: 'here' },
+  ])
+  folder = mkdtempSync(join(tmpdir(), 'envmanager-inplace-'))
+  const venv = join(folder, 'venv')
+  const uv = join(PYTHON, '..', 'uv')
+  execFileSync(uv, ['venv', '--quiet', '--python', PYTHON, venv])
+  python = join(venv, 'bin', 'python')
+  await promisify(execFile)(uv, ['pip', 'install', '--quiet', '--no-cache', '--python', python, '--default-index', index.simple, 'torch==2.13.0', 'helper==1.0', 'ops==1.0'])
+  site = join(venv, 'lib', readdirSync(join(venv, 'lib'))[0] ?? '', 'site-packages')
+})
+
+afterAll(async () => {
+  await index.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function makePack(name: string, wheels: string[], packages: string[] = []): string {
+  const pack = join(folder, 'packs', name)
+  mkdirSync(pack, { recursive: true })
+  writeFileSync(join(pack, '__init__.py'), '')
+  writeFileSync(join(pack, 'comfyui_env.toml'), `[packages]\nno_deps = ${JSON.stringify(wheels)}\nrequirements = ${JSON.stringify(packages)}\n`)
+  return pack
+}
+
+const settings = (): Record<string, string> => ({
+  COMFY_ENV_INTERPRETER: python,
+  COMFY_ENV_UV: join(PYTHON, '..', 'uv'),
+  COMFY_ENV_SOURCES: index.simple,
+  COMFY_ENV_INDEX: index.simple,
+  COMFY_ENV_CACHE: join(folder, 'cache'),
+  COMFY_ENV_TORCH: '2.13.0', // the stand-in has no version file
+  COMFY_ENV_CUDA: 'none',
+})
+
+const start = (args: string[], env: Record<string, string> = {}): RunningCli => startComfyEnv([...args, '--home', join(folder, 'home'), '--json'], { env: { ...settings(), ...env } })
+const comfyEnv = (...args: string[]): Promise<CliResult> => start(args).ended
+const inPlace = (pack: string, ...args: string[]): Promise<CliResult> => comfyEnv('install', '--pack', pack, '--in-place', ...args)
+const versions = (): string => execFileSync(python, ['-c', 'import importlib.metadata as m; print(*(f"{d.name}={d.version}" for d in sorted(m.distributions(), key=lambda d: d.name)))'], { encoding: 'utf8' }).trim()
+const errorOf = ({ json }: CliResult): { code: string; message: string } => (json as { error: { code: string; message: string } }).error
+
+test('the plan is shown and nothing happens without --yes', async () => {
+  const before = treeHash(site, true)
+  const pack = makePack('wants', ['ops==2.0'], ['extra'])
+  const dry = await inPlace(pack, '--dry-run')
+  expect((dry.json as { plan: InstallPlan }).plan).toMatchObject({ kind: 'host', torch_changes: false, add: [{ name: 'extra' }], change: [{ name: 'ops', from: '1.0+cputorch2.13', to: '2.0+cputorch2.13' }], remove: [] })
+  expect((await inPlace(pack)).code).toBe(2)
+  expect(treeHash(site, true)).toBe(before)
+})
+
+test('it installs with a snapshot, leaves torch and what was there alone, and restore is byte for byte', async () => {
+  const before = treeHash(site, true)
+  const { code, json, stderr } = await inPlace(makePack('wants', ['ops==2.0'], ['extra']), '--yes')
+  expect([code, stderr]).toEqual([0, expect.any(String)])
+  expect(versions()).toBe('extra=1.0 helper=1.0 ops=2.0+cputorch2.13 torch=2.13.0')
+  const { snapshot } = json as { snapshot: string }
+  expect((await comfyEnv('snapshots')).json).toMatchObject({ snapshots: [{ id: snapshot, state: 'done', added: ['extra'], changed: [{ name: 'ops' }] }] })
+  expect((await comfyEnv('restore', snapshot, '--offline')).code).toBe(0)
+  expect(versions()).toBe('helper=1.0 ops=1.0+cputorch2.13 torch=2.13.0')
+  expect(treeHash(site, true)).toBe(before)
+  expect((await comfyEnv('restore', snapshot)).code).toBe(2)
+})
+
+test.each([
+  ['another torch', [], ['torch==2.14.0'], 'TORCH_PROTECTED'],
+  ['another version of what is there', [], ['helper==2.0'], 'UV_FAILED'],
+  ['a wheel that cannot be imported', ['broken==1.0', 'ops==2.0'], [], 'VERIFY_FAILED'],
+])('%s is refused or undone, and nothing has changed', async (_, wheels, packages, code) => {
+  const before = treeHash(site, true)
+  const result = await inPlace(makePack('refused', wheels, packages), '--yes')
+  expect([result.code, errorOf(result).code]).toEqual([1, code])
+  expect(treeHash(site, true)).toBe(before)
+})
+
+test('killed half-way, it is undone at the next start', async () => {
+  const before = treeHash(site, true)
+  const gate = join(folder, 'gate')
+  writeFileSync(gate, '')
+  const running = start(['install', '--pack', makePack('killed', ['ops==2.0', 'waits==1.0']), '--in-place', '--yes'], { GATE: gate })
+  await until('the imports', () => running.stderr().includes('— verifying —'))
+  expect(versions()).toContain('ops=2.0')
+  running.process.kill('SIGKILL')
+  await running.ended
+  rmSync(gate)
+  const next = await comfyEnv('info')
+  expect(next.stderr).toContain('An install for killed into ComfyUI’s own environment was broken off and has been undone.')
+  expect(treeHash(site, true)).toBe(before)
+})
+
+test('cancelled, it is undone at once', async () => {
+  const before = treeHash(site, true)
+  const gate = join(folder, 'gate')
+  writeFileSync(gate, '')
+  const running = start(['install', '--pack', makePack('cancelled', ['ops==2.0', 'waits==1.0']), '--in-place', '--yes'], { GATE: gate })
+  await until('the imports', () => running.stderr().includes('— verifying —'))
+  running.process.kill('SIGINT')
+  expect((await running.ended).code).toBe(130)
+  rmSync(gate)
+  expect(treeHash(site, true)).toBe(before)
+  expect(readFileSync(join(folder, 'venv', 'pyvenv.cfg'), 'utf8')).toContain('home')
+})
