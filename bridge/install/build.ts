@@ -12,7 +12,7 @@ import { normalizeName } from '../resolve/requirement'
 import type { Http } from '../sources/http'
 import { fetchWheel, sha256Of } from './download'
 import { pythonIn, type EnvStore } from './envStore'
-import { inspectWheel } from './inspect'
+import { inspectWheel, refuseWrongMetadata } from './inspect'
 import { directWheels, type EnvLock, renderLock, uvLock, withHashes } from './lock'
 import { runInstallScript } from './packScript'
 import type { FullPlan } from './plan'
@@ -51,6 +51,7 @@ async function download({ full, cache, http, reporter, signal }: Ready): Promise
   const hashes = new Map<string, string>()
   for (const wanted of directWheels(full.lock)) {
     reporter.log(`download ${redact(wanted.url)}`)
+    await refuseWrongMetadata(wanted, http, signal)
     const file = await fetchWheel(wanted, cache, http, (done, total) => reporter.phase('downloading', done, total, 'bytes'), signal)
     await inspectWheel(file)
     hashes.set(wanted.url, wanted.sha256 ?? (await sha256Of(file)))

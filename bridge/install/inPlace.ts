@@ -9,7 +9,7 @@ import { normalizeName } from '../resolve/requirement'
 import type { Http } from '../sources/http'
 import type { Reporter } from './build'
 import { fetchWheel, sha256Of } from './download'
-import { inspectWheel } from './inspect'
+import { inspectWheel, refuseWrongMetadata } from './inspect'
 import { directWheels, uvLock } from './lock'
 import { type FullPlan, TORCH_FAMILY } from './plan'
 import { parseRecord } from './record'
@@ -189,6 +189,7 @@ export async function installInPlace(input: InPlaceInput): Promise<Snapshot> {
   const { full, home, cache, http, reporter, signal } = input
   const files: string[] = []
   for (const wanted of directWheels(full.lock)) {
+    await refuseWrongMetadata(wanted, http, signal)
     const file = await fetchWheel(wanted, cache, http, (done, total) => reporter.phase('downloading', done, total, 'bytes'), signal)
     await inspectWheel(file)
     files.push(file)

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { makeWheel, makeZip, type WheelOptions } from '../testing/makeWheel'
-import { inspectWheel } from './inspect'
+import { Http } from '../sources/http'
+import { startFileServer } from '../testing/fileServer'
+import { inspectWheel, refuseWrongMetadata } from './inspect'
 
 let folder: string
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'envmanager-inspect-'))))
@@ -52,4 +54,17 @@ test('what is no zip, a zip without a .dist-info, a RECORD that names what is no
   await expect(inspect(absent)).rejects.toMatchObject({ message: expect.stringContaining('names a/gone.py, which it does not hold') })
   const name = 'tinycudann-1.7+arch75+torch221-cp310-cp310-win_amd64.whl'
   await expect(inspect(makeWheel(name), name)).rejects.toMatchObject({ message: expect.stringContaining('installers refuse its name') })
+})
+
+test('a remote wheel of another version is refused by a few kilobytes of it', async () => {
+  const server = await startFileServer()
+  const http = new Http({ proxy: null, mirrors: [], offline: false, cache: folder, githubToken: null })
+  const wanted = { url: `${server.url}/${NAME}`, filename: NAME, sha256: null }
+  const signal = new AbortController().signal
+  server.put(`/${NAME}`, makeWheel(NAME, { metadata: 'Metadata-Version: 2.1\nName: a\nVersion: 1.9\n', files: [{ path: 'a/big', content: Buffer.alloc(2_000_000) }] }))
+  await expect(refuseWrongMetadata(wanted, http, signal)).rejects.toMatchObject({ code: 'WHEEL_INVALID', message: expect.stringContaining('says version 1.9, its name 1.0 (nothing was downloaded)') })
+  expect(server.seen.filter(({ method }) => method === 'GET').every(({ range }) => range !== null)).toBe(true)
+  server.put(`/${NAME}`, makeWheel(NAME))
+  await expect(refuseWrongMetadata(wanted, http, signal)).resolves.toBeUndefined()
+  await server.close()
 })

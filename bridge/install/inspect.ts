@@ -2,7 +2,9 @@ import { BridgeError } from '../errors/bridgeError'
 import { filenameOf, parseWheelName, type WheelName } from '../resolve/wheelName'
 import { normalizeName } from '../resolve/requirement'
 import { publicVersion } from '../resolve/versions'
-import { headers, openZip, type ZipEntry, zipEntries, zipText } from '../sources/wheelMetadata'
+import type { Http } from '../sources/http'
+import { headers, openZip, remoteMetadata, type ZipEntry, zipEntries, zipText } from '../sources/wheelMetadata'
+import type { Wanted } from './download'
 import { parseRecord } from './record'
 
 /** More than any wheel known (torch: 15,000 files, 5 GB unpacked), less than what fills a disk. */
@@ -108,4 +110,17 @@ export async function inspectWheel(path: string): Promise<void> {
     throw invalid(filename, `it cannot be read (${cause instanceof Error ? cause.message : String(cause)})`, cause)
   })
   if (found) throw invalid(filename, found)
+}
+
+/**
+ * Reads a remote wheel's METADATA by ranges, a few kilobytes, so that a large file of another package or version is refused
+ * before it is downloaded. Servers without ranges are left to `inspectWheel`.
+ */
+export async function refuseWrongMetadata({ url, filename }: Wanted, http: Http, signal: AbortSignal): Promise<void> {
+  const name = parseWheelName(filename)
+  if (!name || url.startsWith('file:') || http.isOffline) return
+  const metadata = await remoteMetadata({ url, metadataUrl: null, bytes: null }, http, signal).catch(() => null)
+  if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
+  const found = metadata === null ? null : problemOfMetadata(metadata, name)
+  if (found) throw invalid(filename, `${found} (nothing was downloaded)`)
 }

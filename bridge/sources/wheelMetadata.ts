@@ -77,7 +77,7 @@ export async function zipText(zip: ZipFile, { entry, bytes, path }: ZipEntry): P
 }
 
 /** The METADATA of a wheel that is not here yet: alone where the index offers that, else by ranges of the wheel; null if neither. */
-export async function remoteMetadata(candidate: Candidate, http: Http, signal?: AbortSignal): Promise<string | null> {
+export async function remoteMetadata(candidate: Pick<Candidate, 'url' | 'metadataUrl' | 'bytes'>, http: Http, signal?: AbortSignal): Promise<string | null> {
   const { url, metadataUrl } = candidate
   if (metadataUrl) {
     const page = await http.page(metadataUrl, signal)

@@ -56,7 +56,7 @@ test('that environment is built in one step, and the pack runs in it with its ow
   expect(plan.add.map(({ name }) => name)).toEqual(expect.arrayContaining(['torch', 'tri-knn', 'tri-mesh', 'tri-ray', 'numpy']))
   const { job } = await panel.call<{ job: string }>('install.start', choice)
   await panel.until(({ jobs }) => jobs.some(({ id, state }) => id === job && state.status !== 'running'), 'the job', 120_000)
-  const snapshot = await panel.snapshot()
+  const snapshot = await panel.until(({ envs }) => envs.length > 0, 'the environment')
   expect(snapshot.jobs.find(({ id }) => id === job)?.state).toEqual({ status: 'done' })
   expect(snapshot.envs[0]).toMatchObject({ kind: 'sealed', combination: { torch: '2.8.0', cuda: null } })
   await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'three-wheels' && state === 'ready'), 'the pack’s state')
@@ -89,4 +89,36 @@ test('the torch planner says what stays and what breaks', async () => {
     ['tri-mesh', 'breaks'],
     ['tri-ray', 'rebuild'],
   ])
+})
+
+test('an install goes on after ComfyUI was killed in the middle of it', async () => {
+  const base = mkdtempSync(join(tmpdir(), 'envmanager-resume-'))
+  const env = { ...settings(), COMFY_ENV_CACHE: join(folder, 'resume-cache') }
+  const slow = '/files/tri_knn-1.0+cputorch2.8'
+  let answered = false
+  index.fail(slow, (response) => void ((answered = true), response.writeHead(200, { 'content-length': 1_000_000 }).write('PK\u0003\u0004')))
+  const options = { frontend: FRONTENDS[0], packs: [pack], base, env, real: false }
+  const first = await startComfy(options)
+  try {
+    const before = await PanelClient.connect(first.url)
+    await before.until(({ packs }) => packs.some(({ reason }) => reason !== 'Being checked.'), 'the pack')
+    const { offers } = await before.call<{ offers: EnvOffer[] }>('install.find', { pack: 'three-wheels' })
+    const { job } = await before.call<{ job: string }>('install.start', { pack: 'three-wheels', combination: offers[0]?.combination })
+    await before.until(() => answered, 'the download')
+    await first.stop('SIGKILL')
+    before.close()
+    index.mend(slow)
+    const second = await startComfy(options)
+    try {
+      const after = await PanelClient.connect(second.url)
+      const { jobs } = await after.until((snapshot) => snapshot.jobs.some(({ id, state }) => id === job && state.status !== 'running'), 'the job')
+      expect(jobs.find(({ id }) => id === job)?.state).toEqual({ status: 'done' })
+      after.close()
+    } finally {
+      await second.stop()
+    }
+  } finally {
+    index.mend(slow)
+    rmSync(base, { recursive: true, force: true })
+  }
 })
