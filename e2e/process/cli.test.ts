@@ -250,3 +250,26 @@ test('packs of a ComfyUI, with their states', async () => {
   const states = Object.fromEntries((json as { packs: { id: string; state: string }[] }).packs.map(({ id, state }) => [id, state]))
   expect(states).toEqual({ 'modern-grain': 'conflict', 'no-wheel-here': 'no_wheel', 'trouble-maker': 'ready', 'vintage-tone': 'conflict' })
 })
+
+test('init writes a config that is read again, and never over one that is there', async () => {
+  const pack = makePack('fresh', '', 'notes.txt')
+  const first = await comfyEnv(['init', pack, '--json'])
+  expect([first.code, first.json]).toEqual([0, { file: join(pack, 'comfyui_env.toml') }])
+  const install = await comfyEnv(['install', '--pack', pack, '--home', home('init'), '--json'])
+  expect(errorOf(install).message).toBe('fresh asks for no packages: there is nothing to install.')
+  const before = readFileSync(join(pack, 'comfyui_env.toml'), 'utf8')
+  expect((await comfyEnv(['init', pack])).code).toBe(2)
+  expect(readFileSync(join(pack, 'comfyui_env.toml'), 'utf8')).toBe(before)
+})
+
+test('settings.toml is read, and a wrong key in it is said with the right ones', async () => {
+  mkdirSync(home('settings'), { recursive: true })
+  writeFileSync(join(home('settings'), 'settings.toml'), `sources = ["${index.simple}"]\noffline = true\n`)
+  const args = ['resolve', 'nvdiffrast==0.4.0', '--torch', '2.8.0', ...windows, '--home', home('settings'), '--json']
+  expect((await comfyEnv(args)).json).toMatchObject({ results: [{ status: 'error', error: expect.stringContaining('offline mode is on') }] })
+  writeFileSync(join(home('settings'), 'settings.toml'), `sources = ["${index.simple}"]\n`)
+  expect((await comfyEnv(args)).json).toMatchObject({ results: [{ status: 'found' }] })
+  writeFileSync(join(home('settings'), 'settings.toml'), 'ofline = true\n')
+  const wrong = await comfyEnv(args)
+  expect([wrong.code, errorOf(wrong).code, errorOf(wrong).hint]).toEqual([2, 'CONFIG_INVALID', expect.stringContaining('offline, proxy')])
+})

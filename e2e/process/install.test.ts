@@ -279,6 +279,15 @@ describe('what uv and pip do otherwise', () => {
     expect(build()).toBe('cputorch2.12')
   })
 
+  test('what has no wheel is not compiled', async () => {
+    const page = join(index.folder, 'simple', 'only-source')
+    mkdirSync(page)
+    writeFileSync(join(page, 'index.html'), '<a href="../../files/only_source-1.0.tar.gz">only_source-1.0.tar.gz</a>')
+    const result = await install(makePack('source', [], ['only-source==1.0']), 'source').ended
+    expect([result.code, errorOf(result).code]).toEqual([1, 'UV_FAILED'])
+    expect(index.asked).not.toContain('/files/only_source-1.0.tar.gz')
+  })
+
   test('nothing moves ComfyUI’s torch: a requirement of it is refused, one of a dependency is left out', async () => {
     const own = await install(makePack('greedy', [], ['torch>=99']), 'torch').ended
     expect([own.code, errorOf(own).code]).toEqual([1, 'TORCH_PROTECTED'])
