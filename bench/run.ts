@@ -7,10 +7,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { candidateOf } from '../bridge/resolve/candidate'
-import { pick } from '../bridge/resolve/pick'
-import { parseRequirement } from '../bridge/resolve/requirement'
 import { makeTarget } from '../bridge/resolve/target'
 import { parseWheelName } from '../bridge/resolve/wheelName'
+import { Http } from '../bridge/sources/http'
+import { resolveAll } from '../bridge/sources/resolve'
+import { sourceOf } from '../bridge/sources/source'
 
 interface Timing {
   p50: number
@@ -54,7 +55,8 @@ function parsing(): Case {
   return { id: 'parse-wheel-name', unit: 'µs', ours: each, peers: {}, floor: null, ratio: null, target: '≤ 20 µs', met: each.p50 <= 20 }
 }
 
-function resolving(): Case {
+/** A hundred requirements through the resolver as it is used, their index pages read before. */
+async function resolving(): Promise<Case> {
   const fingerprint = {
     python: { version: '3.12.4', tag: 'cp312', abi: 'cp312', executable: '', source: '' },
     platform: { tag: 'win_amd64', os: 'windows' as const, arch: 'AMD64', glibc: null },
@@ -62,14 +64,21 @@ function resolving(): Case {
     cuda: null,
     gpus: [],
   }
-  const candidates = names.map((filename) => candidateOf(`https://x.example/${filename}`, 'bench'))
-  const byName = Map.groupBy(candidates, ({ name }) => name?.package ?? '')
+  const index = 'https://x.example/simple/'
+  const byName = Map.groupBy(names.map((filename) => candidateOf(`https://x.example/${filename}`, index)), ({ name }) => name?.package ?? '')
   const wanted = [...byName.keys()].filter(Boolean)
+  const pages = new Map([...byName].map(([name, candidates]) => [`${index}${name}/`, Promise.resolve(candidates)]))
+  // offline: what is not on the pages is not asked for
+  const http = new Http({ proxy: null, mirrors: [], offline: true, cache: tmpdir(), githubToken: null })
+  const options = { sources: [sourceOf(index)], registry: false, http, verify: true, pages, allowedHosts: [], defaultIndex: async () => [] }
   const hundred = Array.from({ length: 100 }, (_, i) => wanted[i % wanted.length] ?? '')
-  const ours = repeat(20, () => {
-    const target = makeTarget(fingerprint)
-    hundred.forEach((name) => pick(parseRequirement(name), byName.get(name) ?? [], target))
-  })
+  const times: number[] = []
+  for (let round = 0; round < 20; round++) {
+    const start = performance.now()
+    await resolveAll(hundred, makeTarget(fingerprint), options)
+    times.push(performance.now() - start)
+  }
+  const ours = timing(times)
   return { id: 'resolve-100', unit: 'ms', ours, peers: {}, floor: null, ratio: null, target: '≤ 200 ms', met: ours.p50 <= 200 }
 }
 
@@ -109,7 +118,7 @@ function calling(): Case[] {
   }
 }
 
-const cases = [parsing(), resolving(), ...calling()]
+const cases = [parsing(), await resolving(), ...calling()]
 const targets_met = cases.every(({ met }) => met !== false)
 const machine = { cpu: cpus()[0]?.model ?? '', cores: cpus().length, memory_bytes: totalmem(), node: process.version, platform: process.platform }
 if (process.argv.includes('--json')) console.log(JSON.stringify({ machine, cases, targets_met }))

@@ -54,7 +54,7 @@ export interface Engine {
   http: Http
   envs: EnvStore
   /** Options to resolve with these sources before the known publishers. */
-  resolveOptions: (sources: readonly string[], signal?: AbortSignal) => ResolveOptions
+  resolveOptions: (sources: readonly string[], packSources?: readonly string[], signal?: AbortSignal) => ResolveOptions
   /** Pages are read anew from here on. */
   forgetPages: () => void
   lookUp: (pack: PackFolder, signal?: AbortSignal) => Promise<PackLookup>
@@ -105,12 +105,13 @@ interface Parts {
 /** Looking things up: a pack's needs, and the wheels that sources have for it. */
 function makeLookups({ settings, target, uv, http, envs, pages }: Parts) {
   const defaultIndex = defaultIndexOf(uv, settings)
-  const resolveOptions: Engine['resolveOptions'] = (sources, signal) => ({
-    sources: sources.map(sourceOf),
+  const resolveOptions: Engine['resolveOptions'] = (sources, packSources = [], signal) => ({
+    sources: [...sources.map((address) => sourceOf(address)), ...packSources.map((address) => sourceOf(address, true))],
     registry: settings.registry,
     http,
     verify: true,
     pages,
+    allowedHosts: settings.allowedHosts,
     defaultIndex,
     ...(signal && { signal }),
   })
@@ -122,11 +123,11 @@ function makeLookups({ settings, target, uv, http, envs, pages }: Parts) {
     return fillNeeds(read, where)
   }
 
-  const sourcesOf = (needs: PackNeeds): string[] => [...settings.sources, ...needs.sources, ...needs.indexes]
+  const optionsFor = (needs: PackNeeds, signal?: AbortSignal): ResolveOptions => resolveOptions(settings.sources, [...needs.sources, ...needs.indexes], signal)
 
   const lookUpFor = async (pack: PackFolder, where: Target, signal?: AbortSignal): Promise<PackLookup> => {
     const needs = await readNeeds(pack, where)
-    return { needs, resolutions: await resolveAll(needs.cuda, where, resolveOptions(sourcesOf(needs), signal)) }
+    return { needs, resolutions: await resolveAll(needs.cuda, where, optionsFor(needs, signal)) }
   }
 
   const lookUp: Engine['lookUp'] = async (pack, signal) => {
@@ -139,7 +140,7 @@ function makeLookups({ settings, target, uv, http, envs, pages }: Parts) {
 
   const find: Engine['find'] = async (pack, signal) => {
     const needs = await readNeeds(pack, target)
-    const { requirements, candidatesFor } = await gatherForAll(needs.cuda, target, resolveOptions(sourcesOf(needs), signal))
+    const { requirements, candidatesFor } = await gatherForAll(needs.cuda, target, optionsFor(needs, signal))
     return findCombinations(requirements, candidatesFor, target, needs)
   }
 

@@ -81,8 +81,7 @@ async function packRows(engine: Engine, there: Target): Promise<Row[]> {
       throw error
     })
     for (const { requirement, package: name, version, status } of looked?.resolutions ?? []) {
-      const sources = [...engine.settings.sources, ...(looked?.needs.sources ?? [])]
-      const after = await resolveOne(requirement, there, engine.resolveOptions(sources))
+      const after = await resolveOne(requirement, there, engine.resolveOptions(engine.settings.sources, looked?.needs.sources))
       const verdict = after.status === 'found' ? 'rebuild' : after.status === 'error' ? 'unknown' : status === 'found' ? 'breaks' : 'unknown'
       const detail = after.status === 'found' ? 'a wheel for that torch exists' : (after.error ?? `${after.rejected.length} wheels, none for that torch`)
       rows.push({ name, installed: version, used_by: pack.id, verdict, detail, filename: after.filename })

@@ -1,9 +1,13 @@
 import { access, constants, mkdir, statfs } from 'node:fs/promises'
 import type { Engine } from '../engine'
-import { checkRecords } from '../install/verify'
+import type { EnvRecord } from '../../schemas/env'
+import { checkRecords, importFailure } from '../install/verify'
 import { askInterpreter } from '../probe/interpreter'
 import { oneLine } from '../probe/fingerprint'
+import { driverRuns } from '../resolve/judge'
 import { shownVariables } from '../resolve/template'
+import { torchServes } from '../resolve/torchBuilds'
+import { minor, numbers } from '../resolve/versions'
 import { packRoots, readIsolated, type Context } from '../serve/context'
 import { PackService } from '../serve/packService'
 import { Store } from '../state/store'
@@ -39,22 +43,48 @@ interface Check {
   fix: string
 }
 
+/** What is wrong with one environment, by looking inside it; null: nothing. */
+async function problemOf(record: EnvRecord, engine: Engine): Promise<string | null> {
+  const python = engine.envs.pythonOf(record)
+  const site = await askInterpreter(python).then(({ sites }) => sites[0] ?? '', () => null)
+  if (site === null) return 'its Python does not run'
+  const wrong = await checkRecords(site)
+  if (wrong.length > 0) return `${wrong[0]} (${wrong.length} in all)`
+  const { direct } = await engine.envs.lock(record).catch(() => ({ direct: [] as string[] }))
+  for (const name of direct) {
+    const said = await importFailure(python, site, name, AbortSignal.timeout(60_000))
+    if (said) return `${name} cannot be imported: ${said.at(-1)}`
+  }
+  return null
+}
+
 async function envChecks(engine: Engine): Promise<Check[]> {
   const records = await engine.envs.list()
   return Promise.all(
     records.map(async (record): Promise<Check> => {
       const id = `env:${record.id}`
-      const fix = `comfy-env install --pack <folder of ${record.pack}>`
-      try {
-        const { sites } = await askInterpreter(engine.envs.pythonOf(record))
-        const wrong = await checkRecords(sites[0] ?? '')
-        if (wrong.length === 0) return { id, status: 'ok', message: `${record.packages.length} packages, all as installed`, fix: '' }
-        return { id, status: 'fail', message: `${wrong[0]} (${wrong.length} in all)`, fix }
-      } catch {
-        return { id, status: 'fail', message: 'its Python does not run', fix }
-      }
+      const problem = await problemOf(record, engine)
+      if (problem) return { id, status: 'fail', message: problem, fix: `comfy-env repair ${record.id}` }
+      return { id, status: 'ok', message: `${record.packages.length} packages, all as installed`, fix: '' }
     }),
   )
+}
+
+/** Whether the driver runs torch's CUDA, and torch has code for every GPU. */
+function gpuChecks({ fingerprint }: Engine): Check[] {
+  const { torch, cuda, gpus, platform, python } = fingerprint
+  if (!torch?.cuda) return []
+  const [major = 0] = numbers(torch.cuda)
+  const tooOld = cuda?.driver && !driverRuns(major, cuda.driver, platform.os)
+  const combination = { python: minor(python.version), torch: torch.version, cuda: torch.cuda }
+  const unserved = gpus.filter(({ compute }) => torchServes(combination, platform.arch, compute) === false)
+  const driver: Check = tooOld
+    ? { id: 'driver', status: 'fail', message: `${cuda.driver} is too old for CUDA ${torch.cuda}`, fix: 'Update the NVIDIA driver, or install a torch for an older CUDA.' }
+    : { id: 'driver', status: 'ok', message: `${cuda?.driver ?? 'not found'}, torch wants CUDA ${torch.cuda}`, fix: '' }
+  return [
+    driver,
+    ...unserved.map(({ name, compute }): Check => ({ id: 'gpu', status: 'fail', message: `torch ${torch.version} for CUDA ${torch.cuda} has no code for ${name} (${compute})`, fix: 'comfy-env torch VERSION --to-cuda VERSION tells which build has.' })),
+  ]
 }
 
 async function homeCheck(home: string): Promise<Check> {
@@ -83,6 +113,7 @@ export async function doctorCommand(engine: Engine, output: Output): Promise<num
     version === null
       ? { id: 'uv', status: 'fail', message: 'uv was not found', fix: 'python -m pip install uv' }
       : { id: 'uv', status: 'ok', message: version, fix: '' },
+    ...gpuChecks(engine),
     await homeCheck(engine.settings.home),
     ...(await envChecks(engine)),
   ]

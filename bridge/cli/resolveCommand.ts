@@ -34,7 +34,7 @@ export async function resolveCommand(requirements: string[], sources: string[], 
   if (requirements.length === 0) throw new BadUsage('resolve needs a requirement, such as nvdiffrast==0.4.0')
   const all = [...sources, ...engine.settings.sources]
   // whoever names sources asks about those; else the known publishers are asked
-  const options = { ...engine.resolveOptions(all, interruptSignal()), verify, registry: engine.settings.registry && sources.length === 0 }
+  const options = { ...engine.resolveOptions(all, [], interruptSignal()), verify, registry: engine.settings.registry && sources.length === 0 }
   if (all.length === 0 && !options.registry) throw new BadUsage('resolve needs a --source to look at')
   const results = await resolveAll(requirements, engine.target, options)
   output.result({ results }, () => results.map(human).join('\n\n'))

@@ -36,7 +36,7 @@ export function builtInSources(name: string): Source[] {
     .filter(({ packages }) => packages.includes(name))
     .flatMap(({ sources }) => sources)
     .filter(({ packages }) => packages === undefined || packages.includes(name))
-    .map(({ kind, address, versions, os, values }) => ({ kind, address, versions: versions ?? null, os: os ?? null, values: values ?? {} }))
+    .map(({ kind, address, versions, os, values }) => ({ kind, address, versions: versions ?? null, os: os ?? null, values: values ?? {}, byPack: false }))
 }
 
 export function packageFacts(name: string): PackageFacts {

@@ -17,6 +17,8 @@ export interface Candidate {
   requiresTorch: string | null
   /** Its publisher says that it does not link torch, whatever its name says. */
   torchFree: boolean
+  /** A node pack's source leads to a host that is neither known nor its own. */
+  foreignHost: boolean
   /** Null: the name is no valid wheel name. */
   name: WheelName | null
 }
@@ -42,6 +44,7 @@ export function candidateOf(url: string, source: string, extra: Partial<Candidat
     metadataUrl: null,
     requiresTorch: null,
     torchFree: false,
+    foreignHost: false,
     name: parseWheelName(labelPath),
     ...given,
   }

@@ -30,6 +30,7 @@ function judgeCandidate(candidate: Candidate, requirement: Requirement, target: 
   const full = name.local === null ? name.version : `${name.version}+${name.local}`
   if (!meets(full, requirement.specifier)) reasons.unshift('VERSION')
   if (candidate.missing) reasons.push('NOT_FOUND')
+  if (candidate.foreignHost) reasons.push('HOST_NOT_ALLOWED')
   if (candidate.yanked && !requirement.specifier.startsWith('==')) reasons.push('YANKED')
   // A native build that does not say what it was built against may be for another backend: never chosen silently
   const silent = !isLabelled(labels) && !isPurePython(name) && !facts.plain

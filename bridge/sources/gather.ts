@@ -4,6 +4,7 @@ import { normalizeName, type Requirement } from '../resolve/requirement'
 import type { Target } from '../resolve/target'
 import { fillName, fillTemplate } from '../resolve/template'
 import { meets } from '../resolve/versions'
+import { isAllowedHost } from './allowedHosts'
 import { folderWheels } from './folder'
 import type { Http, Page } from './http'
 import { pageLinks } from './links'
@@ -28,6 +29,8 @@ export interface GatherOptions {
   /** Ask whether a template's file exists; otherwise it is taken on trust. */
   verify: boolean
   pages: PageCache
+  /** Hosts beyond the known publishers that a pack's sources may lead to. */
+  allowedHosts: readonly string[]
   defaultIndex: DefaultIndex
   signal?: AbortSignal
 }
@@ -113,6 +116,13 @@ async function one(question: Question): Promise<Candidate[]> {
   }
 }
 
+/** Marks what a pack's source offers from hosts that nobody has agreed to. */
+function markForeign(candidates: Candidate[], { address, byPack }: Source, allowed: readonly string[]): Candidate[] {
+  const own = URL.parse(address)?.host
+  const isForeign = ({ url }: Candidate): boolean => byPack && URL.parse(url)?.host !== own && !isAllowedHost(url, allowed)
+  return candidates.map((candidate) => (isForeign(candidate) ? Object.assign({}, candidate, { foreignHost: true }) : candidate))
+}
+
 /** A publisher's address may hold for some systems and some versions only. */
 function applies({ os, versions }: Source, requirement: Requirement, target: Target): boolean {
   const exact = /^===?([^,*]+)$/.exec(requirement.specifier)?.[1]
@@ -132,7 +142,7 @@ export async function gather(sources: readonly Source[], requirement: Requiremen
   const asked = sources.filter((source) => applies(source, requirement, target))
   const lists = await Promise.all(
     asked.map((source) =>
-      one({ source, requirement, target, options }).catch((error: unknown) => {
+      one({ source, requirement, target, options }).then((found) => markForeign(found, source, options.allowedHosts)).catch((error: unknown) => {
         if (!(error instanceof BridgeError) || error.code === 'CANCELLED') throw error
         errors.push(error)
         return []

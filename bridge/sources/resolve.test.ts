@@ -38,7 +38,7 @@ interface Options {
 
 function resolve(requirement: string, sources: string[], { fingerprint = machine(), net = {} }: Options = {}): Promise<Resolution> {
   const http = new Http({ proxy: null, mirrors: [], offline: false, cache: folder, githubToken: null, ...net })
-  const options = { sources: sources.map(sourceOf), registry: false, http, verify: true, pages: new Map(), defaultIndex: async () => [] }
+  const options = { sources: sources.map((address) => sourceOf(address)), registry: false, http, verify: true, pages: new Map(), allowedHosts: [], defaultIndex: async () => [] }
   return resolveOne(requirement, makeTarget(fingerprint), options)
 }
 
@@ -199,6 +199,18 @@ test.each([
   expect(await resolve('ff', [`${server.url}${path}`])).toMatchObject({ status: 'error', error: expect.stringMatching(message) })
 })
 
+test('a pack’s source may not lead to a host that nobody knows', async () => {
+  const evil = `<a href="https://evil.example/${wheel('cu128torch2.8').replaceAll('+', '%2B')}">x</a>`
+  server.put('/flat/', evil, html)
+  const http = new Http({ proxy: null, mirrors: [], offline: false, cache: folder, githubToken: null })
+  const options = { registry: false, http, verify: true, pages: new Map(), allowedHosts: [] as string[], defaultIndex: async () => [] }
+  const ask = (byPack: boolean, allowedHosts: string[] = []): Promise<Resolution> =>
+    resolveOne('ff', makeTarget(machine()), { ...options, pages: new Map(), allowedHosts, sources: [sourceOf(`${server.url}/flat/`, byPack)] })
+  expect((await ask(true)).rejected[0]?.reasons).toEqual(['HOST_NOT_ALLOWED'])
+  expect((await ask(true, ['evil.example'])).status).toBe('found')
+  expect((await ask(false)).status).toBe('found') // the user named the source
+})
+
 test('one source that fails does not hide another that answers', async () => {
   server.put('/flat/', link(wheel('cu128torch2.8')), html)
   const found = await resolve('ff', ['http://127.0.0.1:9/simple/', `${server.url}/flat/`])
@@ -223,11 +235,12 @@ test('a package whose name carries the CUDA answers for the plain name', async (
   const http = new Http({ proxy: null, mirrors: [], offline: false, cache: folder, githubToken: null })
   const asked: string[] = []
   const found = await resolveOne('spconv', makeTarget(machine()), {
-    sources: [{ kind: 'default', address: '{package}-cu{cuda_short2}', versions: null, os: null, values: {} }],
+    sources: [{ kind: 'default', address: '{package}-cu{cuda_short2}', versions: null, os: null, values: {}, byPack: false }],
     registry: false,
     http,
     verify: true,
     pages: new Map(),
+    allowedHosts: [],
     defaultIndex: async ({ name }) => {
       asked.push(name)
       return [candidateOf(`https://files.example/${file}`, 'index')]

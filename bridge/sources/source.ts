@@ -18,6 +18,8 @@ export interface Source {
   os: readonly Fingerprint['platform']['os'][] | null
   /** Spellings of this publisher that go before the usual values of a variable. */
   values: Readonly<Record<string, string[]>>
+  /** A node pack names it: its links may lead to known hosts and its own only. */
+  byPack: boolean
 }
 
 const GITHUB_RELEASES = /^https?:\/\/[^/]+\/[^/]+\/[^/]+\/releases(\/download)?\/?$/
@@ -34,6 +36,6 @@ export function sourceKind(address: string): SourceKind {
   return address.includes('{') ? 'template' : 'index'
 }
 
-export function sourceOf(address: string): Source {
-  return { kind: sourceKind(address), address, versions: null, os: null, values: {} }
+export function sourceOf(address: string, byPack = false): Source {
+  return { kind: sourceKind(address), address, versions: null, os: null, values: {}, byPack }
 }

@@ -273,3 +273,10 @@ test('settings.toml is read, and a wrong key in it is said with the right ones',
   const wrong = await comfyEnv(args)
   expect([wrong.code, errorOf(wrong).code, errorOf(wrong).hint]).toEqual([2, 'CONFIG_INVALID', expect.stringContaining('offline, proxy')])
 })
+
+test('doctor says when a driver or a GPU does not go with torch', async () => {
+  const { code, json } = await comfyEnv(['doctor', '--torch', '2.9.1', '--cuda', '13.0', '--driver', '566.36', '--gpu', 'sm_61', '--home', home('doctor'), '--json'])
+  expect(code).toBe(1)
+  const failed = (json as { checks: { id: string; status: string; message: string }[] }).checks.filter(({ status }) => status === 'fail')
+  expect(failed.map(({ id, message }) => `${id}: ${message}`)).toEqual(['driver: 566.36 is too old for CUDA 13.0', 'gpu: torch 2.9.1 for CUDA 13.0 has no code for sm_61 (6.1)'])
+})
