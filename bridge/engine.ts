@@ -140,8 +140,11 @@ function makeLookups({ settings, target, uv, http, envs, pages }: Parts) {
 
   const find: Engine['find'] = async (pack, signal) => {
     const needs = await readNeeds(pack, target)
-    const { requirements, candidatesFor } = await gatherForAll(needs.cuda, target, optionsFor(needs, signal))
-    return findCombinations(requirements, candidatesFor, target, needs)
+    const { wanted, candidatesFor, unanswered } = await gatherForAll(needs.cuda, target, optionsFor(needs, signal))
+    const offers = await findCombinations(wanted, candidatesFor, target, needs)
+    const [silent] = unanswered
+    if (offers.length === 0 && silent) throw silent // "there is none" is only said where everyone has answered
+    return offers
   }
 
   return { resolveOptions, lookUpFor, lookUp, find }

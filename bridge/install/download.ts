@@ -146,18 +146,12 @@ async function fetchWithRetries(url: string, transfer: Transfer): Promise<void> 
 
 /** From the address, else from its mirrors; the hash decides whether a mirror told the truth. */
 async function fetchFromAny(wanted: Wanted, transfer: Transfer): Promise<void> {
-  let failure: unknown
-  for (const address of transfer.http.addresses(wanted.url)) {
-    try {
-      return await fetchWithRetries(address, transfer)
-    } catch (error) {
-      if (error instanceof BridgeError && ['CANCELLED', 'DISK_FULL', 'OFFLINE'].includes(error.code)) throw error
-      failure ??= error
-    }
+  try {
+    await transfer.http.fromAny(wanted.url, (address) => fetchWithRetries(address, transfer))
+  } catch (error) {
+    const unreached = error instanceof BridgeError && error.code === 'SOURCE_UNREACHABLE'
+    throw unreached ? new BridgeError('DOWNLOAD_FAILED', error.message, { cause: error }) : error
   }
-  throw failure instanceof BridgeError && failure.code === 'SOURCE_UNREACHABLE'
-    ? new BridgeError('DOWNLOAD_FAILED', failure.message, { cause: failure })
-    : failure
 }
 
 /** Folder of the cache where a wheel lies: by its content where that is known, else by its address. */

@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve, sep } from 'node:path'
 import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import { asDiskError, readJson, writeAtomic } from '../files'
-import { readInstalled } from '../packs/installed'
+import { distInfoOf, readInstalled } from '../packs/installed'
 import { normalizeName } from '../resolve/requirement'
 import type { Http } from '../sources/http'
 import type { Reporter } from './build'
@@ -60,14 +60,9 @@ export async function listSnapshots(home: string): Promise<Snapshot[]> {
   return all.filter((snapshot) => snapshot !== null).sort((a, b) => b.created - a.created)
 }
 
-async function infoFolder(site: string, name: string): Promise<string | null> {
-  const entries = await readdir(site)
-  return entries.find((entry) => entry.endsWith('.dist-info') && normalizeName(entry.split('-')[0] ?? '') === name) ?? null
-}
-
 /** Paths of an installed distribution's files below the environment, by its RECORD. Scripts beside site-packages count. */
 async function installedFiles(site: string, name: string): Promise<string[]> {
-  const info = await infoFolder(site, name)
+  const info = await distInfoOf(site, name)
   if (!info) return []
   const record = await readFile(join(site, info, 'RECORD'), 'utf8').catch(() => '')
   const root = resolve(site, '..', '..', '..')
@@ -109,7 +104,7 @@ async function takeSnapshot({ full, home, site, interpreter }: InPlaceInput): Pr
 }
 
 async function removeInstalled(site: string, name: string): Promise<void> {
-  const info = await infoFolder(site, name)
+  const info = await distInfoOf(site, name)
   const files = await installedFiles(site, name)
   await Promise.all(files.map((path) => rm(join(site, path), { force: true })))
   const folders = new Set(files.map((path) => dirname(join(site, path))).filter((folder) => folder.startsWith(site + sep)))

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { normalizeName } from '../resolve/requirement'
+import { distInfoOf } from '../packs/installed'
 import { run } from '../run'
 import { parseRecord, type RecordRow } from './record'
 
@@ -32,8 +32,7 @@ export async function checkRecords(site: string): Promise<string[]> {
 
 /** Files of one installed distribution that are missing or have another content than its wheel recorded. */
 export async function wrongFiles(site: string, distribution: string): Promise<string[]> {
-  const entries = await readdir(site)
-  const info = entries.find((entry) => entry.endsWith('.dist-info') && normalizeName(entry.split('-')[0] ?? '') === distribution)
+  const info = await distInfoOf(site, distribution)
   const text = info && (await readFile(join(site, info, 'RECORD'), 'utf8').catch(() => null))
   if (!text) return [`${distribution} has no RECORD`]
   const found = await Promise.all(parseRecord(text).map((row) => wrongFile(site, row)))
@@ -42,8 +41,7 @@ export async function wrongFiles(site: string, distribution: string): Promise<st
 
 /** Importable top-level names of a distribution, from its RECORD. */
 async function topLevel(site: string, distribution: string): Promise<string[]> {
-  const entries = await readdir(site)
-  const info = entries.find((entry) => entry.endsWith('.dist-info') && normalizeName(entry.split('-')[0] ?? '') === distribution)
+  const info = await distInfoOf(site, distribution)
   const text = info && (await readFile(join(site, info, 'RECORD'), 'utf8').catch(() => ''))
   const names = parseRecord(text ?? '').flatMap(({ path }) => {
     const match = /^([A-Za-z_]\w*)(?:\/__init__\.py|\.py|(?:\.[\w-]+)?\.(?:so|pyd))$/.exec(path)

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { JobRequest } from '../../schemas/job'
@@ -36,8 +35,7 @@ export class JobQueue {
   async takeUp(): Promise<Entry[]> {
     const left = (await readJson(this.#path, QueueFile))?.jobs ?? []
     this.#jobs = left.filter(({ attempts }) => attempts < MOST_ATTEMPTS).map(({ id, request, started, attempts }) => ({ id, request, started, attempts: attempts + 1 }))
-    const existed = await readFile(this.#path).then(() => true, () => false)
-    if (existed) this.#save()
+    if (left.length > 0) this.#save()
     await this.settled()
     return this.#jobs
   }

@@ -4,6 +4,12 @@ import { normalizeName } from '../resolve/requirement'
 /** Installed distributions: normalised name → version. */
 export type Installed = Map<string, string>
 
+/** The `.dist-info` folder of a distribution below site-packages; null: it is not installed there. `name` is normalised. */
+export async function distInfoOf(site: string, name: string): Promise<string | null> {
+  const entries = await readdir(site).catch(() => [] as string[])
+  return entries.find((entry) => entry.endsWith('.dist-info') && normalizeName(entry.split('-')[0] ?? '') === name) ?? null
+}
+
 /** Reads the names of `*.dist-info` folders: nothing is run, and a broken package does not hide the others. */
 export async function readInstalled(sites: readonly string[]): Promise<Installed> {
   const found: Installed = new Map()

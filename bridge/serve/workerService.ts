@@ -7,6 +7,7 @@ import type { LogLine } from '../../schemas/job'
 import { BridgeError } from '../errors/bridgeError'
 import { envIdOf } from '../install/envStore'
 import { LogFile } from '../jobs/logFile'
+import { readPackNeeds } from '../packs/config'
 import type { Handlers } from '../rpc/peer'
 import { Worker } from '../workers/worker'
 import { packFolder, type Context } from './context'
@@ -40,7 +41,9 @@ export class WorkerService {
     if (known) return known
     const { engine, host, store } = this.context
     const { dir } = await packFolder(this.context, pack)
-    const record = await engine.envs.read(envIdOf(pack))
+    const [record, variables] = await Promise.all([engine.envs.read(envIdOf(pack)), this.#variables(dir)])
+    const meanwhile = this.#workers.get(id) // two first calls at once want one worker
+    if (meanwhile) return meanwhile
     const path = join(engine.settings.home, 'logs', `${id.replace('#', '-')}.ndjson`)
     const log = this.#logs.get(id) ?? new LogFile(path, (line) => this.events.onLine(id, line))
     this.#logs.set(id, log)
@@ -51,6 +54,7 @@ export class WorkerService {
       shim: engine.settings.pythonShim,
       folders: host?.folders ?? null,
       packs: [{ id: pack, dir }],
+      variables,
     }
     const worker = new Worker(spec, log, {
       onChange: (info) => store.apply({ kind: 'worker', worker: info }),
@@ -60,6 +64,11 @@ export class WorkerService {
     this.#workers.set(id, worker)
     this.#alive.add(worker)
     return worker
+  }
+
+  /** Environment variables of a pack's config. A broken one is the pack's state already, and keeps no worker from starting. */
+  async #variables(dir: string): Promise<Record<string, string>> {
+    return readPackNeeds(dir, this.context.engine.fingerprint.platform.os).then(({ environment }) => environment, () => ({}))
   }
 
   find(id: string): Worker {

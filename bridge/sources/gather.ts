@@ -18,7 +18,7 @@ export interface Gathered {
   errors: BridgeError[]
 }
 
-/** One page is asked for and read once in a resolution, however many requirements look at it. */
+/** What an address has, asked for once in a resolution, however many requirements and machines look at it. */
 export type PageCache = Map<string, Promise<Candidate[] | null>>
 
 /** Asks the package index that uv uses for a package's newest fitting wheels. */
@@ -53,20 +53,29 @@ async function templateWheels(address: string, { source, requirement, target, op
   const addresses = [...new Set(forms.flatMap((form) => fillTemplate(form, requirement, target, source.values)))]
   return Promise.all(
     addresses.map(async (url) => {
-      const missing = options.verify && !(await options.http.exists(url, options.signal))
+      const ask = async (): Promise<Candidate[] | null> => ((await options.http.exists(url, options.signal)) ? [] : null)
+      const missing = options.verify && (await onceFor(`file ${url}`, options, ask)) === null
       return candidateOf(url, source.address, { missing })
     }),
   )
 }
 
-/** The wheels of a page, read once; null if it is not there. */
-function readPage(url: string, source: string, read: (page: Page, source: string) => Candidate[], { http, pages, signal }: GatherOptions): Promise<Candidate[] | null> {
+/** Asks for an address once in a resolution; null if it is not there. A failure is asked again, not remembered. */
+function onceFor(url: string, { pages }: GatherOptions, ask: () => Promise<Candidate[] | null>): Promise<Candidate[] | null> {
   const known = pages.get(url)
   if (known) return known
-  const asked = http.page(url, signal).then((page) => page && read(page, source))
+  const asked = ask()
   pages.set(url, asked)
-  asked.catch(() => pages.delete(url)) // a failure is asked again, not remembered
+  asked.catch(() => pages.delete(url))
   return asked
+}
+
+/** The wheels of a page; null if it is not there. */
+function readPage(url: string, source: string, read: (page: Page, source: string) => Candidate[], options: GatherOptions): Promise<Candidate[] | null> {
+  return onceFor(url, options, async () => {
+    const page = await options.http.page(url, options.signal)
+    return page && read(page, source)
+  })
 }
 
 async function pageWheels(url: string, { source, requirement, options }: Question): Promise<Candidate[]> {

@@ -89,10 +89,22 @@ export class Http {
     return this.#net.offline
   }
 
-  /** The address, then its mirrors. */
-  addresses(url: string): string[] {
+  /**
+   * Does something with an address, or with the first of its mirrors that serves. What no mirror mends (a cancel, a full disk,
+   * offline mode) ends it at once; if all fail, the address's own failure counts.
+   */
+  async fromAny<T>(url: string, work: (address: string) => Promise<T>): Promise<T> {
     const others = this.#net.mirrors.filter(([from]) => url.startsWith(from)).map(([from, to]) => to + url.slice(from.length))
-    return [url, ...others]
+    let failure: unknown
+    for (const address of [url, ...others]) {
+      try {
+        return await work(address)
+      } catch (error) {
+        if (error instanceof BridgeError && ['CANCELLED', 'DISK_FULL', 'OFFLINE'].includes(error.code)) throw error
+        failure ??= error
+      }
+    }
+    throw failure
   }
 
   /** One request of one address. Throws CANCELLED, OFFLINE, or SOURCE_UNREACHABLE where no answer came. */
@@ -110,17 +122,8 @@ export class Http {
   }
 
   /** Gets a page, from its mirrors if need be; null if it is not there. A copy is kept and asked for again by its ETag. */
-  async page(url: string, signal?: AbortSignal, accept = ACCEPT): Promise<Page | null> {
-    let failure: unknown
-    for (const address of this.addresses(url)) {
-      try {
-        return await this.#onePage(address, accept, signal)
-      } catch (error) {
-        if (error instanceof BridgeError && error.code === 'CANCELLED') throw error
-        failure ??= error
-      }
-    }
-    throw failure
+  page(url: string, signal?: AbortSignal, accept = ACCEPT): Promise<Page | null> {
+    return this.fromAny(url, (address) => this.#onePage(address, accept, signal))
   }
 
   async #onePage(url: string, accept: string, signal?: AbortSignal): Promise<Page | null> {
@@ -158,12 +161,17 @@ export class Http {
 
   /** A file's size in bytes as its server says; null if it does not, or not at once. */
   async bytes(url: string, signal?: AbortSignal): Promise<number | null> {
-    const response = await this.send(url, { method: 'HEAD' }, signal, SIZE_MS).catch(() => null)
+    const response = await this.fromAny(url, (address) => this.send(address, { method: 'HEAD' }, signal, SIZE_MS)).catch(() => null)
     return (response?.ok && Number(response.headers.get('content-length'))) || null
   }
 
-  /** Whether there is a file. Asks for its first byte where HEAD is refused. */
-  async exists(url: string, signal?: AbortSignal): Promise<boolean> {
+  /** Whether there is a file. */
+  exists(url: string, signal?: AbortSignal): Promise<boolean> {
+    return this.fromAny(url, (address) => this.#isThere(address, signal))
+  }
+
+  /** Asks for a file's first byte where HEAD is refused. */
+  async #isThere(url: string, signal?: AbortSignal): Promise<boolean> {
     let response = await this.send(url, { method: 'HEAD' }, signal)
     if ([403, 405, 501].includes(response.status)) {
       response = await this.send(url, { headers: { range: 'bytes=0-0' } }, signal)

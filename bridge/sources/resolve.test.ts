@@ -94,11 +94,11 @@ test('a JSON index: hash, size and yanked', async () => {
 test('a packages.json: hash, and packages that link no torch', async () => {
   const entry = (file: string): object => ({ filename: file, url: `${server.url}/files/${file}`, sha256: 'b'.repeat(64), version: '0.4.0' })
   const packages = { ff: { torch_free: false, wheels: [entry(wheel('cu128torch2.4'))] }, free: { torch_free: true, wheels: [entry(wheel('cu128torch2.4', 'free'))] } }
-  server.put('/farm/packages.json', JSON.stringify({ schema: 1, repo: 'o/r', packages }), json)
-  expect((await resolve('ff', [`${server.url}/farm/packages.json`])).status).toBe('none')
-  expect(await resolve('free', [`${server.url}/farm/packages.json`])).toMatchObject({ status: 'found', sha256: 'b'.repeat(64) })
-  server.put('/farm/packages.json', JSON.stringify({ schema: 2 }), json)
-  expect(await resolve('ff', [`${server.url}/farm/packages.json`])).toMatchObject({ status: 'error', error: expect.stringContaining('no wheel manifest') })
+  server.put('/publisher/packages.json', JSON.stringify({ schema: 1, repo: 'o/r', packages }), json)
+  expect((await resolve('ff', [`${server.url}/publisher/packages.json`])).status).toBe('none')
+  expect(await resolve('free', [`${server.url}/publisher/packages.json`])).toMatchObject({ status: 'found', sha256: 'b'.repeat(64) })
+  server.put('/publisher/packages.json', JSON.stringify({ schema: 2 }), json)
+  expect(await resolve('ff', [`${server.url}/publisher/packages.json`])).toMatchObject({ status: 'error', error: expect.stringContaining('no wheel manifest') })
 })
 
 describe('GitHub releases', () => {
@@ -222,6 +222,13 @@ test('offline, pages that were read before are used', async () => {
   expect((await resolve('ff', [`${server.url}/flat/`], { net: { offline: true } })).error).toContain('offline mode is on')
   await resolve('ff', [`${server.url}/flat/`])
   expect((await resolve('ff', [`${server.url}/flat/`], { net: { offline: true } })).status).toBe('found')
+})
+
+test('a mirror answers for a template’s file', async () => {
+  server.put(`/mirror/${wheel('cu128torch2.8')}`, 'x')
+  const source = 'http://127.0.0.1:9/{package}-{version}+cu{cuda_short}torch{torch_mm_dot}-{py_tag}-{abi_tag}-linux_x86_64.whl'
+  expect((await resolve('ff==0.4.0', [source], { net: { mirrors: [['http://127.0.0.1:9/', `${server.url}/mirror/`]] } })).status).toBe('found')
+  expect((await resolve('ff==0.4.0', [source])).status).toBe('error')
 })
 
 test('a mirror answers for a page', async () => {

@@ -33,7 +33,7 @@ class RangeReader extends RandomAccessReader {
   override _readStreamForRange(start: number, end: number): Readable {
     const { http, url, signal } = this
     async function* bytes(): AsyncGenerator<Uint8Array> {
-      const response = await http.send(url, { headers: { range: `bytes=${start}-${end - 1}` } }, signal)
+      const response = await http.fromAny(url, (address) => http.send(address, { headers: { range: `bytes=${start}-${end - 1}` } }, signal))
       if (response.status !== 206 || !response.body) {
         await response.body?.cancel()
         throw new Error(`${url} does not serve ranges (HTTP ${response.status})`)

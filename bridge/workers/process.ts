@@ -19,10 +19,10 @@ const DROPPED = /^(PYTHON\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$/
  * The allocator settings keep glibc from giving big buffers back to the system and faulting them in again at the next call, and
  * idle OpenMP threads from spinning against ComfyUI on few cores.
  */
-function environment(python: string): Record<string, string> {
-  const inherited = Object.entries(process.env).filter(([name, value]) => value !== undefined && !DROPPED.test(name))
+function environment(python: string, own: Readonly<Record<string, string>>): Record<string, string> {
+  const given = [...Object.entries(process.env), ...Object.entries(own)].filter(([name, value]) => value !== undefined && !DROPPED.test(name))
   return {
-    ...(Object.fromEntries(inherited) as Record<string, string>),
+    ...(Object.fromEntries(given) as Record<string, string>),
     PATH: `${dirname(python)}${delimiter}${process.env.PATH ?? ''}`,
     ENVMANAGER_PARENT: String(process.pid),
     COMFYUI_ISOLATION_WORKER: '1',
@@ -43,10 +43,11 @@ const LAST_OUTPUT_MS = 100
 export class WorkerProcess {
   readonly #child: ChildProcess
 
-  constructor(python: string, shim: string, events: ProcessEvents) {
+  /** `variables`: what the pack asks for in its environment; ours go before them. */
+  constructor(python: string, shim: string, variables: Readonly<Record<string, string>>, events: ProcessEvents) {
     this.#child = spawn(python, ['-X', 'faulthandler', join(shim, 'worker')], {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: environment(python),
+      env: environment(python, variables),
       // a group of its own, so that what a node starts can be ended with it
       detached: process.platform !== 'win32',
       windowsHide: true,

@@ -19,6 +19,8 @@ export interface WorkerSpec {
   shim: string
   folders: HostFolders | null
   packs: { id: string; dir: string }[]
+  /** Environment variables that its packs ask for. */
+  variables: Record<string, string>
 }
 
 export interface WorkerEvents {
@@ -178,8 +180,8 @@ export class Worker {
     if (decision.restart === 'at') await pause(Math.max(0, decision.time - Date.now()))
     this.#set({ status: 'starting' })
     this.#started = Date.now()
-    const { python, shim, id, folders } = this.spec
-    const process: WorkerProcess = new WorkerProcess(python, shim, {
+    const { python, shim, id, folders, variables } = this.spec
+    const process: WorkerProcess = new WorkerProcess(python, shim, variables, {
       onMessage: (text) => peer.receive(text),
       onOutput: (text) => this.log.append(text, this.#runningNode() ?? 'worker'),
       onExit: (exit) => this.#exited(peer, exit),

@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,16 +7,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { InstallPlan } from '../../schemas/env.ts'
 import { PYTHON } from '../../scripts/devPython.ts'
 import { type CliResult, type RunningCli, startComfyEnv } from '../support/cli.ts'
+import { errorOf, LOCAL, makeNeedyPack, WAITS } from '../support/installs.ts'
 import { until } from '../support/processes.ts'
 import { treeHash } from '../support/trees.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
-
-const LOCAL = { local: 'cputorch2.13', python: 'here', tag: 'here' }
-const WAITS = `
-import os, time
-while os.path.exists(os.environ.get("GATE", "/nowhere")):
-    time.sleep(0.01)
-`
 
 let index: WheelIndex
 let folder: string
@@ -50,13 +44,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-function makePack(name: string, wheels: string[], packages: string[] = []): string {
-  const pack = join(folder, 'packs', name)
-  mkdirSync(pack, { recursive: true })
-  writeFileSync(join(pack, '__init__.py'), '')
-  writeFileSync(join(pack, 'comfyui_env.toml'), `[packages]\nno_deps = ${JSON.stringify(wheels)}\nrequirements = ${JSON.stringify(packages)}\n`)
-  return pack
-}
+const makePack = (name: string, wheels: string[], packages: string[] = []): string => makeNeedyPack(folder, name, wheels, packages)
 
 const settings = (): Record<string, string> => ({
   COMFY_ENV_INTERPRETER: python,
@@ -72,7 +60,6 @@ const start = (args: string[], env: Record<string, string> = {}): RunningCli => 
 const comfyEnv = (...args: string[]): Promise<CliResult> => start(args).ended
 const inPlace = (pack: string, ...args: string[]): Promise<CliResult> => comfyEnv('install', '--pack', pack, '--in-place', ...args)
 const versions = (): string => execFileSync(python, ['-c', 'import importlib.metadata as m; print(*(f"{d.name}={d.version}" for d in sorted(m.distributions(), key=lambda d: d.name)))'], { encoding: 'utf8' }).trim()
-const errorOf = ({ json }: CliResult): { code: string; message: string } => (json as { error: { code: string; message: string } }).error
 
 test('the plan is shown and nothing happens without --yes', async () => {
   const before = treeHash(site, true)
@@ -107,16 +94,20 @@ test.each([
   expect(treeHash(site, true)).toBe(before)
 })
 
-test('killed half-way, it is undone at the next start', async () => {
-  const before = treeHash(site, true)
+/** Starts an install of two wheels, sends it a signal while the second one's import waits, and waits for its end. */
+async function endWhileImporting(name: string, signal: NodeJS.Signals): Promise<CliResult> {
   const gate = join(folder, 'gate')
   writeFileSync(gate, '')
-  const running = start(['install', '--pack', makePack('killed', ['ops==2.0', 'waits==1.0']), '--in-place', '--yes'], { GATE: gate })
+  const running = start(['install', '--pack', makePack(name, ['ops==2.0', 'waits==1.0']), '--in-place', '--yes'], { GATE: gate })
   await until('the imports', () => running.stderr().includes('— verifying —'))
   expect(versions()).toContain('ops=2.0')
-  running.process.kill('SIGKILL')
-  await running.ended
-  rmSync(gate)
+  running.process.kill(signal)
+  return running.ended.finally(() => rmSync(gate))
+}
+
+test('killed half-way, it is undone at the next start', async () => {
+  const before = treeHash(site, true)
+  await endWhileImporting('killed', 'SIGKILL')
   const next = await comfyEnv('info')
   expect(next.stderr).toContain('An install for killed into ComfyUI’s own environment was broken off and has been undone.')
   expect(treeHash(site, true)).toBe(before)
@@ -124,13 +115,6 @@ test('killed half-way, it is undone at the next start', async () => {
 
 test('cancelled, it is undone at once', async () => {
   const before = treeHash(site, true)
-  const gate = join(folder, 'gate')
-  writeFileSync(gate, '')
-  const running = start(['install', '--pack', makePack('cancelled', ['ops==2.0', 'waits==1.0']), '--in-place', '--yes'], { GATE: gate })
-  await until('the imports', () => running.stderr().includes('— verifying —'))
-  running.process.kill('SIGINT')
-  expect((await running.ended).code).toBe(130)
-  rmSync(gate)
+  expect((await endWhileImporting('cancelled', 'SIGINT')).code).toBe(130)
   expect(treeHash(site, true)).toBe(before)
-  expect(readFileSync(join(folder, 'venv', 'pyvenv.cfg'), 'utf8')).toContain('home')
 })

@@ -13,6 +13,27 @@ import { run } from '../support/prompts.ts'
 import { makeThreeWheelsPack, THREE_WHEELS, threeWheelsSettings } from '../support/threeWheels.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
+const SHOWS = `
+import os
+
+class ShowVariable:
+    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+    def run(self):
+        return {"ui": {"text": [os.environ.get("TEST_VARIABLE", "not set")]}}
+
+NODE_CLASS_MAPPINGS = {"ShowVariable": ShowVariable}
+`
+
+/** A pack in the form of comfy-env 0.4 that asks for an environment variable and for no packages. */
+function makePackWithVariables(below: string): string {
+  const made = join(below, 'with-variables')
+  mkdirSync(join(made, 'nodes'), { recursive: true })
+  writeFileSync(join(made, '__init__.py'), SHOWS)
+  writeFileSync(join(made, 'nodes', 'comfy-env.toml'), '[env_vars]\nTEST_VARIABLE = "from its config"\n')
+  return made
+}
+
 let index: WheelIndex
 let folder: string
 let pack: string
@@ -25,10 +46,11 @@ beforeAll(async () => {
   index = await startWheelIndex(PYTHON, THREE_WHEELS)
   folder = mkdtempSync(join(tmpdir(), 'envmanager-sealed-'))
   pack = makeThreeWheelsPack(folder)
+  const variables = makePackWithVariables(folder)
   // the real ComfyUI's requirements would be a gigabyte; which host serves the node does not matter here
-  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [pack], env: settings(), real: false })
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [pack, variables], env: settings(), real: false })
   panel = await PanelClient.connect(comfy.url)
-  await panel.until(({ packs }) => packs.some(({ reason }) => reason !== 'Being checked.'), 'the pack')
+  await panel.until(({ packs }) => packs.length === 2 && packs.every(({ reason }) => reason !== 'Being checked.'), 'the packs')
 })
 
 afterAll(async () => {
@@ -37,6 +59,12 @@ afterAll(async () => {
   comfy.remove()
   await index.close()
   rmSync(folder, { recursive: true, force: true })
+})
+
+test('a pack’s environment variables are set in its worker', async () => {
+  await panel.call('isolation.set', { pack: 'with-variables', on: true })
+  const { outputs } = await run(comfy.url, { '1': { class_type: 'ShowVariable', inputs: {} } })
+  expect(outputs['1']?.text).toEqual(['from its config'])
 })
 
 test('no wheel fits together here; the finder names the combination for which all three exist', async () => {
