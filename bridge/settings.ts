@@ -41,6 +41,16 @@ export interface Settings {
   /** Address prefix → other prefix with the same files. */
   mirrors: [string, string][]
   githubToken: string | null
+  workers: {
+    /** Processes for one pack: nodes of one pack then run beside each other. */
+    perPack: number
+    /** Packs with equal environments may run in one process. */
+    share: boolean
+    /** A worker that nobody needs ends after so many minutes; 0: never. */
+    idleMinutes: number
+    /** Packs whose workers start with ComfyUI and do not end when idle. */
+    keepWarm: string[]
+  }
   /** Folder of `python_shim`, where the worker lies. */
   pythonShim: string
 }
@@ -101,6 +111,12 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
     proxy: env.COMFY_ENV_PROXY || file.proxy || null,
     mirrors: [...mirrorPairs(env.COMFY_ENV_MIRRORS), ...Object.entries(file.mirrors ?? {})],
     githubToken: env.COMFY_ENV_GITHUB_TOKEN || env.GITHUB_TOKEN || null,
+    workers: {
+      perPack: Number(env.COMFY_ENV_WORKERS_PER_PACK) || file.workers?.per_pack || 1,
+      share: env.COMFY_ENV_SHARE_WORKERS ? yes(env.COMFY_ENV_SHARE_WORKERS) : (file.workers?.share ?? false),
+      idleMinutes: env.COMFY_ENV_IDLE_MINUTES ? Number(env.COMFY_ENV_IDLE_MINUTES) : (file.workers?.idle_minutes ?? 10),
+      keepWarm: env.COMFY_ENV_KEEP_WARM ? list(env.COMFY_ENV_KEEP_WARM) : (file.workers?.keep_warm ?? []),
+    },
     pythonShim: shimFolder(),
   }
 }

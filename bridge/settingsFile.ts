@@ -15,6 +15,14 @@ const SettingsFile = z.strictObject({
   offline: z.boolean().optional(),
   proxy: z.string().optional(),
   mirrors: z.record(z.string(), z.string()).optional(),
+  workers: z
+    .strictObject({
+      per_pack: z.int().min(1).max(16).optional(),
+      share: z.boolean().optional(),
+      idle_minutes: z.number().nonnegative().optional(),
+      keep_warm: z.array(z.string()).optional(),
+    })
+    .optional(),
 })
 type SettingsFile = z.infer<typeof SettingsFile>
 

@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { AnswerHeader, CallHeader, DoneHeader, TaskHeader } from './callLink'
 import { ConnectionFile, StateFile } from './connection'
 import { EnvRecord } from './env'
 import { Envelope, type LinkSide } from './envelope'
@@ -25,6 +26,7 @@ function sideSchema(side: LinkSide): z.ZodType {
 const documents: Record<string, z.ZodType> = {
   envelope: Envelope,
   value: TaggedValue,
+  'call-path': z.strictObject({ call: CallHeader, answer: AnswerHeader, task: TaskHeader, done: DoneHeader }),
   'connection-file': ConnectionFile,
   'state-file': StateFile,
   'env-record': EnvRecord,

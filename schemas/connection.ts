@@ -5,6 +5,7 @@ export const ConnectionFile = z
   .strictObject({
     protocol: z.number().int(),
     port: z.number().int(),
+    socket: z.string().nullable().describe('a Unix socket that does the same as the port, and is faster; null where there is none'),
     token: z.string().regex(/^[0-9a-f]{64}$/),
     pid: z.number().int(),
   })
@@ -20,5 +21,5 @@ export const StateFile = z
   .meta({ id: 'StateFile' })
 export type StateFile = z.infer<typeof StateFile>
 
-export const LINK_ROLES = ['shim', 'panel', 'viewer'] as const
+export const LINK_ROLES = ['shim', 'panel', 'viewer', 'calls'] as const
 export type LinkRole = (typeof LINK_ROLES)[number]

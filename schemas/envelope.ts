@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { WireError } from './errors'
 
 /** Raised when a message changes its meaning. Both ends say theirs in the handshake and refuse another. */
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
 
 const Id = z.number().int().nonnegative()
 

@@ -46,6 +46,8 @@ export const ERROR_CODES = [
   'NODE_INTERRUPTED',
   'VALUE_NOT_PORTABLE',
   'HANDLE_FOREIGN',
+  'MEMORY_FULL',
+  'SEGMENT_GONE',
 ] as const
 
 export const ErrorCode = z.enum(ERROR_CODES)

@@ -77,9 +77,18 @@ export const NodeClass = z
     validate_inputs: z.strictObject({ args: z.array(z.string()), var_kw: z.boolean() }).nullable(),
     check_lazy_status: z.boolean(),
     live_inputs: z.array(z.string()),
+    graph_input_types: Value.describe('INPUT_TYPES as the class answers the graph (`get_input_info`), where that differs; else null'),
+    attributes: Value.describe('further constants of the class, by name'),
+    v3: z
+      .strictObject({ info: Value.describe('GET_NODE_INFO_V1'), hidden: z.array(z.string()), expand: z.boolean() })
+      .nullable()
+      .describe('null: a V1 class'),
   })
   .meta({ id: 'NodeClass' })
 export type NodeClass = z.infer<typeof NodeClass>
+
+/** Folders of one kind of model file, and the file name endings that count. */
+export const ModelFolder = z.strictObject({ paths: z.array(z.string()), extensions: z.array(z.string()) }).meta({ id: 'ModelFolder' })
 
 /** What importing a pack in a worker gave. */
 export const LoadedPack = z
@@ -88,6 +97,11 @@ export const LoadedPack = z
     classes: z.array(NodeClass),
     skipped: z.array(z.strictObject({ name: z.string(), reason: z.string() })),
     web_directory: z.string().nullable(),
+    web_directories: z.record(z.string(), z.string()).describe('further ones that the pack has registered, by name'),
+    routes: z.array(z.strictObject({ method: z.string(), pattern: z.string().describe('a regular expression for the whole path') })),
+    prompt_handlers: z.number().int(),
+    folders: z.record(z.string(), ModelFolder).describe('what the pack has added to folder_paths'),
+    web_socket: z.string().nullable().describe('where the worker serves its routes; null: it has none'),
   })
   .meta({ id: 'LoadedPack' })
 export type LoadedPack = z.infer<typeof LoadedPack>

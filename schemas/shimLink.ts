@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { CallId, PackId } from './ids'
-import { LoadedPack, NodeClass } from './pack'
+import { LoadedPack, ModelFolder } from './pack'
 import { Value } from './value'
 
 const Nothing = z.strictObject({})
@@ -8,7 +8,7 @@ const Nothing = z.strictObject({})
 /** Which of a class's methods a call is for. `FUNCTION` is the one that the class names. */
 export const CallMethod = z.enum(['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'])
 
-/** A call of a node, the same on the shim's link and on the worker's. */
+/** A call of a node, the same on the shim's link and on the worker's. Its keyword arguments, a tagged dict, are the frame's body. */
 export const NodeCall = z
   .strictObject({
     call: CallId,
@@ -17,13 +17,10 @@ export const NodeCall = z
     method: CallMethod,
     node: z.string().describe('unique id of the node; with the class it names the instance that keeps state'),
     prompt: z.string().nullable(),
-    kwargs: Value.describe('keyword arguments, a tagged dict'),
+    workers: z.array(z.string()).optional().describe('workers whose objects are among the arguments: it must run in theirs'),
   })
   .meta({ id: 'NodeCall' })
 export type NodeCall = z.infer<typeof NodeCall>
-
-export const CallResult = z.strictObject({ value: Value, worker: z.string() })
-export type CallResult = z.infer<typeof CallResult>
 
 export const Progress = z
   .strictObject({ call: CallId, value: z.number(), total: z.number(), preview: Value.optional() })
@@ -31,7 +28,7 @@ export const Progress = z
 
 /** What a worker's pack sent to the browser through `PromptServer.send_sync`. */
 export const HostEvent = z
-  .strictObject({ call: CallId.nullable(), event: z.string(), data: Value, text: z.boolean() })
+  .strictObject({ call: CallId.nullable(), event: z.string(), data: Value, text: z.boolean(), sid: z.string().nullable() })
   .meta({ id: 'HostEvent' })
 
 export const Leases = z.strictObject({ leases: z.array(z.string()) }).meta({ id: 'Leases' })
@@ -57,7 +54,7 @@ export const HostFolders = z
     input: z.string(),
     temp: z.string(),
     user: z.string(),
-    models: z.record(z.string(), z.strictObject({ paths: z.array(z.string()), extensions: z.array(z.string()) })),
+    models: z.record(z.string(), ModelFolder),
     argv: z.array(z.string()),
   })
   .meta({ id: 'HostFolders' })
@@ -76,14 +73,13 @@ export type HostReport = z.infer<typeof HostReport>
 export const shimToBridge = {
   requests: {
     'host.report': { params: HostReport, result: Nothing },
-    'node.call': { params: NodeCall, result: CallResult },
     'pack.load': { params: z.strictObject({ pack: PackId }), result: LoadedPack },
+    // what a warm worker says of a pack now; null: it is not running, and is not started for this
+    'pack.describe': { params: z.strictObject({ pack: PackId }), result: LoadedPack.nullable() },
+    // a prompt through the on_prompt handlers of an isolated pack
+    'prompt.handle': { params: z.strictObject({ pack: PackId, prompt: z.unknown() }), result: z.strictObject({ prompt: z.unknown() }) },
   },
   notifications: {
-    'call.cancel': z.strictObject({ call: CallId }),
-    // the result's shared memory is mapped: from here on its worker may end
-    'call.received': z.strictObject({ call: CallId }),
-    'lease.release': Leases,
     'handle.release': z.strictObject({ worker: z.string(), handles: z.array(z.string()) }),
   },
 } as const
@@ -91,7 +87,7 @@ export const shimToBridge = {
 export const bridgeToShim = {
   requests: {
     'isolation.apply': {
-      params: z.strictObject({ pack: PackId, on: z.boolean(), classes: z.array(NodeClass), web_directory: z.string().nullable() }),
+      params: z.strictObject({ pack: PackId, on: z.boolean(), loaded: LoadedPack.nullable() }),
       result: z.strictObject({ pack: HostPack, restart_needed: z.string().nullable() }),
     },
   },
@@ -99,6 +95,8 @@ export const bridgeToShim = {
     'node.progress': Progress,
     'host.event': HostEvent,
     'lease.release': Leases,
-    'worker.gone': z.strictObject({ worker: z.string(), packs: z.array(PackId) }),
+    'worker.gone': z.strictObject({ worker: z.string(), pid: z.number().int().nullable(), packs: z.array(PackId) }),
+    // a worker has started and says anew what its pack offers
+    'pack.loaded': z.strictObject({ loaded: LoadedPack }),
   },
 } as const

@@ -7,6 +7,7 @@ import { z } from 'zod'
 export const SegmentRef = z
   .strictObject({
     lease: z.string().describe('released by message when the receiver has let go of it'),
+    segment: z.string().describe('names the segment itself, over all its leases'),
     pid: z.number().int().nullable(),
     fd: z.number().int().nullable(),
     path: z.string().nullable(),
@@ -40,10 +41,14 @@ export const TaggedValue = z
     z.strictObject({ $: z.literal('bytes'), v: z.string().describe('base64') }),
     z.strictObject({ $: z.literal('blob'), kind: z.enum(['str', 'bytes', 'bytearray']), segment: Segment }),
     z.strictObject({ $: z.literal('path'), v: z.string() }),
-    z.strictObject({ $: z.literal('tensor'), dtype: z.string(), shape: Shape, channels_last: z.boolean(), segment: Segment }),
+    z.strictObject({ $: z.literal('tensor'), dtype: z.string(), shape: Shape, channels_last: z.boolean(), device: z.string().nullable().describe('null: cpu'), segment: Segment }),
     z.strictObject({ $: z.literal('ndarray'), dtype: z.unknown(), shape: Shape, scalar: z.boolean(), segment: Segment }),
     z.strictObject({ $: z.literal('same'), of: z.number().int().describe('index of an earlier tensor or array of this message') }),
+    z.strictObject({ $: z.literal('input'), of: z.number().int().describe('index of a tensor or array of the call, which comes back unchanged') }),
     z.strictObject({ $: z.literal('blocker'), v: z.unknown() }),
+    z.strictObject({ $: z.literal('dynprompt'), v: z.unknown().describe('ComfyUI’s DynamicPrompt: its graph, with what nodes have added to it') }),
+    z.strictObject({ $: z.literal('node_output'), v: z.unknown().describe('of a V3 node: a tuple of args, ui, expand, block_execution') }),
+    z.strictObject({ $: z.literal('files'), folder: z.string().describe('of folder_paths'), v: z.array(z.unknown()), before: z.array(z.unknown()), after: z.array(z.unknown()) }),
     z.strictObject({ $: z.literal('handle'), id: z.string(), worker: z.string(), type: z.string(), made_by: z.string() }),
     z.strictObject({
       $: z.literal('magic'),

@@ -1,26 +1,24 @@
 import { z } from 'zod'
 import { CallId, PackId } from './ids'
 import { LoadedPack } from './pack'
-import { HostEvent, HostFolders, Leases, NodeCall, Progress } from './shimLink'
+import { HostEvent, Leases, NodeCall, Progress } from './shimLink'
 import { Value } from './value'
 
 const Nothing = z.strictObject({})
 
 export const bridgeToWorker = {
   requests: {
-    'worker.hello': {
-      params: z.strictObject({ protocol: z.number().int(), worker: z.string(), folders: HostFolders.nullable() }),
-      result: z.strictObject({ protocol: z.number().int(), pid: z.number().int(), python: z.string() }),
-    },
-    'pack.load': { params: z.strictObject({ pack: PackId, dir: z.string() }), result: LoadedPack },
-    'node.call': { params: NodeCall, result: z.strictObject({ value: Value }) },
     'worker.ping': { params: Nothing, result: Nothing },
+    // beside the node that runs: what ComfyUI does on its web server's thread
+    'side.call': { params: z.strictObject({ call: NodeCall, kwargs: Value }), result: z.strictObject({ value: Value }) },
+    'pack.describe': { params: z.strictObject({ pack: PackId }), result: LoadedPack },
+    'prompt.handle': { params: z.strictObject({ pack: PackId, prompt: z.unknown() }), result: z.strictObject({ prompt: z.unknown() }) },
   },
   notifications: {
     'call.cancel': z.strictObject({ call: CallId }),
     'lease.release': Leases,
     'handle.release': z.strictObject({ handles: z.array(z.string()) }),
-    'worker.shutdown': Nothing,
+    'worker.relax': Nothing,
   },
 } as const
 

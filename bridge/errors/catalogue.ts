@@ -56,4 +56,6 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   NODE_INTERRUPTED: { exit: 130, hint: '' },
   VALUE_NOT_PORTABLE: failed('Pass data, or run both nodes in the same place.'),
   HANDLE_FOREIGN: failed('Run both nodes in the same worker.'),
+  MEMORY_FULL: failed('Free memory, or send smaller batches.'),
+  SEGMENT_GONE: failed('Run again.'),
 }

@@ -43,11 +43,26 @@ export async function refuseSecondBridge(home: string): Promise<void> {
   }
 }
 
-/** Tells the shim where we are: a file that only this user reads, in a folder that only this user enters. */
-export async function writeConnectionFile(home: string, port: number, token: string): Promise<void> {
-  await mkdir(join(home, 'run'), { recursive: true, mode: 0o700 })
-  await chmod(join(home, 'run'), 0o700)
-  const content: ConnectionFile = { protocol: PROTOCOL_VERSION, port, token, pid: process.pid }
+/** A folder that only this user enters. */
+export async function makeRunFolder(home: string): Promise<string> {
+  const folder = join(home, 'run')
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await chmod(folder, 0o700)
+  return folder
+}
+
+/** The longest path of a Unix socket that every system takes (`sun_path`). */
+const LONGEST_SOCKET = 100
+
+/** Where a socket of that name may lie; null where there are none, or the path would be too long: then a port does. */
+export function socketPath(folder: string, name: string): string | null {
+  const path = join(folder, name)
+  return process.platform === 'win32' || Buffer.byteLength(path) > LONGEST_SOCKET ? null : path
+}
+
+/** Tells the shim where we are: a file that only this user reads, in that folder. */
+export async function writeConnectionFile(home: string, port: number, socket: string | null, token: string): Promise<void> {
+  const content: ConnectionFile = { protocol: PROTOCOL_VERSION, port, socket, token, pid: process.pid }
   await writeAtomic(pathIn(home), `${JSON.stringify(content)}\n`, 0o600)
 }
 

@@ -1,20 +1,25 @@
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { rm } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server as HttpServer } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { LinkRole } from '../../schemas/connection'
 import { BridgeError } from '../errors/bridgeError'
 import { admit } from './auth'
+import { FrameReader } from './frames'
 
 const MiB = 1 << 20
-/** Largest message by role: a panel sends ids, a shim sends a node's values (tensors excepted). */
-const LARGEST: Record<LinkRole, number> = { panel: MiB, viewer: MiB, shim: 64 * MiB }
+type MessageRole = Exclude<LinkRole, 'calls'>
+/** Largest message by role: a panel sends ids, a shim sends its report. */
+const LARGEST: Record<MessageRole, number> = { panel: MiB, viewer: MiB, shim: 64 * MiB }
 const MOST_CLIENTS = 32
+const MOST_CALL_LINKS = 64
 const MOST_BUFFERED = 8 * MiB
 const MOST_PER_SECOND = 400
 
 /** One connected client, as the rest of the bridge sees it. */
 export interface Link {
-  role: LinkRole
+  role: MessageRole
   send: (text: string) => void
   close: () => void
 }
@@ -24,12 +29,28 @@ export interface Accept {
   onClose: () => void
 }
 
+/** One connection of the call path. */
+export interface CallConnection {
+  send: (frame: Buffer) => void
+  close: () => void
+}
+
+export interface AcceptCalls {
+  onFrame: (header: string, body: Buffer) => void
+  onClose: () => void
+}
+
+export interface Doors {
+  messages: (link: Link) => Accept
+  calls: (connection: CallConnection) => AcceptCalls
+}
+
 export interface Server {
   port: number
   close: () => Promise<void>
 }
 
-function connect(socket: WebSocket, role: LinkRole, accept: (link: Link) => Accept): void {
+function connect(socket: WebSocket, role: MessageRole, accept: Doors['messages']): void {
   const link: Link = {
     role,
     send: (text) => {
@@ -53,32 +74,69 @@ function connect(socket: WebSocket, role: LinkRole, accept: (link: Link) => Acce
   socket.on('close', onClose)
 }
 
-/** Listens on loopback only. `port` 0 takes a free one; a taken port is PORT_TAKEN. */
-export async function listen(port: number, token: string, accept: (link: Link) => Accept): Promise<Server> {
+/** After the upgrade there are frames only, in both directions. */
+function connectCalls(socket: Duplex, head: Buffer, accept: Doors['calls']): void {
+  ;(socket as Socket).setNoDelay?.(true)
+  socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: envmanager-calls\r\nConnection: Upgrade\r\n\r\n')
+  const { onFrame, onClose } = accept({ send: (data) => void socket.write(data), close: () => socket.destroy() })
+  const reader = new FrameReader(onFrame)
+  const take = (chunk: Buffer): void => {
+    try {
+      reader.push(chunk)
+    } catch {
+      socket.destroy()
+    }
+  }
+  if (head.length > 0) take(head)
+  socket.on('data', take)
+  socket.on('close', onClose)
+}
+
+/** Waits until the server listens. A taken port is PORT_TAKEN. */
+function listening(http: HttpServer, where: { port: number; host: string } | { path: string }): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    http.once('error', (cause: NodeJS.ErrnoException) => {
+      const taken = 'port' in where && (cause.code === 'EADDRINUSE' || cause.code === 'EACCES')
+      reject(taken ? new BridgeError('PORT_TAKEN', `Port ${where.port} is taken by another program.`, { cause }) : cause)
+    })
+    http.listen(where, resolve)
+  })
+}
+
+/** Listens on loopback, and on the Unix socket `path` if there is one. `port` 0 takes a free one. */
+export async function listen(port: number, path: string | null, token: string, doors: Doors): Promise<Server> {
   const http = createServer((_, response) => response.writeHead(426).end())
+  const local = path === null ? null : createServer((_, response) => response.writeHead(426).end())
   const sockets = new WebSocketServer({ noServer: true, maxPayload: LARGEST.shim, perMessageDeflate: false })
-  http.on('upgrade', (request, socket, head) => {
+  const callLinks = new Set<Duplex>()
+  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy())
     const admission = admit(request, (http.address() as AddressInfo).port, token)
-    if ('status' in admission || sockets.clients.size >= MOST_CLIENTS) {
-      const status = 'status' in admission ? admission.status : 503
-      socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\n\r\n`)
-      return
+    const full = sockets.clients.size >= MOST_CLIENTS || callLinks.size >= MOST_CALL_LINKS
+    if ('status' in admission || full) {
+      socket.end(`HTTP/1.1 ${'status' in admission ? admission.status : 503} Refused\r\nConnection: close\r\n\r\n`)
+    } else if (admission.role === 'calls') {
+      callLinks.add(socket)
+      socket.once('close', () => callLinks.delete(socket))
+      connectCalls(socket, head, doors.calls)
+    } else {
+      const { role } = admission
+      sockets.handleUpgrade(request, socket, head, (client) => connect(client, role, doors.messages))
     }
-    sockets.handleUpgrade(request, socket, head, (client) => connect(client, admission.role, accept))
-  })
-  await new Promise<void>((resolve, reject) => {
-    http.once('error', (cause: NodeJS.ErrnoException) => {
-      const taken = cause.code === 'EADDRINUSE' || cause.code === 'EACCES'
-      reject(taken ? new BridgeError('PORT_TAKEN', `Port ${port} is taken by another program.`, { cause }) : cause)
-    })
-    http.listen(port, '127.0.0.1', resolve)
-  })
+  }
+  http.on('upgrade', onUpgrade)
+  local?.on('upgrade', onUpgrade)
+  await listening(http, { port, host: '127.0.0.1' })
+  if (local && path !== null) {
+    await rm(path, { force: true })
+    await listening(local, { path })
+  }
   return {
     port: (http.address() as AddressInfo).port,
     close: async () => {
       sockets.clients.forEach((client) => client.terminate())
-      await new Promise((resolve) => http.close(resolve))
+      callLinks.forEach((socket) => socket.destroy())
+      await Promise.all([http, local].map((server) => server && new Promise((resolve) => server.close(resolve))))
     },
   }
 }

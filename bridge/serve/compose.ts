@@ -2,9 +2,10 @@ import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import type { HostInfo } from '../../schemas/panelLink'
 import type { Engine } from '../engine'
 import { oneLine } from '../probe/fingerprint'
-import { newToken, refuseSecondBridge, removeConnectionFile, writeConnectionFile } from '../rpc/connectionFile'
+import { makeRunFolder, newToken, refuseSecondBridge, removeConnectionFile, socketPath, writeConnectionFile } from '../rpc/connectionFile'
 import { listen } from '../rpc/server'
 import { Store } from '../state/store'
+import { CallLinks } from './callLink'
 import { packFolder, readIsolated, type Context } from './context'
 import { IsolationService } from './isolationService'
 import { JobService } from './jobService'
@@ -49,11 +50,16 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   }, true)
   const workers = new WorkerService(context, {
     onLine: (worker, line) => panels.line(worker, line),
-    onGone: (worker, ids) => shim.peer?.notify('worker.gone', { worker, packs: ids }),
+    onLoaded: (loaded) => {
+      void isolation.keep(loaded)
+      shim.peer?.notify('pack.loaded', { loaded })
+    },
+    onGone: (worker, pid, ids) => shim.peer?.notify('worker.gone', { worker, pid, packs: ids }),
+    onReleased: (leases) => calls.release(leases),
     notes: {
       'node.progress': (progress) => shim.peer?.notify('node.progress', progress),
       'host.event': (event) => shim.peer?.notify('host.event', event),
-      'lease.release': (leases) => shim.peer?.notify('lease.release', leases),
+      'lease.release': ({ leases }) => workers.releaseLeases(leases),
     },
   })
   const shim: ShimLink = new ShimLink(
@@ -63,13 +69,15 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
         report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
         store.apply({ kind: 'host', host: await hostInfo(engine, report.version) })
         void packs.rescan()
+        for (const pack of engine.settings.workers.keepWarm) if (context.isolated.has(pack)) void workers.load(pack).catch(() => undefined)
         return {}
       },
-      'node.call': (call) => workers.call(call),
       'pack.load': ({ pack }) => isolation.load(pack),
-      'call.cancel': ({ call }) => workers.cancel(call),
-      'call.received': ({ call }) => workers.received(call),
-      'lease.release': ({ leases }) => workers.releaseLeases(leases),
+      'pack.describe': async ({ pack }) => (await workers.side(pack))?.request('pack.describe', { pack }) ?? null,
+      'prompt.handle': async ({ pack, prompt }) => {
+        await workers.load(pack)
+        return (await workers.side(pack))?.request('prompt.handle', { pack, prompt }) ?? { prompt }
+      },
       'handle.release': ({ worker, handles }) => workers.releaseHandles(worker, handles),
     },
     () => {
@@ -77,11 +85,16 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
       store.apply({ kind: 'host', host: { ...store.host, comfyui: null } })
     },
   )
+  const calls = new CallLinks(context, workers, (leases) => shim.peer?.notify('lease.release', { leases }))
   const isolation: IsolationService = new IsolationService(context, packs, workers, shim.apply, (pack) => panels.nodesChanged(pack))
   const panels: PanelLinks = new PanelLinks({ context, packs, jobs, workers, isolation })
   const token = newToken()
-  const server = await listen(port, token, (link) => (link.role === 'shim' ? shim : panels).accept(link))
-  await writeConnectionFile(home, server.port, token)
+  const socket = socketPath(await makeRunFolder(home), 'calls.sock')
+  const server = await listen(port, socket, token, {
+    messages: (link) => (link.role === 'shim' ? shim : panels).accept(link),
+    calls: (connection) => calls.accept(connection),
+  })
+  await writeConnectionFile(home, server.port, socket, token)
   void packs.rescan()
   void jobs.resume()
   return {

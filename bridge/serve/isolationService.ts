@@ -23,12 +23,15 @@ export class IsolationService {
     private readonly onNodesChanged: (pack: string) => void,
   ) {}
 
-  /** Imports a pack in its worker and keeps what it said, so that ComfyUI's next start need not wait for a worker. */
-  async load(pack: string): Promise<LoadedPack> {
-    const loaded = await this.workers.load(pack)
-    const path = join(this.context.engine.settings.home, 'classes', `${pack}.json`)
-    await writeAtomic(path, JSON.stringify(loaded))
-    return loaded
+  /** Imports a pack in its worker. */
+  load(pack: string): Promise<LoadedPack> {
+    return this.workers.load(pack)
+  }
+
+  /** Keeps what a worker said of its pack, so that ComfyUI's next start need not wait for a worker. */
+  async keep(loaded: LoadedPack): Promise<void> {
+    const path = join(this.context.engine.settings.home, 'classes', `${loaded.pack}.json`)
+    await writeAtomic(path, JSON.stringify({ ...loaded, web_socket: null }))
   }
 
   async set(pack: string, on: boolean): Promise<void> {

@@ -37,7 +37,6 @@ export class ShimLink {
   /** Switches a pack in the running ComfyUI. */
   readonly apply: ApplyInHost = async (pack: string, on: boolean, loaded: LoadedPack | null) => {
     if (!this.#peer) throw new BridgeError('CONNECTION_LOST', 'ComfyUI is not connected.')
-    const web_directory = loaded?.web_directory ?? null
-    return this.#peer.request('isolation.apply', { pack, on, classes: loaded?.classes ?? [], web_directory })
+    return this.#peer.request('isolation.apply', { pack, on, loaded })
   }
 }

@@ -1,69 +1,98 @@
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import type { LoadedPack } from '../../schemas/pack'
-import type { NodeCall } from '../../schemas/shimLink'
+import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import type { workerToBridge } from '../../schemas/workerLink'
 import type { LogLine } from '../../schemas/job'
 import { BridgeError } from '../errors/bridgeError'
 import { envIdOf } from '../install/envStore'
 import { LogFile } from '../jobs/logFile'
 import { readPackNeeds } from '../packs/config'
+import { socketPath } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
 import { Worker } from '../workers/worker'
 import { packFolder, type Context } from './context'
+import { Sharing } from './sharing'
 
 export interface WorkerServiceEvents {
   onLine: (worker: string, line: LogLine) => void
-  onGone: (worker: string, packs: string[]) => void
+  onLoaded: (loaded: LoadedPack) => void
+  onGone: (worker: string, pid: number | null, packs: string[]) => void
+  /** Leases of ComfyUI's memory that a worker has let go of. */
+  onReleased: (leases: string[]) => void
   notes: Handlers<typeof workerToBridge>
 }
 
 /** A worker that is to go may finish what it runs, for this long. */
 const LAST_CALLS_MS = 60_000
+const LOOK_FOR_IDLE_MS = 5000
+/** A worker without calls gives memory back that it keeps for the next one, after this long. */
+const RELAX_AFTER_MS = 30_000
 
-/** The workers: one for each pack, on the pack's own environment or on ComfyUI's. */
+/** The workers: one or more for each pack, or for packs that share one, on the pack's own environment or on ComfyUI's. */
 export class WorkerService {
-  readonly #workers = new Map<string, Worker>()
+  /** By the name of what they run: a pack's env, or a set of packs that share. */
+  readonly #pools = new Map<string, Worker[]>()
   /** These, and the ones that are finishing their last calls. */
   readonly #alive = new Set<Worker>()
   /** Kept when a worker is retired: its log can still be read, and the next one goes on in it. */
   readonly #logs = new Map<string, LogFile>()
+  /** Which worker holds a node's instance, where a pack has several. */
+  readonly #places = new Map<string, Worker>()
+  readonly #relaxed = new WeakSet<Worker>()
+  readonly #sharing: Sharing
+  readonly #watch: NodeJS.Timeout
 
   constructor(
     private readonly context: Context,
     private readonly events: WorkerServiceEvents,
-  ) {}
+  ) {
+    this.#sharing = new Sharing(context)
+    this.#watch = setInterval(() => this.#endIdle(), LOOK_FOR_IDLE_MS).unref()
+  }
 
-  /** The pack's worker, made at first need. */
-  async of(pack: string): Promise<Worker> {
-    const id = `${envIdOf(pack)}#1`
-    const known = this.#workers.get(id)
+  /** The workers of a pack; the first is made at first need. */
+  async #of(pack: string): Promise<Worker[]> {
+    const pool = await this.#sharing.poolOf(pack)
+    const known = this.#pools.get(pool.id)
     if (known) return known
-    const { engine, host, store } = this.context
-    const { dir } = await packFolder(this.context, pack)
-    const [record, variables] = await Promise.all([engine.envs.read(envIdOf(pack)), this.#variables(dir)])
-    const meanwhile = this.#workers.get(id) // two first calls at once want one worker
+    const first = await this.#make(pack, pool, 1)
+    const meanwhile = this.#pools.get(pool.id) // two first calls at once want one worker
     if (meanwhile) return meanwhile
-    const path = join(engine.settings.home, 'logs', `${id.replace('#', '-')}.ndjson`)
-    const log = this.#logs.get(id) ?? new LogFile(path, (line) => this.events.onLine(id, line))
+    this.#pools.set(pool.id, [first])
+    this.#alive.add(first)
+    return [first]
+  }
+
+  async #make(pack: string, pool: { id: string; packs: string[] }, number: number): Promise<Worker> {
+    const { engine, store } = this.context
+    const id = `${pool.id}#${number}`
+    const packs = await Promise.all(pool.packs.map(async (name) => ({ id: name, dir: (await packFolder(this.context, name)).dir })))
+    const [record, ...variables] = await Promise.all([engine.envs.read(envIdOf(pack)), ...packs.map(({ dir }) => this.#variables(dir))])
+    const file = id.replace('#', '-')
+    const log = this.#logs.get(id) ?? new LogFile(join(engine.settings.home, 'logs', `${file}.ndjson`), (line) => this.events.onLine(id, line))
     this.#logs.set(id, log)
     const spec = {
       id,
       env: record?.id ?? null,
       python: record ? engine.envs.pythonOf(record) : engine.interpreter,
       shim: engine.settings.pythonShim,
-      folders: host?.folders ?? null,
-      packs: [{ id: pack, dir }],
-      variables,
+      packs,
+      variables: Object.assign({}, ...variables) as Record<string, string>,
+      socket: socketPath(join(engine.settings.home, 'run'), `${file}.sock`),
     }
-    const worker = new Worker(spec, log, {
+    return new Worker(spec, log, {
       onChange: (info) => store.apply({ kind: 'worker', worker: info }),
-      onGone: (packs) => this.events.onGone(id, packs),
+      onLoaded: this.events.onLoaded,
+      onGone: (pid, names) => {
+        if (spec.socket) void rm(spec.socket, { force: true })
+        this.events.onGone(id, pid, names)
+      },
+      onReleased: (leases) => this.releaseLeases(leases),
+      folders: () => this.context.host?.folders ?? null,
       notes: this.events.notes,
     })
-    this.#workers.set(id, worker)
-    this.#alive.add(worker)
-    return worker
   }
 
   /** Environment variables of a pack's config. A broken one is the pack's state already, and keeps no worker from starting. */
@@ -72,7 +101,7 @@ export class WorkerService {
   }
 
   find(id: string): Worker {
-    const worker = this.#workers.get(id)
+    const worker = [...this.#alive].find(({ spec }) => spec.id === id)
     if (!worker) throw new BridgeError('UNKNOWN_WORKER', `There is no worker ${id}.`)
     return worker
   }
@@ -84,12 +113,47 @@ export class WorkerService {
   }
 
   async load(pack: string): Promise<LoadedPack> {
-    return (await this.of(pack)).load(pack)
+    const [first] = await this.#of(pack)
+    if (!first) throw new BridgeError('UNKNOWN_PACK', `${pack} has no worker.`)
+    return first.import(pack)
   }
 
-  async call(call: z.infer<typeof NodeCall>): Promise<{ value: unknown; worker: string }> {
-    const worker = await this.of(call.pack)
-    return { value: await worker.call(call), worker: worker.spec.id }
+  /** The warm worker of a pack, for what goes beside its calls; null if none is warm. */
+  async side(pack: string): Promise<ReturnType<Worker['sidePeer']>> {
+    const { id } = await this.#sharing.poolOf(pack)
+    return this.#pools.get(id)?.[0]?.sidePeer(pack) ?? null
+  }
+
+  /** The pack's only worker without a look at the disk; null if it has several, or none yet. */
+  only(pack: string): Worker | null {
+    if (this.context.engine.settings.workers.perPack > 1) return null
+    const pool = this.#sharing.known(pack)
+    return pool === undefined ? null : (this.#pools.get(pool)?.[0] ?? null)
+  }
+
+  /** The worker for a call: the one that holds its node's instance or its objects, else the one with the least to do. */
+  async for(call: z.infer<typeof NodeCall>): Promise<Worker> {
+    const workers = await this.#of(call.pack)
+    const [first] = workers
+    if (!first) throw new BridgeError('UNKNOWN_PACK', `${call.pack} has no worker.`)
+    const most = this.context.engine.settings.workers.perPack
+    if (most === 1) return first
+    const holder = workers.find(({ spec }) => call.workers?.includes(spec.id))
+    if (holder) return holder
+    const node = JSON.stringify([call.pack, call.class, call.node])
+    const known = this.#places.get(node)
+    if (known && workers.includes(known)) return known
+    const free = workers.find(({ load }) => load === 0) ?? (workers.length < most ? await this.#another(call.pack, workers) : null)
+    const chosen = free ?? workers.toSorted((a, b) => a.load - b.load)[0] ?? first
+    this.#places.set(node, chosen)
+    return chosen
+  }
+
+  async #another(pack: string, workers: Worker[]): Promise<Worker> {
+    const worker = await this.#make(pack, await this.#sharing.poolOf(pack), workers.length + 1)
+    workers.push(worker)
+    this.#alive.add(worker)
+    return worker
   }
 
   cancel(call: string): void {
@@ -100,27 +164,57 @@ export class WorkerService {
     this.#alive.forEach((worker) => worker.received(call))
   }
 
+  foldersChanged(folders: HostFolders): void {
+    this.#alive.forEach((worker) => worker.foldersChanged(folders))
+  }
+
+  /** Tells the owners of leases that nobody holds them any more. A lease's name starts with its owner's process id. */
   releaseLeases(leases: string[]): void {
-    // a lease's name starts with its owner's process id
+    let rest = leases
     for (const worker of this.#alive) {
-      const own = leases.filter((lease) => lease.startsWith(`${worker.info.pid}-`))
-      if (own.length > 0) worker.notify('lease.release', { leases: own })
+      const own = rest.filter((lease) => lease.startsWith(`${worker.pid}-`))
+      if (own.length === 0) continue
+      worker.notify('lease.release', { leases: own })
+      rest = rest.filter((lease) => !own.includes(lease))
     }
+    if (rest.length > 0) this.events.onReleased(rest)
   }
 
   releaseHandles(id: string, handles: string[]): void {
-    this.#workers.get(id)?.notify('handle.release', { handles })
+    for (const worker of this.#alive) if (worker.spec.id === id) worker.notify('handle.release', { handles })
   }
 
-  /** Ends the pack's worker when its calls are done, and forgets it: the next one runs on the environment as it is then. */
+  /** Ends the pack's workers when their calls are done, and forgets them: the next ones run on the environment as it is then. */
   async retire(pack: string): Promise<void> {
-    const id = `${envIdOf(pack)}#1`
-    const worker = this.#workers.get(id)
-    this.#workers.delete(id)
-    if (!worker) return
-    await worker.idle(LAST_CALLS_MS)
-    await worker.stop()
-    this.#alive.delete(worker)
+    const { id } = await this.#sharing.poolOf(pack)
+    const workers = this.#pools.get(id) ?? []
+    this.#pools.delete(id)
+    this.#sharing.forget()
+    await Promise.all(
+      workers.map(async (worker) => {
+        await worker.idle(LAST_CALLS_MS)
+        await worker.stop()
+        this.#alive.delete(worker)
+      }),
+    )
+  }
+
+  /** Workers that nobody has needed for a while give memory back, and end later, unless the user keeps their pack warm. */
+  #endIdle(): void {
+    const { idleMinutes, keepWarm } = this.context.engine.settings.workers
+    for (const worker of this.#alive) {
+      const { idleMs } = worker
+      if (idleMs < RELAX_AFTER_MS) {
+        this.#relaxed.delete(worker)
+        continue
+      }
+      if (!this.#relaxed.has(worker)) {
+        this.#relaxed.add(worker)
+        worker.notify('worker.relax', {})
+      }
+      const kept = worker.spec.packs.some(({ id }) => keepWarm.includes(id))
+      if (!kept && idleMinutes > 0 && idleMs > idleMinutes * 60_000) void worker.stop()
+    }
   }
 
   killAll(): void {
@@ -128,6 +222,7 @@ export class WorkerService {
   }
 
   async stopAll(): Promise<void> {
+    clearInterval(this.#watch)
     await Promise.all([...this.#alive].map((worker) => worker.stop()))
   }
 }

@@ -2,11 +2,15 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { dirname, delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
+import type { Readable, Writable } from 'node:stream'
 import type { WorkerExit } from '../../schemas/worker'
+import { FrameReader } from '../rpc/frames'
 
 export interface ProcessEvents {
-  /** A line of the protocol. */
+  /** A line of what is told beside the tasks. */
   onMessage: (text: string) => void
+  /** The answer to a task. */
+  onAnswer: (header: string, body: Buffer) => void
   /** A line that the pack, a library or native code printed. */
   onOutput: (text: string) => void
   /** Once, whatever the reason. */
@@ -33,6 +37,8 @@ function environment(python: string, own: Readonly<Record<string, string>>): Rec
     MALLOC_MMAP_THRESHOLD_: '8589934592',
     MALLOC_TRIM_THRESHOLD_: '17179869184',
     MALLOC_TOP_PAD_: '67108864',
+    // copies of this size and more are written past the caches: what is copied is read by another process
+    GLIBC_TUNABLES: 'glibc.cpu.x86_non_temporal_threshold=4194304',
   }
 }
 
@@ -42,11 +48,13 @@ const LAST_OUTPUT_MS = 100
 /** A worker's process: the only place that starts one. */
 export class WorkerProcess {
   readonly #child: ChildProcess
+  readonly #tasks: Writable | null
 
   /** `variables`: what the pack asks for in its environment; ours go before them. */
   constructor(python: string, shim: string, variables: Readonly<Record<string, string>>, events: ProcessEvents) {
     this.#child = spawn(python, ['-X', 'faulthandler', join(shim, 'worker')], {
-      stdio: ['pipe', 'pipe', 'pipe'],
+      // lines, lines, what is printed; tasks, and their answers
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
       env: environment(python, variables),
       // a group of its own, so that what a node starts can be ended with it
       detached: process.platform !== 'win32',
@@ -54,6 +62,9 @@ export class WorkerProcess {
     })
     const { stdin, stdout, stderr } = this.#child
     stdin?.on('error', () => undefined) // a dead worker: its exit tells
+    this.#tasks = this.#child.stdio[3] as Writable | null
+    this.#tasks?.on('error', () => undefined)
+    this.#hearAnswers(this.#child.stdio[4] as Readable | null, events)
     if (stdout) createInterface({ input: stdout }).on('line', events.onMessage)
     if (stderr) createInterface({ input: stderr }).on('line', events.onOutput)
     let told = false
@@ -73,6 +84,29 @@ export class WorkerProcess {
 
   get pid(): number | null {
     return this.#child.pid ?? null
+  }
+
+  #hearAnswers(stream: Readable | null, events: ProcessEvents): void {
+    const reader = new FrameReader(events.onAnswer)
+    stream?.on('error', () => undefined)
+    stream?.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk)
+      } catch (error) {
+        events.onOutput(`The worker is ended: ${(error as Error).message}.`)
+        this.kill()
+      }
+    })
+  }
+
+  /** Hands a task to the main thread, which does one after the other. */
+  give(frame: Buffer): void {
+    this.#tasks?.write(frame)
+  }
+
+  /** No more tasks: the worker ends when it has done those that it has. */
+  endTasks(): void {
+    this.#tasks?.end()
   }
 
   send(text: string): void {

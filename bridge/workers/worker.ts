@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
-import type { LoadedPack } from '../../schemas/pack'
+import { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
 import type { WorkerExit, WorkerInfo, WorkerState } from '../../schemas/worker'
@@ -10,6 +10,7 @@ import type { LogFile } from '../jobs/logFile'
 import { Peer, type Handlers } from '../rpc/peer'
 import { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
+import { TaskLink, type Done } from './taskLink'
 
 export interface WorkerSpec {
   id: string
@@ -17,20 +18,32 @@ export interface WorkerSpec {
   python: string
   /** Folder of `python_shim`. */
   shim: string
-  folders: HostFolders | null
   packs: { id: string; dir: string }[]
   /** Environment variables that its packs ask for. */
   variables: Record<string, string>
+  /** Where it serves its packs' HTTP routes; null: on a port of its own choice. */
+  socket: string | null
 }
 
 export interface WorkerEvents {
   onChange: (info: WorkerInfo) => void
-  onGone: (packs: string[]) => void
+  onLoaded: (loaded: LoadedPack) => void
+  onGone: (pid: number | null, packs: string[]) => void
+  onReleased: (leases: string[]) => void
+  /** ComfyUI's folders as they are now; null: there is no ComfyUI. */
+  folders: () => HostFolders | null
   /** What the worker tells on its own: progress, events for the browser, released leases. */
   notes: Handlers<typeof workerToBridge>
 }
 
 type WorkerPeer = Peer<typeof workerToBridge, typeof bridgeToWorker>
+/** A process; `ready` once it has answered. */
+interface Running {
+  ready: boolean
+  process: WorkerProcess
+  peer: WorkerPeer
+  tasks: TaskLink
+}
 
 const START_MS = 120_000
 const STOP_MS = 2000
@@ -40,6 +53,9 @@ const KILL_AFTER_MS = 6000
 const TAIL_LINES = 200
 const MOST_WAITING = 64
 
+/** A call that is shorter than this is not shown as one: it would only make the panel flicker. */
+const SHOW_BUSY_MS = 50
+
 const describeExit = ({ code, signal }: Omit<WorkerExit, 'lines'>): string =>
   signal ? `was ended by ${signal}` : code === null ? 'could not be started' : `ended with exit code ${code}`
 
@@ -47,13 +63,17 @@ const describeExit = ({ code, signal }: Omit<WorkerExit, 'lines'>): string =>
 export class Worker {
   #state: WorkerState = { status: 'stopped' }
   #process: WorkerProcess | null = null
-  #peer: WorkerPeer | null = null
-  #starting: Promise<WorkerPeer> | null = null
+  #running: Running | null = null
+  #starting: Promise<Running> | null = null
+  #stopping: Promise<void> | null = null
   #crashes: Crashes = []
   #counts = { restarts: 0, calls: 0 }
   #started: number | null = null
-  readonly #loaded = new Map<string, Promise<LoadedPack>>()
-  readonly #running = new Map<string, string>()
+  #lastUsed = Date.now()
+  #showing: NodeJS.Timeout | null = null
+  readonly #loading = new Map<string, Promise<LoadedPack>>()
+  readonly #loaded = new Set<string>()
+  readonly #calls = new Map<string, string>()
   /** Calls whose results are on their way: their shared memory is this process's until ComfyUI has mapped it. */
   readonly #delivering = new Set<string>()
 
@@ -69,7 +89,7 @@ export class Worker {
       env: this.spec.env,
       packs: this.spec.packs.map(({ id }) => id),
       state: this.#state,
-      pid: this.#process?.pid ?? null,
+      pid: this.pid,
       started: this.#started,
       restarts: this.#counts.restarts,
       calls: this.#counts.calls,
@@ -77,47 +97,87 @@ export class Worker {
     }
   }
 
+  get pid(): number | null {
+    return this.#process?.pid ?? null
+  }
+
+  /** Calls that run or wait here. */
+  get load(): number {
+    return this.#calls.size
+  }
+
+  /** Milliseconds since a running worker was last needed; 0 while it is, or while there is no process. */
+  get idleMs(): number {
+    return this.#running === null || this.#calls.size + this.#delivering.size > 0 ? 0 : Date.now() - this.#lastUsed
+  }
+
   /** Starts the worker if need be, imports the pack once per process, and returns its node classes. */
-  async load(pack: string): Promise<LoadedPack> {
-    const peer = await this.#ready()
-    const known = this.#loaded.get(pack)
+  async import(pack: string): Promise<LoadedPack> {
+    const { tasks } = await this.#ready()
+    const known = this.#loading.get(pack)
     if (known) return known
     const found = this.spec.packs.find(({ id }) => id === pack)
     if (!found) throw new BridgeError('UNKNOWN_PACK', `${pack} does not run in the worker ${this.spec.id}.`)
-    const loading = peer.request('pack.load', { pack, dir: found.dir })
-    this.#loaded.set(pack, loading)
-    loading.catch(() => this.#loaded.delete(pack))
+    const loading = tasks.do({ load: { pack, dir: found.dir } }).then((body) => LoadedPack.parse(JSON.parse(body.toString())))
+    this.#loading.set(pack, loading)
+    loading.then(
+      (loaded) => {
+        this.#loaded.add(pack)
+        this.#lastUsed = Date.now()
+        this.events.onLoaded(loaded)
+      },
+      () => this.#loading.delete(pack),
+    )
     return loading
   }
 
-  /** Runs a call, at most once. It fails with WORKER_DIED if the process ends first. */
-  async call(call: z.infer<typeof NodeCall>): Promise<unknown> {
-    if (this.#running.size >= MOST_WAITING) {
+  /** Runs a call, at most once; `kwargs` and the result are JSON that is not looked at. Rejects with WORKER_DIED if the process ends first. */
+  async call(call: z.infer<typeof NodeCall>, kwargs: Buffer): Promise<Done> {
+    if (this.#calls.size >= MOST_WAITING) {
       throw new BridgeError('ENV_BUSY', `${this.spec.id} has ${MOST_WAITING} calls waiting.`)
     }
-    await this.load(call.pack)
-    const peer = await this.#ready()
-    this.#running.set(call.call, `${call.class} (node ${call.node})`)
+    this.#calls.set(call.call, `${call.class} (node ${call.node})`)
     this.#counts.calls++
-    this.#set(this.#busyState())
     try {
-      const { value } = await peer.request('node.call', call)
-      this.#delivering.add(call.call)
-      return value
+      // a warm worker is not waited for
+      if (!this.#running || !this.#loaded.has(call.pack)) await this.import(call.pack)
+      const running = this.#running ?? (await this.#ready())
+      this.#showBusy()
+      const done = await this.#run(running, call, kwargs)
+      if (!done.error) this.#delivering.add(call.call)
+      return done
     } finally {
-      this.#running.delete(call.call)
-      if (this.#peer === peer) this.#set(this.#busyState())
+      this.#calls.delete(call.call)
+      this.#lastUsed = Date.now()
+      this.#showBusy()
     }
+  }
+
+  /** A check of inputs does not wait for the node that runs: ComfyUI asks while it takes the next prompt. */
+  async #run({ peer, tasks }: Running, call: z.infer<typeof NodeCall>, kwargs: Buffer): Promise<Done> {
+    if (call.method !== 'VALIDATE_INPUTS') return tasks.ask({ call }, kwargs)
+    const { value } = await peer.request('side.call', { call, kwargs: JSON.parse(kwargs.toString()) })
+    return { body: Buffer.from(JSON.stringify(value)), error: undefined, read: true }
+  }
+
+  /** The link for what goes beside the calls, if the pack is loaded here now. */
+  sidePeer(pack: string): WorkerPeer | null {
+    return this.#running && this.#loaded.has(pack) ? this.#running.peer : null
+  }
+
+  /** ComfyUI has other folders than before: from the next call on. */
+  foldersChanged(folders: HostFolders): void {
+    void this.#running?.tasks.do({ folders }).catch(() => undefined)
   }
 
   /** Cancels a call: asks, then interrupts, then ends the process. True if the call was here. */
   cancel(call: string): boolean {
-    if (!this.#running.has(call)) return false
+    if (!this.#calls.has(call)) return false
     const target = this.#process
-    this.#peer?.notify('call.cancel', { call })
+    this.#running?.peer.notify('call.cancel', { call })
     const insist = async (afterMs: number, act: (target: WorkerProcess) => void): Promise<void> => {
       await pause(afterMs, undefined, { ref: false })
-      if (this.#running.has(call) && target && this.#process === target) act(target)
+      if (this.#calls.has(call) && target && this.#process === target) act(target)
     }
     void insist(INTERRUPT_AFTER_MS, (process) => process.signal('SIGINT'))
     void insist(KILL_AFTER_MS, (process) => {
@@ -131,7 +191,7 @@ export class Worker {
     name: N,
     params: z.input<(typeof bridgeToWorker.notifications)[N]>,
   ): void {
-    this.#peer?.notify(name, params)
+    this.#running?.peer.notify(name, params)
   }
 
   /** ComfyUI has the result of a call. */
@@ -142,7 +202,7 @@ export class Worker {
   /** Settles when no call runs and every result has arrived, or after the limit. */
   async idle(limitMs: number): Promise<void> {
     const until = Date.now() + limitMs
-    while (this.#running.size + this.#delivering.size > 0 && Date.now() < until) await pause(50)
+    while (this.#calls.size + this.#delivering.size > 0 && Date.now() < until) await pause(50)
   }
 
   /** Ends the process without asking it: ComfyUI has gone, and nobody waits for an answer. */
@@ -152,25 +212,32 @@ export class Worker {
   }
 
   /** Ends the process; the next call starts a new one. Also forgives earlier crashes. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
     this.#crashes = []
+    this.#stopping ??= this.#stop().finally(() => (this.#stopping = null))
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
     const process = this.#process
     if (!process) return this.#set({ status: 'stopped' })
+    this.#running = null // calls from now on wait for the next process
     this.#set({ status: 'stopping' })
-    this.#peer?.notify('worker.shutdown', {})
+    process.endTasks()
     const until = Date.now() + STOP_MS
     while (this.#process === process && Date.now() < until) await pause(10)
     process.kill()
     while (this.#process === process) await pause(10)
   }
 
-  async #ready(): Promise<WorkerPeer> {
-    if (this.#peer) return this.#peer
+  async #ready(): Promise<Running> {
+    if (this.#running) return this.#running
+    if (this.#stopping) await this.#stopping
     this.#starting ??= this.#start().finally(() => (this.#starting = null))
     return this.#starting
   }
 
-  async #start(): Promise<WorkerPeer> {
+  async #start(): Promise<Running> {
     const decision = decide(this.#crashes, Date.now())
     if (decision.restart === 'never') {
       throw new BridgeError('WORKER_CRASH_LOOP', `${this.spec.id} crashed three times in five minutes and is not started again.`, {
@@ -180,54 +247,74 @@ export class Worker {
     if (decision.restart === 'at') await pause(Math.max(0, decision.time - Date.now()))
     this.#set({ status: 'starting' })
     this.#started = Date.now()
-    const { python, shim, id, folders, variables } = this.spec
-    const process: WorkerProcess = new WorkerProcess(python, shim, variables, {
-      onMessage: (text) => peer.receive(text),
-      onOutput: (text) => this.log.append(text, this.#runningNode() ?? 'worker'),
-      onExit: (exit) => this.#exited(peer, exit),
-    })
-    const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, this.events.notes)
-    this.#process = process
+    const running = this.#spawn()
+    const { process, tasks } = running
     const late = pause(START_MS, 'late', { ref: false })
-    const hello = peer.request('worker.hello', { protocol: PROTOCOL_VERSION, worker: id, folders })
+    const { id: worker, socket } = this.spec
+    const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: this.events.folders(), socket } })
     const answer = await Promise.race([hello, late]).catch((error: unknown) => {
       process.kill()
       throw error
     })
     if (answer === 'late') {
       process.kill()
-      throw new BridgeError('WORKER_START_FAILED', `${id} did not answer within ${START_MS / 1000} s.`)
+      throw new BridgeError('WORKER_START_FAILED', `${worker} did not answer within ${START_MS / 1000} s.`)
     }
-    this.#peer = peer
+    running.ready = true
+    this.#running = running
+    this.#lastUsed = Date.now()
     this.#set({ status: 'ready' })
-    return peer
+    return running
+  }
+
+  #spawn(): Running {
+    const { python, shim, variables } = this.spec
+    const process: WorkerProcess = new WorkerProcess(python, shim, variables, {
+      onMessage: (text) => peer.receive(text),
+      onAnswer: (header, body) => tasks.answered(header, body),
+      onOutput: (text) => this.log.append(text, this.#runningNode() ?? 'worker'),
+      onExit: (exit) => this.#exited(running, exit),
+    })
+    const tasks = new TaskLink((data) => process.give(data), this.events.onReleased)
+    const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, this.events.notes)
+    const running: Running = { ready: false, process, peer, tasks }
+    this.#process = process
+    return running
   }
 
   #runningNode(): string | undefined {
-    return this.#running.values().next().value
+    return this.#calls.values().next().value
   }
 
-  #busyState(): WorkerState {
-    const node = this.#runningNode()
-    return node === undefined ? { status: 'ready' } : { status: 'busy', node }
+  /** Busy or ready, as it is when the time to show it comes. */
+  #showBusy(): void {
+    this.#showing ??= setTimeout(() => {
+      this.#showing = null
+      if (!this.#running || this.#state.status === 'stopping') return
+      const node = this.#runningNode()
+      this.#set(node === undefined ? { status: 'ready' } : { status: 'busy', node })
+    }, SHOW_BUSY_MS).unref()
   }
 
-  #exited(peer: WorkerPeer, exit: Omit<WorkerExit, 'lines'>): void {
+  #exited(ended: Running, exit: Omit<WorkerExit, 'lines'>): void {
     const wanted = this.#state.status === 'stopping'
     const lines = this.log.tail(TAIL_LINES)
     const node = this.#runningNode()
-    const started = this.#peer === peer
+    const { pid } = this
     this.#process = null
-    this.#peer = null
+    this.#running = null
+    this.#loading.clear()
     this.#loaded.clear()
     this.#delivering.clear()
     this.log.append(`The worker ${describeExit(exit)}.`, 'worker', wanted ? 'info' : 'error')
-    this.events.onGone(this.spec.packs.map(({ id }) => id))
+    this.events.onGone(pid, this.spec.packs.map(({ id }) => id))
     const what = `The worker of ${this.spec.packs.map(({ id }) => id).join(', ')} ${describeExit(exit)}`
-    const code = started ? 'WORKER_DIED' : 'WORKER_START_FAILED'
+    const code = ended.ready ? 'WORKER_DIED' : 'WORKER_START_FAILED'
     const told = lines.at(-1)
-    const hint = started ? undefined : told && `It said: ${told}`
-    peer.close(new BridgeError(code, `${what}${node ? ` while ${node} ran` : ''}.`, { details: { ...exit, lines }, ...(hint && { hint }) }))
+    const hint = ended.ready ? undefined : told && `It said: ${told}`
+    const reason = new BridgeError(code, `${what}${node ? ` while ${node} ran` : ''}.`, { details: { ...exit, lines }, ...(hint && { hint }) })
+    ended.tasks.close(reason)
+    ended.peer.close(reason)
     if (wanted) return this.#set({ status: 'stopped' })
     const now = Date.now()
     this.#crashes = [...recent(this.#crashes, now), now]

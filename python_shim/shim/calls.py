@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import json
+import secrets
 import sys
-import uuid
-from concurrent.futures import Future
+from collections.abc import Callable
 from typing import Any
 
 from ..wire.decoder import Decoder
 from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, RemoteFailure
+from ..wire.frames import pack, to_json
+from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
 from .client import BridgeClient
+from .handles import RemoteHandle
+from .lanes import Lane, Lanes, Waiter, not_running
 from .remote_error import raise_remote
 
 #: How often a waiting call looks whether the user has pressed Cancel, in seconds.
 POLL = 0.05
-
-
-class RemoteHandle:
-    """Stands in ComfyUI for an object that stayed in its worker. Nodes of that worker get the object itself."""
-
-    __slots__ = ("__weakref__", "_calls", "_tag")
-
-    def __init__(self, calls: Calls, tag: dict[str, Any]) -> None:
-        self._calls, self._tag = calls, tag
-
-    def __repr__(self) -> str:
-        return f"<{self._tag['type']} in the worker {self._tag['worker']}, made by {self._tag['made_by']}>"
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{name}: this {self._tag['type']} was made by {self._tag['made_by']} in the worker {self._tag['worker']} and cannot be used "
-            "by a node outside it. Switch isolation on for both node packs' nodes, or off for the one that made it."
-        )
-
-    def __del__(self) -> None:
-        self._calls.forget_handle(self._tag)
+#: How often what is told beside the calls goes out when there is no call to go with, in seconds.
+TIDY = 0.1
 
 
 class Calls:
@@ -45,79 +33,179 @@ class Calls:
 
     def __init__(self) -> None:
         self.client: BridgeClient | None = None
+        self.lanes: Lanes | None = None
         self.pool = SegmentPool()
+        self.mapped = MappedSegments()
+        #: Says the folders of ComfyUI if they have changed since it was last asked.
+        self.changed_folders: Callable[[], Any] = lambda: None
         self._nodes: dict[str, str] = {}
+        self._received: list[str] = []
+        self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
+        self._prompt: str | None = None
 
-    async def run(self, pack: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any]) -> Any:
+    def use(self, client: BridgeClient, connection: Callable[[], dict[str, Any]]) -> None:
+        """Talk to the bridge that `connection()` describes. Called once."""
+        self.client = client
+        self.lanes = Lanes(connection, self._told, client.loop)
+        client.loop.call_soon_threadsafe(self._tidy)
+
+    async def run(self, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any]) -> Any:
         """Call a node class's method in its worker. Raises what the node raised, or NodeError with a hint."""
-        if self.client is None:
-            raise CodedError("CONNECTION_LOST", "The bridge is not running.", "See the panel.")
-        call = uuid.uuid4().hex
-        encoder = Encoder(self.pool, call, self._tag_of)
-        params = {
-            "call": call,
-            "pack": pack,
-            "class": cls,
-            "method": method,
-            "node": node,
-            "prompt": prompt,
-            "kwargs": encoder.encode(kwargs, f"the input of {cls} (node {node})"),
-        }
-        self._nodes[call] = node
+        for last in (False, True):
+            call = _Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
+            try:
+                return call.result(*await self._wait(call))
+            except RemoteFailure as failure:
+                if failure.code != "SEGMENT_GONE" or last:  # its owner ended meanwhile; the node has not run
+                    raise_remote(failure)
+            finally:
+                self._nodes.pop(call.id, None)
+        raise AssertionError
+
+    async def _wait(self, call: _Call) -> tuple[dict[str, Any], bytes]:
+        """Wait for the answer and watch for an interrupt, which ComfyUI does not bring to async nodes by itself."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[dict[str, Any], bytes]] = loop.create_future()
+        lane = self._lanes().of(loop)
+
+        def settle(header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
+            if future.done():
+                call.discard(header, body)
+            elif error is not None:
+                call.dead()
+                future.set_exception(error)
+            else:
+                future.set_result((header, body))
+
+        def answered(header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
+            if call.given_up:
+                return call.discard(header, body)
+            if lane.loop is loop:
+                return settle(header, body, error)
+            try:  # read in the background
+                loop.call_soon_threadsafe(settle, header, body, error)
+            except RuntimeError:  # the prompt's loop has ended
+                call.discard(header, body)
+
+        timer = loop.call_later(POLL, self._look, loop, lane, call, future)
         try:
-            answer = await self._wait(call, params)
-        except RemoteFailure as failure:
-            self._settle_leases(call, pack, dead=failure.code in ("WORKER_DIED", "WORKER_START_FAILED"))
-            raise_remote(failure)
-        except BaseException:
-            self._settle_leases(call, pack, dead=False)
+            self._ask(lane, call, Waiter(answered))
+            self.mapped.settle()  # the worker works: now is the time
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                call.discard(*future.result())
+            else:
+                self._give_up(lane, call)
             raise
         finally:
-            self._nodes.pop(call, None)
-        self._settle_leases(call, pack, dead=False)
+            timer.cancel()
+            call.timer.cancel()
+
+    def _look(self, loop: asyncio.AbstractEventLoop, lane: Lane, call: _Call, future: asyncio.Future[Any]) -> None:
+        """Every now and then: has the user pressed Cancel?"""
+        if future.done():
+            return
+        interrupt = interrupted()
+        if interrupt is None:
+            call.timer = loop.call_later(POLL, self._look, loop, lane, call, future)
+            return
+        self._give_up(lane, call)
+        future.set_exception(interrupt)
+
+    def run_blocking(self, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any]) -> Any:
+        """As `run`, for callers without an event loop: waits on this thread."""
+        lanes = self._lanes()
+        for last in (False, True):
+            call = _Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
+            found: list[tuple[dict[str, Any], bytes, CodedError | None]] = []
+            lane = lanes.alone()
+
+            def answered(*answer: Any, found: Any = found, call: _Call = call) -> None:
+                if call.given_up:
+                    call.discard(answer[0], answer[1])
+                else:
+                    found.append(answer)
+
+            try:
+                self._ask(lane, call, Waiter(answered))
+                while not found:
+                    lane.wait(POLL)
+                    interrupt = None if found else interrupted()
+                    if interrupt is not None:
+                        raise interrupt
+                header, body, error = found[0]
+                if error is not None:
+                    call.dead()
+                    raise error
+                return call.result(header, body)
+            except RemoteFailure as failure:
+                if failure.code != "SEGMENT_GONE" or last:
+                    raise_remote(failure)
+            except BaseException:
+                if not found:
+                    self._give_up(lane, call)
+                raise
+            finally:
+                lanes.free(lane)
+                self._nodes.pop(call.id, None)
+        raise AssertionError
+
+    def _lanes(self) -> Lanes:
+        if self.lanes is None:
+            raise CodedError("CONNECTION_LOST", "The bridge is not running.", "See the panel.")
+        return self.lanes
+
+    def _ask(self, lane: Lane, call: _Call, waiter: Waiter) -> None:
+        self._nodes[call.id] = call.node
+        if call.prompt is not None and call.prompt != self._prompt:  # once a prompt
+            self._prompt = call.prompt
+            folders = self.changed_folders()
+            if folders is not None:
+                lane.send(pack({"folders": folders}))
         try:
-            return self.decode(answer["value"])
+            lane.ask({**call.header, **self._beside()}, call.body, waiter)
         except OSError as error:
-            hint = "Run again: a new worker starts by itself."
-            raise CodedError("WORKER_DIED", f"The worker of {pack} ended before its result was read ({error}).", hint) from error
-        finally:
-            self.client.notify("call.received", {"call": call})
+            lane.close()
+            call.dead()
+            raise not_running(error) from error
 
-    def decode(self, value: Any) -> Any:
+    def _beside(self) -> dict[str, Any]:
+        """What the bridge is told with the next frame: leases let go of, results mapped."""
+        released = self.mapped.let_go()
+        header: dict[str, Any] = {"released": released} if released else {}
+        if self._received:
+            received, self._received = self._received, []
+            header["received"] = received
+        return header
+
+    def _give_up(self, lane: Lane, call: _Call) -> None:
+        """Nobody waits for the answer any more."""
+        call.given_up = True
+        with contextlib.suppress(OSError):
+            lane.send(pack({"cancel": call.id}))
+        if lane.loop is not None and self.lanes is not None and asyncio.events._get_running_loop() is lane.loop:
+            self.lanes.abandon(lane)
+
+    def _tidy(self) -> None:
+        """In the background: what no call has taken along, and memory that is not needed any more."""
+        assert self.client is not None
+        if self.client.connected and self.lanes is not None:
+            beside = self._beside()
+            if beside:
+                with contextlib.suppress(CodedError, OSError):
+                    self.lanes.of(self.client.loop).send(pack(beside))
+        self.pool.shrink()
+        self.mapped.forget_unused()
+        self.client.loop.call_later(TIDY, self._tidy)
+
+    def decode(self, value: Any, inputs: Any = ()) -> Any:
         """A value that a worker sent; its shared memory is released with its last view."""
-        return Decoder(self._released, self._handle_of).decode(value)
+        return Decoder(self.mapped, self._handle_of, inputs).decode(value)
 
-    def _settle_leases(self, call: str, pack: str, dead: bool) -> None:
-        """A living worker releases its leases itself, also those that a node keeps; a dead one releases nothing."""
-        if dead:
-            self.pool.release_holder(call)
-        else:
-            self.pool.hand_over(call, f"pack:{pack}")
-
-    async def _wait(self, call: str, params: dict[str, Any]) -> Any:
-        """Wait for the answer and watch for an interrupt, which ComfyUI does not bring to async nodes by itself."""
-        assert self.client is not None
-        asked = self.client.request("node.call", params)
-        future = asyncio.wrap_future(asked)
-        management = sys.modules.get("comfy.model_management")
-        while True:
-            done, _ = await asyncio.wait({future}, timeout=POLL)
-            if done:
-                return future.result()
-            if management is not None and management.processing_interrupted():
-                self.client.notify("call.cancel", {"call": call})
-                future.add_done_callback(lambda late: late.cancelled() or late.exception())
-                asked.add_done_callback(lambda late: self._discard(call, late))
-                management.throw_exception_if_processing_interrupted()
-
-    def _discard(self, call: str, late: Future[Any]) -> None:
-        """A result that nobody waits for any more: its memory goes back to its worker."""
-        assert self.client is not None
-        try:
-            self.decode(late.result()["value"])
-        except (CodedError, OSError):
-            pass
-        self.client.notify("call.received", {"call": call})
+    def mapped_result(self, call: str) -> None:
+        """The memory of a call's result is ours to hold now: its worker may end."""
+        self._received.append(call)
 
     def node_of(self, call: str | None) -> str | None:
         """The node that a running call is for."""
@@ -125,21 +213,23 @@ class Calls:
 
     def worker_gone(self, params: dict[str, Any]) -> None:
         """A worker's process has ended: nothing of ours is held by it any more."""
-        for pack in params["packs"]:
-            self.pool.release_holder(f"pack:{pack}")
+        self.pool.release_holder(params["worker"])
+        if params["pid"] is not None:
+            self.mapped.owner_gone(params["pid"])
 
     def bridge_gone(self) -> None:
         """The bridge has ended, and its workers with it."""
         self.pool.release_all()
+        if self.lanes is not None:
+            self.lanes.close()
 
     def release(self, params: dict[str, Any]) -> None:
         """A worker has let go of these leases of ours."""
         for lease in params["leases"]:
             self.pool.release(lease)
 
-    def _released(self, lease: str) -> None:
-        if self.client is not None:
-            self.client.notify("lease.release", {"leases": [lease]})
+    def _told(self, header: dict[str, Any]) -> None:
+        self.release({"leases": header["released"]})
 
     def forget_handle(self, tag: dict[str, Any]) -> None:
         """ComfyUI no longer holds this object."""
@@ -149,5 +239,84 @@ class Calls:
     def _handle_of(self, tag: dict[str, Any]) -> RemoteHandle:
         return RemoteHandle(self, tag)
 
+    def new_id(self) -> str:
+        """A name that no other call has."""
+        return f"{self._prefix}{next(self._numbers)}"
+
+
+class _Call:
+    """One call on its way: what is sent, and what is kept for its answer."""
+
+    def __init__(
+        self, calls: Calls, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any], copy: bool
+    ) -> None:
+        self._calls, self.id, self.node, self.prompt = calls, calls.new_id(), node, prompt
+        self._pack = pack_id
+        self.given_up = False
+        self.timer: Any = _NO_TIMER
+        self._workers: set[str] = set()
+        self._encoder = Encoder(calls.pool, self._tag_of, mapped=None if copy else calls.mapped)
+        self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
+        call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
+        if self._workers:
+            call["workers"] = sorted(self._workers)
+        self.header: dict[str, Any] = {"call": call}
+
     def _tag_of(self, value: Any, path: str) -> dict[str, Any] | None:
-        return value._tag if isinstance(value, RemoteHandle) else None
+        tag = value._tag if isinstance(value, RemoteHandle) else None
+        if tag is not None:
+            self._workers.add(tag["worker"])
+        return tag
+
+    def result(self, header: dict[str, Any], body: bytes) -> Any:
+        """The call's result. Raises RemoteFailure for an error answer, and CodedError if its memory is gone."""
+        if "error" in header:
+            failure = RemoteFailure(header["error"])
+            self._settle(header)
+            raise failure
+        self._settle(header)
+        try:
+            return self._calls.decode(json.loads(body), self._encoder.kept)
+        except OSError as error:
+            hint = "Run again: a new worker starts by itself."
+            raise CodedError("WORKER_DIED", f"The worker of {self._pack} ended before its result was read ({error}).", hint) from error
+        finally:
+            self._calls.mapped_result(self.id)
+
+    def _settle(self, header: dict[str, Any]) -> None:
+        """A worker that has read the call releases its leases itself, also those that a node keeps; else nobody has them."""
+        worker = header.get("worker")
+        if worker is None:
+            self.dead()
+        elif self._encoder.leases:
+            self._calls.pool.hold(self._encoder.leases, worker)
+
+    def dead(self) -> None:
+        """Whoever had this call's memory is gone."""
+        for lease in self._encoder.leases:
+            self._calls.pool.release(lease)
+
+    def discard(self, header: dict[str, Any], body: bytes) -> None:
+        """An answer that nobody waits for any more: its memory goes back to its worker."""
+        with contextlib.suppress(CodedError):
+            self.result(header, body)
+
+
+class _NoTimer:
+    def cancel(self) -> None:
+        """Nothing to cancel."""
+
+
+_NO_TIMER = _NoTimer()
+
+
+def interrupted() -> BaseException | None:
+    """ComfyUI's own exception if the user has pressed Cancel, its flag taken back as its executor does."""
+    management = sys.modules.get("comfy.model_management")
+    if management is None or not management.processing_interrupted():
+        return None
+    try:
+        management.throw_exception_if_processing_interrupted()
+    except BaseException as error:  # noqa: BLE001 - this is the exception that we want
+        return error
+    return None

@@ -14,14 +14,10 @@ from ..wire.errors import CodedError
 from ..wire.peer import PendingCalls, answer, dumps
 from . import log
 from .bridge_process import BridgeProcess
+from .lanes import lost
 
 Requests = dict[str, Callable[[dict[str, Any]], Any]]
 MAX_MESSAGE = 256 << 20
-
-
-def lost() -> CodedError:
-    """What a call gets when the bridge goes away under it."""
-    return CodedError("CONNECTION_LOST", "The bridge has gone; the call may have run partly.", "Run again in a few seconds.")
 
 
 class BridgeClient:
@@ -34,7 +30,8 @@ class BridgeClient:
         self._on_connect, self._on_lost = on_connect, on_lost
         self._pending = PendingCalls()
         self._pending.close(CodedError("CONNECTION_LOST", "The bridge is not running yet.", "Try again in a few seconds."))
-        self.loop = asyncio.new_event_loop()
+        # it watches sockets of the call path too, which Windows' usual loop cannot
+        self.loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop()
         self._out: asyncio.Queue[str] | None = None
         self._task: Any = None
         threading.Thread(target=self._run, name="envmanager-link", daemon=True).start()

@@ -22,9 +22,19 @@ def show_progress(calls: Calls, params: dict[str, Any]) -> None:
         return
     try:
         bar = utils.ProgressBar(int(params["total"]), node_id=node)
-        bar.update_absolute(int(params["value"]), int(params["total"]))
+        bar.update_absolute(int(params["value"]), int(params["total"]), _preview(calls, params.get("preview")))
     except Exception as error:  # noqa: BLE001 - InterruptProcessingException and the like are the call's business
         log.debug("comfyui-envmanager: progress: %s", error)
+
+
+def _preview(calls: Calls, encoded: Any) -> Any:
+    """The preview image as ComfyUI's progress hook takes it: format, PIL image, largest side."""
+    if encoded is None:
+        return None
+    from PIL import Image
+
+    kind, mode, size, pixels, largest = calls.decode(encoded)
+    return kind, Image.frombytes(mode, tuple(size), pixels), largest
 
 
 def pass_event(calls: Calls, params: dict[str, Any]) -> None:
@@ -35,6 +45,6 @@ def pass_event(calls: Calls, params: dict[str, Any]) -> None:
     data = calls.decode(params["data"])
     node = calls.node_of(params["call"])
     if not params["text"]:
-        server.send_sync(params["event"], data, getattr(server, "client_id", None))
+        server.send_sync(params["event"], data, params["sid"] or getattr(server, "client_id", None))
     elif node is not None and hasattr(server, "send_progress_text"):
         server.send_progress_text(data, node)

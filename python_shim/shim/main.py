@@ -13,7 +13,7 @@ from .client import BridgeClient
 from .host_events import pass_event, show_progress
 from .node_loading import when_nodes_is_imported, wrap
 from .registry import Registry
-from .report import folders, host_report
+from .report import FolderWatch, folders, host_report
 
 #: How long ComfyUI's start waits for a pack that has never been loaded in its worker, in seconds.
 FIRST_LOAD = 120.0
@@ -35,11 +35,13 @@ class Shim:
                 "host.event": lambda params: pass_event(self.calls, params),
                 "lease.release": self.calls.release,
                 "worker.gone": self.calls.worker_gone,
+                "pack.loaded": lambda params: self.registry.updated(params["loaded"]),
             },
             on_connect=self._connected,
             on_lost=self.calls.bridge_gone,
         )
-        self.calls.client = self.client
+        self.calls.use(self.client, self.process.connection)
+        self.calls.changed_folders = FolderWatch().changed
 
     def start(self) -> None:
         """Start the bridge beside ComfyUI and step into its loading of packs."""
@@ -48,15 +50,16 @@ class Shim:
 
     def register(self) -> None:
         """Add our route, and report once every pack is loaded."""
-        from .relay import ROUTE, Relay  # here ComfyUI has imported aiohttp itself
+        from .host_web import HostWeb  # here ComfyUI has imported aiohttp itself
+        from .relay import ROUTE, Relay
 
         server = importlib.import_module("server").PromptServer.instance
         self.relay = Relay(self.process)
         server.routes.get(ROUTE)(self.relay.handle)
+        server.app.middlewares.append(HostWeb(self.client, self.registry).middleware())
         server.app.on_startup.append(self._on_startup)
 
     async def _on_startup(self, app: Any) -> None:
-        self.registry.serving()
         self._connected()
 
     def _bridge_ready(self) -> None:

@@ -63,7 +63,9 @@ def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
         if not registry.is_isolated(pack):
             return await load_in_host(module_path, ignore, module_parent)
         try:
-            registry.register_proxies(pack, module_path, registry.cached(pack) or await load_in_worker(pack))
+            report = registry.cached(pack) or await load_in_worker(pack)
+            registry.register_proxies(pack, module_path, report)
+            registry.offered(report)
             return True
         except Exception as error:  # noqa: BLE001 - ComfyUI starts all the same, and the panel tells
             log.warning("comfyui-envmanager: %s runs isolated and could not be loaded: %s", pack, error)

@@ -8,6 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..wire.decoder import Decoder
+from ..wire.files import FileList
+from ..wire.mapping import MappedSegments
+from . import proxy_v3
 from .calls import Calls
 
 _ABSENT = object()
@@ -41,10 +44,14 @@ class Patch:
     """A class of a loaded pack whose FUNCTION goes to the worker. Takes effect at the next run, cached instances included."""
 
     def __init__(self, calls: Calls, pack: str, name: str, cls: Any) -> None:
-        self._cls, self._attribute = cls, cls.FUNCTION
-        self._before = cls.__dict__.get(cls.FUNCTION, _ABSENT)
-        original = getattr(cls, cls.FUNCTION)
-        setattr(cls, cls.FUNCTION, _function(calls, pack, name, _belongs(pack), original))
+        newer = proxy_v3.is_v3(cls)
+        self._cls, self._attribute = cls, "execute" if newer else cls.FUNCTION
+        self._before = cls.__dict__.get(self._attribute, _ABSENT)
+        if newer:
+            setattr(cls, "execute", classmethod(proxy_v3.execute(calls, pack, name, context)))  # noqa: B010
+        else:
+            original = getattr(cls, cls.FUNCTION)
+            setattr(cls, cls.FUNCTION, _function(calls, pack, name, _belongs(pack), original))
 
     def undo(self) -> None:
         """Put back exactly what was there: an inherited method is inherited again."""
@@ -74,16 +81,77 @@ def _validate(calls: Calls, pack: str, name: str, spec: dict[str, Any]) -> class
     return classmethod(function)
 
 
+def decode_schema(value: Any) -> Any:
+    """A value of a `NodeClass`: containers and magic types, no shared memory and no objects."""
+    return Decoder(MappedSegments(), lambda tag: None).decode(value)
+
+
+def fresh(value: Any) -> Any:
+    """The same with every list of model files as it is now. What has no such list is returned as it is."""
+    if isinstance(value, FileList):
+        import folder_paths
+
+        try:
+            return [*value.before, *folder_paths.get_filename_list(value.folder), *value.after]
+        except KeyError:
+            return list(value)
+    if type(value) is dict:
+        return {key: fresh(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(fresh(item) for item in value)
+    return value
+
+
+def _holds_files(value: Any) -> bool:
+    if isinstance(value, FileList):
+        return True
+    items = value.values() if type(value) is dict else value if type(value) in (list, tuple) else ()
+    return any(_holds_files(item) for item in items)
+
+
+def input_types(spec: dict[str, Any]) -> Callable[[Any], Any]:
+    """INPUT_TYPES from `spec`: never asks the worker, since ComfyUI calls it five times for a node."""
+    inputs, graph = decode_schema(spec["input_types"]), decode_schema(spec["graph_input_types"])
+    listed = _holds_files(inputs)
+
+    def INPUT_TYPES(cls: Any) -> Any:
+        if graph is not None and _asked_by_graph():
+            return graph
+        return fresh(inputs) if listed else inputs
+
+    return INPUT_TYPES
+
+
+def _asked_by_graph() -> bool:
+    """Whether ComfyUI's graph asks (`comfy_execution/graph.py`): some classes offer every input there."""
+    frame: Any = sys._getframe(2)
+    return frame.f_back is not None and frame.f_back.f_code.co_name == "get_input_info"
+
+
+def renew(known: Any, made: Any) -> None:
+    """Give a proxy the answers of a newer one. In place: ComfyUI keeps instances of it."""
+    for name, value in vars(made).items():
+        if name not in ("__dict__", "__weakref__", "__module__", "__doc__"):
+            try:
+                setattr(known, name, value)
+            except AttributeError:  # computed by ComfyUI's own base class
+                continue
+
+
 def make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
     """A class that answers ComfyUI's questions from `spec` (the `NodeClass` of the schemas) and runs in the worker."""
-    decode = Decoder(lambda lease: None, lambda tag: None).decode
-    name, inputs = spec["name"], decode(spec["input_types"])
+    if spec["v3"] is not None:
+        newer = proxy_v3.make_proxy(calls, pack, spec, context, decode_schema)
+        if newer is not None:
+            return newer
+    name = spec["name"]
     body: dict[str, Any] = {
+        **spec["attributes"],
         "__module__": f"custom_nodes.{pack}",
         "__doc__": f"Isolated: runs in the worker of {pack}.",
         "RELATIVE_PYTHON_MODULE": f"custom_nodes.{pack}",
-        "INPUT_TYPES": classmethod(lambda cls: inputs),
-        "RETURN_TYPES": decode(spec["return_types"]),
+        "INPUT_TYPES": classmethod(input_types(spec)),
+        "RETURN_TYPES": decode_schema(spec["return_types"]),
         "FUNCTION": spec["function"],
         "CATEGORY": spec["category"],
         "DESCRIPTION": spec["description"],
@@ -95,7 +163,7 @@ def make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
     }
     for attribute in ("return_names", "output_tooltips", "output_is_list"):
         if spec[attribute] is not None:
-            body[attribute.upper()] = decode(spec[attribute])
+            body[attribute.upper()] = decode_schema(spec[attribute])
     if spec["is_changed"]:
         body["IS_CHANGED"] = classmethod(_forward(calls, pack, name, "IS_CHANGED"))
     if spec["validate_inputs"] is not None:

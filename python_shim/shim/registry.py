@@ -12,7 +12,10 @@ from ..wire.errors import CodedError
 from ..wire.live import live_inputs
 from . import log, places
 from .calls import Calls
-from .proxy import Patch, make_proxy
+from .proxy import Patch, make_proxy, renew
+
+#: What `LoadedPack` of the schemas holds.
+_REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket")
 
 
 class Registry:
@@ -24,17 +27,13 @@ class Registry:
         self._errors: dict[str, str | None] = {}
         self._patches: dict[str, list[Patch]] = {}
         self._proxies: dict[str, list[str]] = {}
-        self._serving = False
+        self._web: dict[str, dict[str, Any]] = {}
         self.load_in_host: Any = None
 
     def loaded(self, pack: str, folder: str, error: str | None) -> None:
         """ComfyUI has tried to import a pack."""
         self._folders[pack] = folder
         self._errors[pack] = error
-
-    def serving(self) -> None:
-        """From now on the web folders are fixed: a pack's scripts that come later need a restart."""
-        self._serving = True
 
     def is_isolated(self, pack: str) -> bool:
         """Whether the user has set the pack to run in a worker. Read from disk, so that no bridge is needed."""
@@ -46,9 +45,11 @@ class Registry:
     def cached(self, pack: str) -> dict[str, Any] | None:
         """What the worker said of the pack when it was last loaded."""
         try:
-            return json.loads((places.home() / "classes" / f"{pack}.json").read_text())
+            report = json.loads((places.home() / "classes" / f"{pack}.json").read_text())
         except (OSError, ValueError):
             return None
+        # written by an older release: the worker is asked anew
+        return report if all(key in report for key in _REPORT) else None
 
     def own_classes(self, pack: str) -> dict[str, Any]:
         """The pack's node classes in ComfyUI, by name."""
@@ -57,8 +58,8 @@ class Registry:
         mappings = nodes.NODE_CLASS_MAPPINGS.items()
         return {name: cls for name, cls in mappings if getattr(cls, "RELATIVE_PYTHON_MODULE", None) == module}
 
-    def register_proxies(self, pack: str, folder: str, report: dict[str, Any]) -> str | None:
-        """Do what ComfyUI's loader would have done. Returns why a restart is needed, or None."""
+    def register_proxies(self, pack: str, folder: str, report: dict[str, Any]) -> None:
+        """Do what ComfyUI's loader would have done."""
         nodes = sys.modules["nodes"]
         self._folders[pack] = folder
         self._errors.setdefault(pack, None)
@@ -70,41 +71,69 @@ class Registry:
             if spec["name"] not in names:
                 names.append(spec["name"])
         nodes.LOADED_MODULE_DIRS[pack] = os.path.abspath(folder)
-        web = report.get("web_directory")
-        if web is None or pack in nodes.EXTENSION_WEB_DIRS:
-            return None
-        nodes.EXTENSION_WEB_DIRS[pack] = web
-        return f"The scripts that {pack} adds to the browser are served after ComfyUI restarts." if self._serving else None
+        own = {pack: report["web_directory"]} if report["web_directory"] is not None else {}
+        for name, web in {**own, **report["web_directories"]}.items():
+            nodes.EXTENSION_WEB_DIRS.setdefault(name, web)
+
+    def offered(self, report: dict[str, Any]) -> None:
+        """A worker has said what its pack offers beside its node classes: routes, prompt handlers, folders of model files."""
+        self._web[report["pack"]] = {key: report[key] for key in ("routes", "web_socket", "prompt_handlers")}
+        _add_folders(report["folders"])
+
+    def updated(self, report: dict[str, Any]) -> None:
+        """A worker has started again: its pack may list other choices now, and serves its routes elsewhere."""
+        pack = report["pack"]
+        if pack not in self._proxies and pack not in self._patches:
+            return
+        self.offered(report)
+        proxied = self._proxies.get(pack, [])
+        nodes = sys.modules["nodes"]
+        for spec in report["classes"]:
+            known = nodes.NODE_CLASS_MAPPINGS.get(spec["name"]) if spec["name"] in proxied else None
+            if known is not None:
+                renew(known, make_proxy(self._calls, pack, spec))
+
+    def web(self) -> dict[str, dict[str, Any]]:
+        """Routes and handlers of the packs that run in a worker, by pack."""
+        return {pack: entry for pack, entry in self._web.items() if pack in self._proxies or pack in self._patches}
+
+    def proxied(self) -> list[str]:
+        """Packs whose node classes answer for a worker."""
+        return [pack for pack, names in self._proxies.items() if names]
 
     def apply(self, params: dict[str, Any]) -> dict[str, Any]:
         """`isolation.apply` of the schemas."""
         pack = params["pack"]
-        restart = self._switch_on(pack, params) if params["on"] else self._switch_off(pack)
-        return {"pack": self.report_pack(pack), "restart_needed": restart}
+        loaded = params["loaded"]
+        if params["on"] and loaded is not None:
+            self._switch_on(pack, loaded)
+        else:
+            self._switch_off(pack)
+        return {"pack": self.report_pack(pack), "restart_needed": None}
 
-    def _switch_on(self, pack: str, params: dict[str, Any]) -> str | None:
+    def _switch_on(self, pack: str, loaded: dict[str, Any]) -> None:
+        self.offered(loaded)
         own = self.own_classes(pack)
         proxied = self._proxies.get(pack, [])
         if pack not in self._patches:
-            here = [spec["name"] for spec in params["classes"] if spec["name"] in own and spec["name"] not in proxied]
+            here = [spec["name"] for spec in loaded["classes"] if spec["name"] in own and spec["name"] not in proxied]
             self._patches[pack] = [Patch(self._calls, pack, name, own[name]) for name in here]
-        elsewhere = [spec for spec in params["classes"] if spec["name"] not in own or spec["name"] in proxied]
-        if not elsewhere:
-            return None
-        return self.register_proxies(pack, self._folder(pack), {**params, "classes": elsewhere})
+        elsewhere = [spec for spec in loaded["classes"] if spec["name"] not in own or spec["name"] in proxied]
+        if elsewhere:
+            self.register_proxies(pack, self._folder(pack), {**loaded, "classes": elsewhere})
 
-    def _switch_off(self, pack: str) -> str | None:
+    def _switch_off(self, pack: str) -> None:
         for patch in self._patches.pop(pack, []):
             patch.undo()
+        self._web.pop(pack, None)
         names = self._proxies.pop(pack, [])
         if not names:
-            return None
+            return
         nodes = sys.modules["nodes"]
         for name in names:
             nodes.NODE_CLASS_MAPPINGS.pop(name, None)
             nodes.NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
         asyncio.run_coroutine_threadsafe(self.load_in_host(self._folder(pack)), _server().loop).result(120)
-        return None
 
     def _folder(self, pack: str) -> str:
         if pack in self._folders:
@@ -138,6 +167,18 @@ class Registry:
     def packs(self) -> list[str]:
         """Every pack that ComfyUI has tried to load, or that runs in a worker."""
         return sorted(self._folders)
+
+
+def _add_folders(folders: dict[str, Any]) -> None:
+    """Folders of model files that a pack has added in its worker, for every other node that asks."""
+    known: Any = getattr(sys.modules.get("folder_paths"), "folder_names_and_paths", None)
+    if known is None:
+        return
+    for name, entry in folders.items():
+        paths, extensions = known.get(name, ([], set()))
+        more = [path for path in entry["paths"] if path not in paths]
+        if name not in known or more:
+            known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})
 
 
 def _server() -> Any:

@@ -38,6 +38,19 @@ def folders() -> dict[str, Any]:
     }
 
 
+class FolderWatch:
+    """Tells when ComfyUI has other folders than it last had: packs add some at any time."""
+
+    def __init__(self) -> None:
+        self._last: Any = None
+
+    def changed(self) -> dict[str, Any] | None:
+        """The `HostFolders` of the schemas if they are not what they were at the last call; else None."""
+        now = folders()
+        before, self._last = self._last, now
+        return None if before is None or before == now else now
+
+
 def host_report(registry: Registry) -> dict[str, Any]:
     """The `HostReport` of the schemas."""
     import folder_paths

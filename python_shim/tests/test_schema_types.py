@@ -6,6 +6,7 @@ import pytest
 
 from python_shim.wire.decoder import Decoder
 from python_shim.wire.encoder import Encoder
+from python_shim.wire.mapping import MappedSegments
 from python_shim.wire.segments import SegmentPool
 
 
@@ -40,8 +41,8 @@ class Endless(tuple):
 @pytest.fixture
 def cross():
     pool = SegmentPool()
-    decode = Decoder(lambda lease: None, lambda tag: None).decode
-    yield lambda value: decode(json.loads(json.dumps(Encoder(pool, "host", schema=True).encode(value, "schema"))))
+    decode = Decoder(MappedSegments(), lambda tag: None).decode
+    yield lambda value: decode(json.loads(json.dumps(Encoder(pool, schema=True).encode(value, "schema"))))
     pool.close()
 
 

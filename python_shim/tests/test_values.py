@@ -15,6 +15,7 @@ import torch
 from python_shim.wire.decoder import Decoder
 from python_shim.wire.encoder import Encoder
 from python_shim.wire.errors import NotPortable
+from python_shim.wire.mapping import MappedSegments
 from python_shim.wire.segments import SegmentPool
 
 
@@ -28,13 +29,18 @@ class Border:
     """Both sides in one process: the decoder opens the encoder's segments as another process would."""
 
     def __init__(self):
-        self.pool, self.released = SegmentPool(), []
+        self.pool, self.mapped, self._released = SegmentPool(), MappedSegments(), []
+
+    @property
+    def released(self):
+        self._released += self.mapped.let_go()
+        return self._released
 
     def encode(self, value, **options):
-        return Encoder(self.pool, "other", **options).encode(value, "the value")
+        return Encoder(self.pool, **options).encode(value, "the value")
 
     def decode(self, text):
-        return Decoder(self.released.append, lambda tag: tag["id"]).decode(json.loads(text, parse_float=as_javascript))
+        return Decoder(self.mapped, lambda tag: tag["id"]).decode(json.loads(text, parse_float=as_javascript))
 
     def cross(self, value, **options):
         return self.decode(json.dumps(self.encode(value, **options), allow_nan=False))
@@ -244,7 +250,7 @@ def test_a_lease_ends_with_the_last_view_of_it(border):
 
 def test_a_released_segment_is_used_again(border):
     for _ in range(20):
-        encoder = Encoder(border.pool, "other")
+        encoder = Encoder(border.pool)
         encoder.encode(torch.ones(1 << 20), "x")
         for lease in encoder.leases:
             border.pool.release(lease)
@@ -259,7 +265,7 @@ def test_a_thousand_small_tensors_use_few_segments(border):
 
 
 def _read_in_child(text, queue):
-    queue.put(float(Decoder(lambda lease: None, lambda tag: None).decode(json.loads(text)).sum()))
+    queue.put(float(Decoder(MappedSegments(), lambda tag: None).decode(json.loads(text)).sum()))
 
 
 def test_another_process_reads_it(border):

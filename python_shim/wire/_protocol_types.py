@@ -105,21 +105,18 @@ class NodesChanged(TypedDict, closed=True):
     params: Params11
 
 
+class Params14(TypedDict, closed=True):
+    pack: str
+    prompt: Any
+
+
 class Result4(TypedDict, closed=True):
-    value: Any
-    worker: str
+    prompt: Any
 
 
-class Params13(TypedDict, closed=True):
-    call: str
-
-
-class CallCancel(TypedDict, closed=True):
-    params: Params13
-
-
-class CallReceived(TypedDict, closed=True):
-    params: Params13
+class PromptHandle(TypedDict, closed=True):
+    params: Params14
+    result: Result4
 
 
 class Params15(TypedDict, closed=True):
@@ -133,6 +130,7 @@ class HandleRelease(TypedDict, closed=True):
 
 class Params17(TypedDict, closed=True):
     worker: str
+    pid: int | None
     packs: list[str]
 
 
@@ -140,43 +138,50 @@ class WorkerGone(TypedDict, closed=True):
     params: Params17
 
 
-class Result6(TypedDict, closed=True):
-    protocol: int
-    pid: int
-    python: str
-
-
-class Params19(TypedDict, closed=True):
-    pack: str
-    dir: str
-
-
-class Result7(TypedDict, closed=True):
-    value: Any
-
-
 class WorkerPing(TypedDict, closed=True):
     params: dict[str, Any]
     result: dict[str, Any]
 
 
+class Result6(TypedDict, closed=True):
+    value: Any
+
+
 class Params20(TypedDict, closed=True):
-    call: str
-
-
-class CallCancel1(TypedDict, closed=True):
-    params: Params20
+    pack: str
 
 
 class Params21(TypedDict, closed=True):
+    pack: str
+    prompt: Any
+
+
+class Result7(TypedDict, closed=True):
+    prompt: Any
+
+
+class PromptHandle1(TypedDict, closed=True):
+    params: Params21
+    result: Result7
+
+
+class Params22(TypedDict, closed=True):
+    call: str
+
+
+class CallCancel(TypedDict, closed=True):
+    params: Params22
+
+
+class Params23(TypedDict, closed=True):
     handles: list[str]
 
 
 class HandleRelease1(TypedDict, closed=True):
-    params: Params21
+    params: Params23
 
 
-class WorkerShutdown(TypedDict, closed=True):
+class WorkerRelax(TypedDict, closed=True):
     params: dict[str, Any]
 
 
@@ -188,7 +193,7 @@ class Exception(TypedDict, closed=True):
 
 
 class WireError(TypedDict, closed=True):
-    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN']
+    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN', 'MEMORY_FULL', 'SEGMENT_GONE']
     message: str
     hint: str
     details: NotRequired[dict[str, Any]]
@@ -301,8 +306,8 @@ TaggedValue13 = TypedDict(
 TaggedValue14 = TypedDict(
     'TaggedValue14',
     {
-        '$': Literal['blocker'],
-        'v': Any,
+        '$': Literal['input'],
+        'of': int,
     },
     closed=True,
 )
@@ -310,6 +315,49 @@ TaggedValue14 = TypedDict(
 
 TaggedValue15 = TypedDict(
     'TaggedValue15',
+    {
+        '$': Literal['blocker'],
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue16 = TypedDict(
+    'TaggedValue16',
+    {
+        '$': Literal['dynprompt'],
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue17 = TypedDict(
+    'TaggedValue17',
+    {
+        '$': Literal['node_output'],
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue18 = TypedDict(
+    'TaggedValue18',
+    {
+        '$': Literal['files'],
+        'folder': str,
+        'v': list[Any],
+        'before': list[Any],
+        'after': list[Any],
+    },
+    closed=True,
+)
+
+
+TaggedValue19 = TypedDict(
+    'TaggedValue19',
     {
         '$': Literal['handle'],
         'id': str,
@@ -321,8 +369,8 @@ TaggedValue15 = TypedDict(
 )
 
 
-TaggedValue16 = TypedDict(
-    'TaggedValue16',
+TaggedValue20 = TypedDict(
+    'TaggedValue20',
     {
         '$': Literal['magic'],
         'kind': Literal['str', 'dict', 'tuple'],
@@ -336,6 +384,7 @@ TaggedValue16 = TypedDict(
 
 class SegmentRef(TypedDict, closed=True):
     lease: str
+    segment: str
     pid: int | None
     fd: int | None
     path: str | None
@@ -343,9 +392,49 @@ class SegmentRef(TypedDict, closed=True):
     bytes: int
 
 
+NodeCall = TypedDict(
+    'NodeCall',
+    {
+        'call': str,
+        'pack': str,
+        'class': str,
+        'method': Literal['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'],
+        'node': str,
+        'prompt': str | None,
+        'workers': NotRequired[list[str]],
+    },
+    closed=True,
+)
+
+
+class ModelFolder(TypedDict, closed=True):
+    paths: list[str]
+    extensions: list[str]
+
+
+class AnswerHeader(TypedDict, closed=True):
+    id: NotRequired[int]
+    worker: NotRequired[str]
+    error: NotRequired[WireError]
+    released: NotRequired[list[str]]
+
+
+class Load(TypedDict, closed=True):
+    pack: str
+    dir: str
+
+
+class DoneHeader(TypedDict, closed=True):
+    id: int
+    error: NotRequired[WireError]
+    unread: NotRequired[Literal[True]]
+    released: NotRequired[list[str]]
+
+
 class ConnectionFile(TypedDict, closed=True):
     protocol: int
     port: int
+    socket: str | None
     token: str
     pid: int
 
@@ -361,7 +450,7 @@ class EnvCombination(TypedDict, closed=True):
     cuda: str | None
 
 
-class Params22(TypedDict, closed=True):
+class Params24(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -369,7 +458,7 @@ class Params22(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params22
+    params: Params24
 
 
 class Python(TypedDict, closed=True):
@@ -660,22 +749,6 @@ class StateEvent7(TypedDict, closed=True):
     worker: WorkerInfo
 
 
-class Models(TypedDict, closed=True):
-    paths: list[str]
-    extensions: list[str]
-
-
-class HostFolders(TypedDict, closed=True):
-    root: str
-    base: str
-    output: str
-    input: str
-    temp: str
-    user: str
-    models: dict[str, Models]
-    argv: list[str]
-
-
 class HostPack(TypedDict, closed=True):
     id: str
     loaded: Literal['host', 'worker', 'failed', 'no']
@@ -684,29 +757,29 @@ class HostPack(TypedDict, closed=True):
     live_classes: list[str]
 
 
-NodeCall = TypedDict(
-    'NodeCall',
-    {
-        'call': str,
-        'pack': str,
-        'class': str,
-        'method': Literal['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'],
-        'node': str,
-        'prompt': str | None,
-        'kwargs': Any,
-    },
-    closed=True,
-)
-
-
 class SkippedItem(TypedDict, closed=True):
     name: str
     reason: str
 
 
+class Route(TypedDict, closed=True):
+    method: str
+    pattern: str
+
+
 class ValidateInputs(TypedDict, closed=True):
     args: list[str]
     var_kw: bool
+
+
+class V3(TypedDict, closed=True):
+    """
+    null: a V1 class
+    """
+
+    info: Any
+    hidden: list[str]
+    expand: bool
 
 
 class NodeClass(TypedDict, closed=True):
@@ -728,10 +801,9 @@ class NodeClass(TypedDict, closed=True):
     validate_inputs: ValidateInputs | None
     check_lazy_status: bool
     live_inputs: list[str]
-
-
-class Leases(TypedDict, closed=True):
-    leases: list[str]
+    graph_input_types: Any
+    attributes: Any
+    v3: V3 | None
 
 
 class Progress(TypedDict, closed=True):
@@ -746,6 +818,11 @@ class HostEvent(TypedDict, closed=True):
     event: str
     data: Any
     text: bool
+    sid: str | None
+
+
+class Leases(TypedDict, closed=True):
+    leases: list[str]
 
 
 class Envelope3(TypedDict, closed=True):
@@ -811,30 +888,9 @@ class LogLines(TypedDict, closed=True):
     params: Params10
 
 
-class NodeCallModel(TypedDict, closed=True):
-    params: NodeCall
-    result: Result4
-
-
-class LeaseRelease(TypedDict, closed=True):
-    params: Leases
-
-
-class Params16(TypedDict, closed=True):
-    pack: str
-    on: bool
-    classes: list[NodeClass]
-    web_directory: str | None
-
-
 class Result5(TypedDict, closed=True):
     pack: HostPack
     restart_needed: str | None
-
-
-class IsolationApply(TypedDict, closed=True):
-    params: Params16
-    result: Result5
 
 
 class NodeProgress(TypedDict, closed=True):
@@ -845,33 +901,18 @@ class HostEventModel(TypedDict, closed=True):
     params: HostEvent
 
 
-BridgeToShim = TypedDict(
-    'BridgeToShim',
-    {
-        'isolation.apply': IsolationApply,
-        'node.progress': NodeProgress,
-        'host.event': HostEventModel,
-        'lease.release': LeaseRelease,
-        'worker.gone': WorkerGone,
-    },
-    closed=True,
-)
+class LeaseRelease(TypedDict, closed=True):
+    params: Leases
 
 
-class Params18(TypedDict, closed=True):
-    protocol: int
-    worker: str
-    folders: HostFolders | None
+class Params19(TypedDict, closed=True):
+    call: NodeCall
+    kwargs: Any
 
 
-class WorkerHello(TypedDict, closed=True):
-    params: Params18
+class SideCall(TypedDict, closed=True):
+    params: Params19
     result: Result6
-
-
-class NodeCall1(TypedDict, closed=True):
-    params: NodeCall
-    result: Result7
 
 
 WorkerToBridge = TypedDict(
@@ -903,6 +944,7 @@ TaggedValue11 = TypedDict(
         'dtype': str,
         'shape': list[int],
         'channels_last': bool,
+        'device': str | None,
         'segment': SegmentRef | None,
     },
     closed=True,
@@ -922,7 +964,33 @@ TaggedValue12 = TypedDict(
 )
 
 
-TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16
+TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20
+
+
+class HostFolders(TypedDict, closed=True):
+    root: str
+    base: str
+    output: str
+    input: str
+    temp: str
+    user: str
+    models: dict[str, ModelFolder]
+    argv: list[str]
+
+
+class Hello(TypedDict, closed=True):
+    protocol: int
+    worker: str
+    folders: HostFolders | None
+    socket: str | None
+
+
+class TaskHeader(TypedDict, closed=True):
+    id: int
+    hello: NotRequired[Hello]
+    load: NotRequired[Load]
+    call: NotRequired[NodeCall]
+    folders: NotRequired[HostFolders]
 
 
 class HostInfo(TypedDict, closed=True):
@@ -956,6 +1024,11 @@ class LoadedPack(TypedDict, closed=True):
     classes: list[NodeClass]
     skipped: list[SkippedItem]
     web_directory: str | None
+    web_directories: dict[str, str]
+    routes: list[Route]
+    prompt_handlers: int
+    folders: dict[str, ModelFolder]
+    web_socket: str | None
 
 
 class StateChanged(TypedDict, closed=True):
@@ -983,40 +1056,85 @@ class PackLoad(TypedDict, closed=True):
     result: LoadedPack
 
 
+class PackDescribe(TypedDict, closed=True):
+    params: Params11
+    result: LoadedPack | None
+
+
 ShimToBridge = TypedDict(
     'ShimToBridge',
     {
         'host.report': HostReportModel,
-        'node.call': NodeCallModel,
         'pack.load': PackLoad,
-        'call.cancel': CallCancel,
-        'call.received': CallReceived,
-        'lease.release': LeaseRelease,
+        'pack.describe': PackDescribe,
+        'prompt.handle': PromptHandle,
         'handle.release': HandleRelease,
     },
     closed=True,
 )
 
 
-class PackLoad1(TypedDict, closed=True):
-    params: Params19
+class Params16(TypedDict, closed=True):
+    pack: str
+    on: bool
+    loaded: LoadedPack | None
+
+
+class IsolationApply(TypedDict, closed=True):
+    params: Params16
+    result: Result5
+
+
+class Params18(TypedDict, closed=True):
+    loaded: LoadedPack
+
+
+class PackLoaded(TypedDict, closed=True):
+    params: Params18
+
+
+BridgeToShim = TypedDict(
+    'BridgeToShim',
+    {
+        'isolation.apply': IsolationApply,
+        'node.progress': NodeProgress,
+        'host.event': HostEventModel,
+        'lease.release': LeaseRelease,
+        'worker.gone': WorkerGone,
+        'pack.loaded': PackLoaded,
+    },
+    closed=True,
+)
+
+
+class PackDescribe1(TypedDict, closed=True):
+    params: Params20
     result: LoadedPack
 
 
 BridgeToWorker = TypedDict(
     'BridgeToWorker',
     {
-        'worker.hello': WorkerHello,
-        'pack.load': PackLoad1,
-        'node.call': NodeCall1,
         'worker.ping': WorkerPing,
-        'call.cancel': CallCancel1,
+        'side.call': SideCall,
+        'pack.describe': PackDescribe1,
+        'prompt.handle': PromptHandle1,
+        'call.cancel': CallCancel,
         'lease.release': LeaseRelease,
         'handle.release': HandleRelease1,
-        'worker.shutdown': WorkerShutdown,
+        'worker.relax': WorkerRelax,
     },
     closed=True,
 )
+
+
+class CallHeader(TypedDict, closed=True):
+    id: NotRequired[int]
+    call: NotRequired[NodeCall]
+    cancel: NotRequired[str]
+    released: NotRequired[list[str]]
+    received: NotRequired[list[str]]
+    folders: NotRequired[HostFolders]
 
 
 class Snapshot(TypedDict, closed=True):
@@ -1026,6 +1144,13 @@ class Snapshot(TypedDict, closed=True):
     envs: list[EnvInfo]
     jobs: list[JobInfo]
     workers: list[WorkerInfo]
+
+
+class CallPath(TypedDict, closed=True):
+    call: CallHeader
+    answer: AnswerHeader
+    task: TaskHeader
+    done: DoneHeader
 
 
 class StateSnapshot(TypedDict, closed=True):
@@ -1058,6 +1183,7 @@ Protocol = TypedDict(
     {
         'envelope': Envelope | Envelope1 | Envelope2 | Envelope3,
         'value': TaggedValue,
+        'call-path': CallPath,
         'connection-file': ConnectionFile,
         'state-file': StateFile,
         'env-record': EnvRecord,

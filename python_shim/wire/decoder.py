@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import collections
+import importlib
 import math
 import pathlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import magic
+from .encoder import DYNAMIC_PROMPT
 from .errors import CodedError
-from .segments import map_segment
+from .files import FileList
+from .mapping import MappedSegments
 
 
 class ExecutionBlocker:
@@ -31,19 +35,16 @@ def make_blocker(message: str | None) -> Any:
 
 
 class Decoder:
-    """Decodes one message. `released(lease)` is told when the last view of a segment is gone."""
+    """Decodes one message. `mapped` opens its shared memory; `inputs` are the tensors and arrays of the call that it answers."""
 
-    def __init__(
-        self,
-        released: Callable[[str], None],
-        handle: Callable[[dict[str, Any]], Any],
-    ) -> None:
-        self._released, self._handle = released, handle
+    def __init__(self, mapped: MappedSegments, handle: Callable[[dict[str, Any]], Any], inputs: Sequence[Any] = ()) -> None:
+        self._mapped, self._handle, self._inputs = mapped, handle, inputs
         self._maps: dict[str, Any] = {}
-        self._seen: list[Any] = []
+        #: Tensors and arrays in their order.
+        self.seen: list[Any] = []
 
     def decode(self, value: Any) -> Any:
-        """The Python value of a JSON form."""
+        """The Python value of a JSON form. Raises OSError if the process that owns its memory is gone."""
         try:
             return self._any(value)
         finally:
@@ -54,10 +55,10 @@ class Decoder:
             return [self._any(item) for item in value]
         if not isinstance(value, dict):
             return value
-        read = getattr(self, f"_read_{value.get('$')}", None)
+        read = _READERS.get(value.get("$"))
         if read is None:
             raise CodedError("BAD_REQUEST", f"a value of the unknown kind {value.get('$')!r}", "Restart ComfyUI: its parts differ.")
-        return read(value)
+        return read(self, value)
 
     def _read_tuple(self, tag: dict[str, Any]) -> Any:
         return tuple(self._any(item) for item in tag["v"])
@@ -89,7 +90,7 @@ class Decoder:
 
     def _read_blob(self, tag: dict[str, Any]) -> Any:
         ref = tag["segment"]
-        data = bytes(self._map(ref)[ref["offset"] : ref["offset"] + ref["bytes"]])
+        data = bytes(memoryview(self._map(ref))[ref["offset"] : ref["offset"] + ref["bytes"]])
         if tag["kind"] == "str":
             return data.decode("utf-8", "surrogatepass")
         return bytearray(data) if tag["kind"] == "bytearray" else data
@@ -101,14 +102,37 @@ class Decoder:
         return self._handle(tag)
 
     def _read_same(self, tag: dict[str, Any]) -> Any:
-        return self._seen[tag["of"]]
+        return self.seen[tag["of"]]
+
+    def _read_node_output(self, tag: dict[str, Any]) -> Any:
+        args, ui, expand, blocked = self._any(tag["v"])
+        kind = _newer_api("NodeOutput")
+        if kind is None:  # an executor without V3 nodes
+            return {"result": args, "ui": ui or {}, **({"expand": expand} if expand is not None else {})}
+        return kind(*args, ui=ui, expand=expand, block_execution=blocked)
+
+    def _read_dynprompt(self, tag: dict[str, Any]) -> Any:
+        original, *rest = [self._any(part) for part in tag["v"]]
+        graph = importlib.import_module("comfy_execution.graph")
+        made = graph.DynamicPrompt(original)
+        for name, part in zip(DYNAMIC_PROMPT[1:], rest, strict=True):
+            setattr(made, name, part)
+        return made
+
+    def _read_files(self, tag: dict[str, Any]) -> Any:
+        before, files, after = (self._any(tag[name]) for name in ("before", "v", "after"))
+        return FileList(files, tag["folder"], before, after)
+
+    def _read_input(self, tag: dict[str, Any]) -> Any:
+        self.seen.append(self._inputs[tag["of"]])
+        return self.seen[-1]
 
     def _read_magic(self, tag: dict[str, Any]) -> Any:
         return magic.rebuild(tag, self._any(tag["v"]), self._any(tag.get("missing")))
 
     def _read_tensor(self, tag: dict[str, Any]) -> Any:
-        place = len(self._seen)
-        self._seen.append(None)
+        place = len(self.seen)
+        self.seen.append(None)
         try:
             import torch
         except ImportError as error:
@@ -125,12 +149,14 @@ class Decoder:
                 tensor = flat.view(n, h, w, c).permute(0, 3, 1, 2)
             else:
                 tensor = flat.view(shape)
-        self._seen[place] = tensor
+        if tag["device"] is not None:
+            tensor = _on_device(torch, tensor, tag["device"])
+        self.seen[place] = tensor
         return tensor
 
     def _read_ndarray(self, tag: dict[str, Any]) -> Any:
-        place = len(self._seen)
-        self._seen.append(None)
+        place = len(self.seen)
+        self.seen.append(None)
         import numpy
 
         dtype = numpy.lib.format.descr_to_dtype(_tuples(tag["dtype"]))
@@ -140,14 +166,35 @@ class Decoder:
             ref = tag["segment"]
             flat = numpy.frombuffer(self._map(ref), dtype=dtype, count=math.prod(tag["shape"]), offset=ref["offset"])
             array = flat.reshape(tag["shape"])
-        self._seen[place] = array[()] if tag["scalar"] else array
-        return self._seen[place]
+        self.seen[place] = array[()] if tag["scalar"] else array
+        return self.seen[place]
 
     def _map(self, ref: Any) -> Any:
         """The mapping of a segment, one for all of a message's values in it."""
         if ref["lease"] not in self._maps:
-            self._maps[ref["lease"]] = map_segment(ref, self._released)
+            self._maps[ref["lease"]] = self._mapped.map(ref)
         return self._maps[ref["lease"]]
+
+
+def _newer_api(name: str) -> Any:
+    """A name of ComfyUI's V3 API, where it is loaded."""
+    module: Any = sys.modules.get("comfy_api.latest._io") or sys.modules.get("comfy_api.latest.io")
+    return getattr(module, name, None)
+
+
+def _on_device(torch: Any, tensor: Any, device: str) -> Any:
+    """Back on the device that it came from, where this process has one of that name."""
+    kind, _, index = device.partition(":")
+    backend = getattr(torch, kind, None)
+    if backend is None or not backend.is_available() or int(index or 0) >= backend.device_count():
+        return tensor
+    return tensor.to(device)
+
+
+#: By the tag's name.
+_READERS: dict[Any, Callable[[Decoder, dict[str, Any]], Any]] = {
+    name.removeprefix("_read_"): read for name, read in vars(Decoder).items() if name.startswith("_read_")
+}
 
 
 def _tuples(descr: Any) -> Any:

@@ -13,20 +13,28 @@ import pathlib
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import magic
+from .copying import copy_bytes
 from .errors import NotPortable
+from .files import FileList
+from .mapping import MappedSegments
 from .segments import SegmentPool
 
 #: Strings and bytes from this size on go through shared memory.
 BLOB_BYTES = 1 << 16
-#: Tensors from this size on have a segment of their own; smaller ones of one message share.
+#: Tensors from this size on have a segment of their own; smaller ones of one message share, …
 OWN_SEGMENT_BYTES = 1 << 20
+#: … and so do all after this many: a segment takes a file descriptor on either side (`ulimit -n` is often 1024).
+MOST_OWN_SEGMENTS = 16
+LARGEST_SHARED = 64 << 20
 MAX_DEPTH = 100
 _EXACT = 1 << 53
 _ALIGN = 64
+#: The fields of ComfyUI's DynamicPrompt (`comfy_execution/graph.py`).
+DYNAMIC_PROMPT = ("original_prompt", "ephemeral_prompt", "ephemeral_parents", "ephemeral_display")
 _RESOURCES = (
     types.FunctionType,
     types.BuiltinFunctionType,
@@ -42,23 +50,28 @@ _RESOURCES = (
 
 
 class Encoder:
-    """Encodes one message. `holder` names the process that will hold its leases.
+    """Encodes one message.
 
-    `handle(value)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects.
+    `handle(value)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects. `mapped`: what
+    this process has of other processes' memory, and may pass on. `inputs`: the tensors and arrays of the call that this message
+    answers, in order; one that comes back unchanged travels as its number.
     """
 
     def __init__(
         self,
         pool: SegmentPool,
-        holder: str,
         handle: Callable[[Any, str], dict[str, Any] | None] = lambda value, path: None,
         schema: bool = False,
+        mapped: MappedSegments | None = None,
+        inputs: Sequence[Any] = (),
     ) -> None:
         self.leases: list[str] = []
-        self._pool, self._holder, self._handle, self._schema = pool, holder, handle, schema
+        #: Tensors and arrays in their order: what `inputs` is on the way back.
+        self.kept: list[Any] = []
+        self._pool, self._handle, self._schema, self._mapped, self._inputs = pool, handle, schema, mapped, inputs
         self._stack: set[int] = set()
         self._seen: dict[int, int] = {}
-        self._keep: list[Any] = []
+        self._own = 0
         self._shared: tuple[str, Any, int] | None = None
 
     def encode(self, value: Any, path: str) -> Any:
@@ -77,6 +90,8 @@ class Encoder:
             special = magic.probe(value)
             if special is not None:
                 return self._magic(value, special, path)
+            if isinstance(value, FileList):
+                return {"$": "files", "folder": value.folder, **self._around(value, path)}
         if isinstance(value, str):
             return self._text(value)
         numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
@@ -135,8 +150,12 @@ class Encoder:
         tag: dict[str, Any] = {"$": "magic", "kind": special["kind"]}
         if special["kind"] == "str":
             return {**tag, "v": str.__str__(value), "ne": special["ne"]}
-        plain = dict(value) if special["kind"] == "dict" else tuple(tuple.__iter__(value))
+        plain: Any = tuple(tuple.__iter__(value)) if special["kind"] == "tuple" else dict(value) if isinstance(value, dict) else {}
         return {**tag, "v": self._items(plain, path), "missing": self._any(special["missing"], path)}
+
+    def _around(self, value: FileList, path: str) -> dict[str, Any]:
+        parts = {"v": value.files, "before": value.before, "after": value.after}
+        return {name: [self._any(item, path) for item in part] for name, part in parts.items()}
 
     def _other(self, value: Any, path: str) -> Any:
         if isinstance(value, (bytes, bytearray, memoryview)):
@@ -151,6 +170,13 @@ class Encoder:
             return {"$": "path", "v": str(value)}
         if type(value).__name__ == "ExecutionBlocker" and hasattr(value, "message"):
             return {"$": "blocker", "v": self._any(value.message, path)}
+        if type(value).__name__ == "DynamicPrompt" and hasattr(value, "get_original_prompt"):
+            graph = [vars(value).get(name) for name in DYNAMIC_PROMPT]
+            return {"$": "dynprompt", "v": [self._any(part, path) for part in graph]}
+        if hasattr(value, "block_execution") and hasattr(value, "expand") and hasattr(value, "args"):
+            ui = value.ui.as_dict() if hasattr(value.ui, "as_dict") else value.ui
+            parts = (tuple(value.args), ui, value.expand, value.block_execution)
+            return {"$": "node_output", "v": self._container(parts, path)}
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         if isinstance(value, _RESOURCES):
             raise NotPortable(path, f"a {name}", "which cannot leave its process", "Return data instead.")
@@ -166,18 +192,42 @@ class Encoder:
         if value.layout is not torch.strided or value.is_quantized or value.device.type == "meta":
             raise NotPortable(path, f"a {value.layout} tensor on {value.device}", "which has no plain bytes", "Return a dense tensor.")
         self._remember(value)
-        plain = value.detach().cpu().resolve_conj().resolve_neg()
-        last = plain.dim() == 4 and not plain.is_contiguous() and plain.is_contiguous(memory_format=torch.channels_last)
+        plain = value.detach().resolve_conj().resolve_neg()
+        whole = plain.is_contiguous()
+        last = not whole and plain.dim() == 4 and plain.is_contiguous(memory_format=torch.channels_last)
+        device = None if plain.device.type == "cpu" else str(plain.device)
+        nbytes = plain.numel() * plain.element_size()
         ref = None
-        if plain.numel():
-            nbytes = plain.numel() * plain.element_size()
-            lease, segment, offset = self._room(nbytes)
-            room = torch.frombuffer(segment.map, dtype=plain.dtype, count=plain.numel(), offset=offset)
-            source = plain.permute(0, 2, 3, 1) if last else plain
-            room.view(source.shape).copy_(source)
-            ref = self._pool.ref(lease, segment, offset, nbytes)
+        if nbytes:
+            found = self._passed_on(value, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
+            if isinstance(found, int):
+                return {"$": "input", "of": found}
+            ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
         dtype = str(plain.dtype).removeprefix("torch.")
-        return {"$": "tensor", "dtype": dtype, "shape": list(plain.shape), "channels_last": last, "segment": ref}
+        return {"$": "tensor", "dtype": dtype, "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
+
+    def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
+        """The bytes of `source`, in C order, in memory of ours."""
+        lease, segment, offset = self._room(nbytes)
+        if source.device.type == "cpu" and source.is_contiguous():
+            copy_bytes(segment.address + offset, source.data_ptr(), nbytes)
+        else:
+            room = torch.frombuffer(segment.map, dtype=source.dtype, count=source.numel(), offset=offset)
+            room.view(source.shape).copy_(source)
+        return self._pool.ref(lease, segment, offset, nbytes)
+
+    def _passed_on(self, value: Any, address: int, nbytes: int) -> Any:
+        """For memory of another process that nothing was written into: a lease on it; for one of `inputs`, its number."""
+        found = None if self._mapped is None else self._mapped.find(address, nbytes)
+        if found is None:
+            return None
+        for number, given in enumerate(self._inputs):
+            if given is value or _is_same(given, value, address):
+                return number
+        mapping, keeper = found
+        lease = self._pool.pass_on(keeper)
+        self.leases.append(lease)
+        return {**mapping.ref, "lease": lease, "offset": address - mapping.address, "bytes": nbytes}
 
     def _array(self, numpy: Any, value: Any, path: str) -> Any:
         if id(value) in self._seen:
@@ -189,32 +239,52 @@ class Encoder:
         self._remember(value)
         ref = None
         if array.nbytes:
-            lease, segment, offset = self._room(array.nbytes)
-            room = numpy.frombuffer(segment.map, dtype=array.dtype, count=array.size, offset=offset).reshape(array.shape)
-            room[...] = array
-            del room
-            ref = self._pool.ref(lease, segment, offset, array.nbytes)
+            address = array.__array_interface__["data"][0]
+            found = self._passed_on(value, address, array.nbytes) if array.flags.c_contiguous else None
+            if isinstance(found, int):
+                return {"$": "input", "of": found}
+            ref = found or self._copied_array(numpy, array)
         dtype = numpy.lib.format.dtype_to_descr(array.dtype)
         scalar = isinstance(value, numpy.generic)
         return {"$": "ndarray", "dtype": dtype, "shape": list(array.shape), "scalar": scalar, "segment": ref}
 
+    def _copied_array(self, numpy: Any, array: Any) -> Any:
+        lease, segment, offset = self._room(array.nbytes)
+        room = numpy.frombuffer(segment.map, dtype=array.dtype, count=array.size, offset=offset).reshape(array.shape)
+        room[...] = array
+        return self._pool.ref(lease, segment, offset, array.nbytes)
+
     def _remember(self, value: Any) -> None:
         """Number a tensor or array, so that a second reference to it stays one object."""
-        self._seen[id(value)] = len(self._keep)
-        self._keep.append(value)
+        self._seen[id(value)] = len(self.kept)
+        self.kept.append(value)
 
     def _room(self, nbytes: int) -> tuple[str, Any, int]:
         """A place for `nbytes`: lease, segment and offset."""
-        if nbytes >= OWN_SEGMENT_BYTES:
-            lease, segment = self._pool.lease(nbytes, self._holder)
-            self.leases.append(lease)
-            return lease, segment, 0
+        if nbytes >= OWN_SEGMENT_BYTES and self._own < MOST_OWN_SEGMENTS:
+            self._own += 1
+            return (*self._lease(nbytes), 0)
         if self._shared is not None:
             lease, segment, used = self._shared
             if used + nbytes <= segment.size:
                 self._shared = (lease, segment, -(-(used + nbytes) // _ALIGN) * _ALIGN)
                 return lease, segment, used
-        lease, segment = self._pool.lease(max(nbytes, OWN_SEGMENT_BYTES // 4), self._holder)
-        self.leases.append(lease)
+        # a message of many tensors gets bigger and bigger places for them
+        before = self._shared[1].size if self._shared is not None else OWN_SEGMENT_BYTES // 8
+        lease, segment = self._lease(max(nbytes, min(4 * before, LARGEST_SHARED)))
         self._shared = (lease, segment, -(-nbytes // _ALIGN) * _ALIGN)
         return lease, segment, 0
+
+    def _lease(self, nbytes: int) -> tuple[str, Any]:
+        lease, segment = self._pool.lease(nbytes)
+        self.leases.append(lease)
+        return lease, segment
+
+
+def _is_same(given: Any, value: Any, address: int) -> bool:
+    """Whether `value` looks at the very memory of `given`, in the same way: two objects that nobody can tell apart."""
+    if type(given) is not type(value) or given.dtype != value.dtype or given.shape != value.shape:
+        return False
+    if hasattr(given, "data_ptr"):
+        return given.data_ptr() == address and given.stride() == value.stride()
+    return given.__array_interface__["data"][0] == address and given.strides == value.strides

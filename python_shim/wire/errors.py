@@ -2,6 +2,7 @@
 
 CodedError
 ├── NotPortable     a value that cannot leave its process
+├── NodeRaised      what a node of this process raised
 └── RemoteFailure   what the other side answered
 """
 
@@ -40,6 +41,17 @@ class RemoteFailure(CodedError):
         super().__init__(error["code"], error["message"], error.get("hint", ""))
         self.details = error.get("details", {})
         self.exception: dict[str, str] | None = error.get("exception")
+
+
+class NodeRaised(CodedError):
+    """A node's own exception."""
+
+    def __init__(self, node: str, error: BaseException) -> None:
+        super().__init__("NODE_RAISED", f"{node} raised {type(error).__name__}: {error}", "The traceback names the place.")
+        self.exception = describe_exception(error)
+
+    def wire(self) -> dict[str, Any]:
+        return {**super().wire(), "exception": self.exception}
 
 
 def describe_exception(error: BaseException) -> dict[str, str]:

@@ -25,17 +25,33 @@ def probe(value: Any) -> dict[str, Any] | None:
             return {"kind": "str", "ne": "never"}
         equal = [name for name in _TYPES if not (value != name)]
         return {"kind": "str", "ne": equal} if equal and equal != [str.__str__(value)] else None
-    if isinstance(value, dict) and kind is not dict and _ABSENT in value:
-        try:
-            return {"kind": "dict", "missing": value[_ABSENT]}
-        except KeyError:
-            return {"kind": "dict", "missing": None}
+    if kind is not dict and _is_mapping(value):
+        return _probe_mapping(value)
     if isinstance(value, tuple) and kind is not tuple:
         try:
             return {"kind": "tuple", "missing": value[len(value) + 999]}
         except IndexError:
             return None
     return None
+
+
+def _probe_mapping(value: Any) -> dict[str, Any] | None:
+    try:
+        if _ABSENT not in value:
+            return None
+    except Exception:  # noqa: BLE001 - no mapping after all
+        return None
+    try:
+        return {"kind": "dict", "missing": value[_ABSENT]}
+    except KeyError:
+        return {"kind": "dict", "missing": None}
+
+
+def _is_mapping(value: Any) -> bool:
+    """A dict, or an object of a pack's own class that passes for one."""
+    if isinstance(value, (str, tuple, list, set, frozenset, type)):
+        return False
+    return isinstance(value, dict) or (hasattr(type(value), "__contains__") and hasattr(type(value), "__getitem__"))
 
 
 class AnyString(str):

@@ -17,16 +17,20 @@ def dumps(message: dict[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
+def as_error(error: BaseException) -> dict[str, Any]:
+    """Whatever was raised, as the `WireError` of the schemas."""
+    if isinstance(error, CodedError):
+        return error.wire()
+    wire = {"code": "INTERNAL", "message": f"{type(error).__name__}: {error}", "hint": "The traceback names the place."}
+    return {**wire, "exception": describe_exception(error)}
+
+
 def answer(request: int, work: Callable[[], Any]) -> dict[str, Any]:
     """The answer to a request: its result, or its error as data."""
     try:
         return {"id": request, "result": work()}
-    except CodedError as error:
-        return {"id": request, "error": error.wire()}
     except BaseException as error:  # noqa: BLE001 - whatever a pack raises is an answer
-        hint = "The traceback names the place."
-        wire = {"code": "INTERNAL", "message": f"{type(error).__name__}: {error}", "hint": hint}
-        return {"id": request, "error": {**wire, "exception": describe_exception(error)}}
+        return {"id": request, "error": as_error(error)}
 
 
 class PendingCalls:

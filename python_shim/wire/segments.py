@@ -1,28 +1,48 @@
-"""Shared-memory segments: pooled by their owner, mapped by the receiver, freed by message.
+"""The owner's half of shared memory: segments, pooled and leased.
 
-A segment is anonymous where the system allows it (Linux memfd): no name that could leak, no `/dev/shm` that could be full,
-and the kernel frees it when the last process that maps it is gone. Elsewhere it is a file that its owner unlinks.
-
-Receivers map copy-on-write: what a node writes into its input stays in that node's process.
+A fresh segment costs ten times a warm one, because the kernel must clear and map every page, so segments are kept and used again,
+and made ahead where more and more are needed. On Linux a segment has no name (memfd): nothing is left in /dev/shm, and its memory
+is gone with the last process that maps it. Elsewhere it is a file that its owner unlinks. `mapping.py` is the receiver's half.
 """
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import mmap
 import os
 import tempfile
 import threading
-import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
+
+from .errors import CodedError
 
 if TYPE_CHECKING:
     from ._protocol_types import SegmentRef
 
 PAGE = 4096
-#: Free segments above this many bytes are given back to the system.
-KEEP_FREE_BYTES = 1 << 30
+#: A free segment goes back to the system after so many seconds without use.
+KEEP_SECONDS = 30.0
+#: Segments up to this size are made ahead.
+LARGEST_AHEAD = 256 << 20
+_MADV_POPULATE_WRITE = 23  # <asm-generic/mman-common.h>, Linux 5.14
+_serials = itertools.count(1)
+
+
+def memory_limit() -> int:
+    """Bytes of shared memory that one process may own: `COMFY_ENV_MEMORY_LIMIT` (MiB), else half of what the machine or container has."""
+    chosen = os.environ.get("COMFY_ENV_MEMORY_LIMIT", "")
+    if chosen.isdigit() and int(chosen) > 0:
+        return int(chosen) << 20
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 16 << 30
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:  # noqa: PTH123 - read in every worker's start: no pathlib for it
+            text = file.read().strip()
+        total = min(total, int(text)) if text.isdigit() else total
+    except OSError:
+        pass
+    return total // 2
 
 
 class Segment:
@@ -30,7 +50,9 @@ class Segment:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.id = f"{os.getpid()}-{next(_serials)}"
         self.path: str | None = None
+        self.freed = 0.0
         if hasattr(os, "memfd_create"):
             self.fd = os.memfd_create("comfyui-envmanager", os.MFD_CLOEXEC)
         else:
@@ -44,6 +66,11 @@ class Segment:
         except BaseException:
             self._close_file()
             raise
+        self.view: Any = (ctypes.c_char * size).from_buffer(self.map)
+        self.address = ctypes.addressof(self.view)
+        if self.path is None:
+            # map every page at once; ctypes, because mmap.madvise would keep Python's lock meanwhile
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(self.address), ctypes.c_size_t(size), _MADV_POPULATE_WRITE)
 
     def _close_file(self) -> None:
         os.close(self.fd)
@@ -52,6 +79,7 @@ class Segment:
 
     def close(self) -> None:
         """Give the memory back. Receivers that still map it keep their view."""
+        self.view = None
         try:
             self.map.close()
         except BufferError:
@@ -69,68 +97,147 @@ def _size_class(needed: int) -> int:
 class SegmentPool:
     """The segments that this process owns, leased out one lease at a time. Safe for threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._lock = threading.Lock()
         self._free: list[Segment] = []
-        self._leased: dict[str, tuple[Segment, str]] = {}
+        self._leased: dict[str, Segment] = {}
+        #: Leases of other processes' segments that we passed on, by the name of ours: what keeps theirs.
+        self._passed: dict[str, Any] = {}
+        #: Names of leases by the process that holds them, once that is known.
+        self._held: dict[str, set[str]] = {}
         self._numbers = itertools.count(1)
+        self._prefix = f"{os.getpid()}-"
+        self._limit = memory_limit() if limit is None else limit
+        self._owned = 0
+        self._misses: dict[int, int] = {}
+        self.peak = 0
 
-    def lease(self, needed: int, holder: str) -> tuple[str, Segment]:
-        """A segment of at least `needed` bytes for `holder`, and the lease's name."""
+    def lease(self, needed: int) -> tuple[str, Segment]:
+        """A segment of at least `needed` bytes, and the lease's name. Raises MEMORY_FULL. `hold` says who got it."""
         with self._lock:
-            fitting = [s for s in self._free if needed <= s.size <= max(4 * needed, 1 << 18)]
-            segment = min(fitting, key=lambda s: s.size, default=None)
-            if segment is not None:
-                self._free.remove(segment)
+            segment = self._take(needed)
         if segment is None:
-            segment = Segment(_size_class(needed))
-        name = f"{os.getpid()}-{next(self._numbers)}"
+            segment = self._make(_size_class(needed))
+        name = f"{self._prefix}{next(self._numbers)}"
         with self._lock:
-            self._leased[name] = (segment, holder)
+            self._leased[name] = segment
         return name, segment
+
+    def _take(self, needed: int) -> Segment | None:
+        best: Segment | None = None
+        for segment in self._free:
+            if needed <= segment.size <= max(4 * needed, 1 << 18) and (best is None or segment.size < best.size):
+                best = segment
+        if best is not None:
+            self._free.remove(best)
+        return best
+
+    def _make(self, size: int) -> Segment:
+        """A fresh segment. From the second one of a size on, one more is made ahead: results are being kept."""
+        self._reserve(size)
+        try:
+            segment = Segment(size)
+        except (OSError, MemoryError) as error:
+            with self._lock:
+                self._owned -= size
+            raise _full(size, str(error)) from error
+        with self._lock:
+            misses = self._misses[size] = self._misses.get(size, 0) + 1
+            room = self._owned + 2 * size <= self._limit
+        if misses > 1 and room and size <= LARGEST_AHEAD:
+            threading.Thread(target=self._make_ahead, args=(size,), name="envmanager-ahead", daemon=True).start()
+        return segment
+
+    def _reserve(self, size: int) -> None:
+        """Count `size` bytes as ours, at the cost of free segments if need be."""
+        spare: list[Segment] = []
+        with self._lock:
+            while self._owned + size > self._limit and self._free:
+                spare.append(self._free.pop(0))
+                self._owned -= spare[-1].size
+            fits = self._owned + size <= self._limit
+            if fits:
+                self._owned += size
+                self.peak = max(self.peak, self._owned)
+        for segment in spare:
+            segment.close()
+        if not fits:
+            raise _full(size, f"{self._owned >> 20} of {self._limit >> 20} MiB are in use")
+
+    def _make_ahead(self, size: int) -> None:
+        try:
+            self._reserve(size)
+        except CodedError:
+            return
+        try:
+            segment = Segment(size)
+        except (OSError, MemoryError):
+            with self._lock:
+                self._owned -= size
+            return
+        segment.freed = time.monotonic()
+        with self._lock:
+            self._free.append(segment)
+
+    def pass_on(self, keeper: Any) -> str:
+        """A lease of ours on another process's segment: `keeper` lives, and with it that process's lease, until ours is released."""
+        name = f"{self._prefix}{next(self._numbers)}"
+        with self._lock:
+            self._passed[name] = keeper
+        return name
+
+    def hold(self, names: list[str], holder: str) -> None:
+        """From now on `holder` has these leases; those that it has released already are none any more."""
+        with self._lock:
+            alive = [name for name in names if name in self._leased or name in self._passed]
+            if alive:
+                self._held.setdefault(holder, set()).update(alive)
 
     def release(self, name: str) -> None:
         """End a lease. An unknown name is a lease that ended with its holder: nothing to do."""
         with self._lock:
-            entry = self._leased.pop(name, None)
-            if entry is None:
-                return
-            self._free.append(entry[0])
-            spare: list[Segment] = []
-            total = sum(s.size for s in self._free)
-            while total > KEEP_FREE_BYTES:
-                spare.append(self._free.pop(0))
-                total -= spare[-1].size
-        for segment in spare:
-            segment.close()
-
-    def hand_over(self, old: str, new: str) -> None:
-        """From now on `new` holds what `old` held."""
-        with self._lock:
-            for name, (segment, holder) in self._leased.items():
-                if holder == old:
-                    self._leased[name] = (segment, new)
+            segment, passed = self._leased.pop(name, None), self._passed.pop(name, None)
+            for names in self._held.values():
+                names.discard(name)
+            if segment is not None:
+                segment.freed = time.monotonic()
+                self._free.append(segment)
+        del passed  # outside the lock: it may end a mapping
 
     def release_holder(self, holder: str) -> None:
         """End every lease of a process that is gone."""
         with self._lock:
-            names = [name for name, (_, who) in self._leased.items() if who == holder]
+            names = self._held.pop(holder, set())
         for name in names:
             self.release(name)
 
     def release_all(self) -> None:
         """End every lease: whoever held them is gone."""
         with self._lock:
-            names = list(self._leased)
+            names = [*self._leased, *self._passed]
         for name in names:
             self.release(name)
 
+    def shrink(self, older_than: float = KEEP_SECONDS) -> None:
+        """Give segments back that nobody has used for so many seconds."""
+        limit = time.monotonic() - older_than
+        with self._lock:
+            spare = [segment for segment in self._free if segment.freed <= limit]
+            self._free = [segment for segment in self._free if segment.freed > limit]
+            self._owned -= sum(segment.size for segment in spare)
+            if not self._leased:
+                self._misses.clear()
+        for segment in spare:
+            segment.close()
+
     def ref(self, name: str, segment: Segment, offset: int, nbytes: int) -> SegmentRef:
         """The descriptor that travels in place of the bytes."""
+        anonymous = segment.path is None
         return {
             "lease": name,
-            "pid": os.getpid() if segment.path is None else None,
-            "fd": segment.fd if segment.path is None else None,
+            "segment": segment.id,
+            "pid": os.getpid() if anonymous else None,
+            "fd": segment.fd if anonymous else None,
             "path": segment.path,
             "offset": offset,
             "bytes": nbytes,
@@ -139,26 +246,17 @@ class SegmentPool:
     def usage(self) -> tuple[int, int]:
         """Bytes leased and bytes free."""
         with self._lock:
-            return sum(s.size for s, _ in self._leased.values()), sum(s.size for s in self._free)
+            return sum(s.size for s in self._leased.values()), sum(s.size for s in self._free)
 
     def close(self) -> None:
         """Give everything back."""
         with self._lock:
-            segments = [*self._free, *(s for s, _ in self._leased.values())]
-            self._free, self._leased = [], {}
+            segments = [*self._free, *self._leased.values()]
+            self._free, self._leased, self._passed, self._held, self._owned = [], {}, {}, {}, 0
         for segment in segments:
             segment.close()
 
 
-def map_segment(ref: SegmentRef, released: Callable[[str], None]) -> mmap.mmap:
-    """Map another process's segment copy-on-write. `released(lease)` runs, on any thread, when the last view of it is gone."""
-    name = ref["path"] if ref["path"] is not None else f"/proc/{ref['pid']}/fd/{ref['fd']}"
-    fd = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        if os.fstat(fd).st_size < ref["offset"] + ref["bytes"]:
-            raise OSError(f"segment {ref['lease']} is shorter than its descriptor says")
-        view = mmap.mmap(fd, 0, access=mmap.ACCESS_COPY)
-    finally:
-        os.close(fd)
-    weakref.finalize(view, released, ref["lease"]).atexit = False
-    return view
+def _full(size: int, why: str) -> CodedError:
+    what = f"There is no shared memory for {max(1, size >> 20)} MiB more: {why}."
+    return CodedError("MEMORY_FULL", what, "Free memory (ComfyUI's Unload button empties its cache), or send smaller batches.")

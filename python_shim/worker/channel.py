@@ -1,17 +1,26 @@
-"""The worker's end of the link: JSON lines on descriptors that no print can reach."""
+"""The worker's ends of its two links, on descriptors that no print can reach.
+
+Tasks (node calls, one after the other) are frames on descriptors 3 and 4, read and answered by the main thread itself: no other
+thread is on a call's way. What must be heard while a node runs comes as JSON lines on the standard input and output.
+"""
 
 from __future__ import annotations
 
 import os
-import queue
+import sys
 import threading
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from ..wire.frames import FrameReader, pack
 from ..wire.peer import dumps
+
+_TASKS, _ANSWERS = 3, 4
+_CHUNK = 1 << 18
 
 
 def take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Move the protocol off descriptors 0 and 1.
+    """Move the lines off descriptors 0 and 1.
 
     What the pack, its libraries and native code print on 1 goes to 2, the worker's log; what they read from 0 is empty.
     """
@@ -24,13 +33,36 @@ def take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
     return requests, answers
 
 
+class Tasks:
+    """What the main thread has to do, and its answers."""
+
+    def __init__(self) -> None:
+        for fd in (_TASKS, _ANSWERS):
+            os.set_inheritable(fd, False)
+            if sys.platform == "win32":
+                __import__("msvcrt").setmode(fd, os.O_BINARY)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Header and body of each task, until the bridge closes the link."""
+        reader = FrameReader()
+        while True:
+            data = os.read(_TASKS, _CHUNK)
+            if not data:
+                return
+            yield from reader.feed(data)
+
+    def answer(self, header: dict[str, Any], body: bytes = b"") -> None:
+        """Write one answer."""
+        frame = memoryview(pack(header, body))
+        while frame:
+            frame = frame[os.write(_ANSWERS, frame) :]
+
+
 class Channel:
-    """Sends messages; safe for threads. `later` may be called from a finalizer, in the middle of anything."""
+    """Sends lines; safe for threads."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out, self._lock = out, threading.Lock()
-        self._later: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        threading.Thread(target=self._send_later, name="envmanager-send", daemon=True).start()
 
     def send(self, message: dict[str, Any]) -> None:
         """Write one message now."""
@@ -42,11 +74,3 @@ class Channel:
     def notify(self, method: str, params: dict[str, Any]) -> None:
         """Write one notification now."""
         self.send({"method": method, "params": params})
-
-    def later(self, method: str, params: dict[str, Any]) -> None:
-        """Queue a notification. Takes no lock: the garbage collector may call it while this thread holds one."""
-        self._later.put({"method": method, "params": params})
-
-    def _send_later(self) -> None:
-        while True:
-            self.send(self._later.get())

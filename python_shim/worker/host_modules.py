@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import types
-from collections.abc import Callable
 from typing import Any
+
+from ..wire.files import FileList
+from . import host_server
 
 
 def install(folders: dict[str, Any], runner: Any) -> None:
@@ -25,101 +26,74 @@ def install(folders: dict[str, Any], runner: Any) -> None:
         if os.path.isfile(os.path.join(root, "utils", "extra_config.py")):
             # before `nodes`, which puts ROOT/comfy first on sys.path, where `utils` is another module
             importlib.import_module("utils.extra_config")
-    _set_folders(folders)
-    sys.modules["server"] = _server_module(root, runner)
+    set_folders(folders)
+    _mark_file_lists()
+    sys.modules["server"] = host_server.make_module(root, runner.progress)
 
 
-def _set_folders(folders: dict[str, Any]) -> None:
-    """Give `folder_paths` the host's folders, so that file lists and outputs are the same in both processes."""
-    try:
-        paths = importlib.import_module("folder_paths")
-    except ImportError:
+def set_folders(folders: dict[str, Any]) -> None:
+    """Give `folder_paths` the host's folders, so that file lists and outputs are the same in both processes.
+
+    What a pack of this worker has added stays.
+    """
+    paths = _folder_paths()
+    if paths is None:
         return
-    setters = {
-        "output": "set_output_directory",
-        "input": "set_input_directory",
-        "temp": "set_temp_directory",
-        "user": "set_user_directory",
-    }
-    for key, setter in setters.items():
-        if hasattr(paths, setter):
-            getattr(paths, setter)(folders[key])
-    known = getattr(paths, "folder_names_and_paths", None)
-    if known is not None:
-        for name, entry in folders["models"].items():
-            known[name] = (list(entry["paths"]), set(entry["extensions"]))
+    for kind in ("output", "input", "temp", "user"):
+        setter = getattr(paths, f"set_{kind}_directory", None)
+        if setter is not None:
+            setter(folders[kind])
+    known = getattr(paths, "folder_names_and_paths", {})
+    for name, entry in folders["models"].items():
+        own = known.get(name, ([], set()))
+        more = [path for path in own[0] if path not in entry["paths"]]
+        known[name] = ([*entry["paths"], *more], {*entry["extensions"], *own[1]})
 
 
-class _Routes:
-    """A decorator table like aiohttp's; what is declared is kept and not served."""
-
-    def __init__(self) -> None:
-        self.declared: list[tuple[str, str]] = []
-
-    def __getattr__(self, method: str) -> Callable[..., Any]:
-        if method not in ("get", "post", "put", "delete", "patch", "head", "options", "view", "static", "route"):
-            raise AttributeError(method)
-
-        def declare(*args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-            self.declared.append((method, str(args[0]) if args else ""))
-            return lambda handler: handler
-
-        return declare
-
-
-class PromptServer:
-    """What packs use of ComfyUI's `server.PromptServer`. A plain object: packs set attributes of their own on it."""
-
-    instance: PromptServer
-
-    def __init__(self, runner: Any) -> None:
-        self.routes = _Routes()
-        self.app = _web_application()
-        self.client_id = None
-        self.last_node_id = None
-        self.last_prompt_id = None
-        self.number = 0
-        self.sockets_metadata: dict[str, Any] = {}
-        self.supports = ["custom_nodes_from_web"]
-        self.on_prompt_handlers: list[Any] = []
-        self.prompt_queue = types.SimpleNamespace(currently_running={}, queue=[], history={}, put=lambda item: None)
-        self._runner = runner
-
-    def add_on_prompt_handler(self, handler: Any) -> None:
-        """Kept, not called: the host's prompts do not pass here."""
-        self.on_prompt_handlers.append(handler)
-
-    def send_sync(self, event: str, data: Any, sid: Any = None) -> None:
-        """Send an event to the browser, through the host."""
-        self._runner.host_event(str(event), data)
-
-    async def send(self, event: str, data: Any, sid: Any = None) -> None:
-        """As send_sync, for async callers."""
-        self.send_sync(event, data, sid)
-
-    def send_progress_text(self, text: str, node_id: str, sid: Any = None) -> None:
-        """Show text on the running node."""
-        self._runner.host_event("progress_text", str(text), text=True)
-
-
-def _web_application() -> Any:
+def _folder_paths() -> Any:
     try:
-        from aiohttp import web
+        return importlib.import_module("folder_paths")
     except ImportError:
         return None
-    return web.Application()
 
 
-def _server_module(root: str, runner: Any) -> types.ModuleType:
-    """A module `server` whose file and class names answer `inspect.getfile` as the real one's do."""
-    module: Any = types.ModuleType("server")
-    module.__file__ = os.path.join(root, "server.py")
-    PromptServer.__module__ = "server"
-    PromptServer.instance = PromptServer(runner)
-    module.PromptServer = PromptServer
-    kinds = {"PREVIEW_IMAGE": 1, "UNENCODED_PREVIEW_IMAGE": 2, "TEXT": 3, "PREVIEW_IMAGE_WITH_METADATA": 4}
-    module.BinaryEventTypes = types.SimpleNamespace(**kinds)
-    module.uuid = importlib.import_module("uuid")
-    if module.PromptServer.instance.app is not None:
-        module.web = importlib.import_module("aiohttp.web")
-    return module
+def _mark_file_lists() -> None:
+    """Lists of model files remember their folder, so that the host can list it anew when the user presses Refresh."""
+    paths = _folder_paths()
+    plain = getattr(paths, "get_filename_list", None)
+    if plain is not None:
+        paths.get_filename_list = lambda name: FileList(plain(name), name)
+
+
+def remember() -> dict[str, Any]:
+    """What `added_since` compares with: folders, web folders, routes and handlers before a pack is imported."""
+    paths, nodes, server = _folder_paths(), sys.modules.get("nodes"), sys.modules.get("server")
+    known = getattr(paths, "folder_names_and_paths", {})
+    return {
+        "folders": {name: ([*entry[0]], {*entry[1]}) for name, entry in known.items()},
+        "web": dict(getattr(nodes, "EXTENSION_WEB_DIRS", {})),
+        "handlers": len(server.PromptServer.instance.on_prompt_handlers) if server is not None else 0,
+    }
+
+
+def added_since(before: dict[str, Any]) -> dict[str, Any]:
+    """What a pack's import has added: fields of `LoadedPack`."""
+    now = remember()
+    folders = {}
+    for name, (paths, extensions) in now["folders"].items():
+        old = before["folders"].get(name)
+        if old is None or old[0] != paths or old[1] != extensions:
+            added = [str(path) for path in paths if old is None or path not in old[0]]
+            folders[name] = {"paths": added, "extensions": sorted(str(item) for item in extensions)}
+    web = {str(name): str(path) for name, path in now["web"].items() if before["web"].get(name) != path and os.path.isdir(path)}
+    return {"folders": folders, "web_directories": web, "prompt_handlers": now["handlers"] - before["handlers"]}
+
+
+def add_nodes(classes: dict[str, Any], titles: dict[str, str], pack: str, folder: str) -> None:
+    """Let the pack find its own classes where it looks for them at run time (`nodes.NODE_CLASS_MAPPINGS`)."""
+    nodes = sys.modules.get("nodes")
+    if nodes is None or not hasattr(nodes, "NODE_CLASS_MAPPINGS"):
+        return
+    nodes.NODE_CLASS_MAPPINGS.update(classes)
+    getattr(nodes, "NODE_DISPLAY_NAME_MAPPINGS", {}).update(titles)
+    getattr(nodes, "LOADED_MODULE_DIRS", {})[pack] = os.path.abspath(folder)

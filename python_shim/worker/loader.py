@@ -1,17 +1,17 @@
-"""Imports a node pack the way ComfyUI's `nodes.load_custom_node` does, and describes its node classes."""
+"""Imports a node pack the way ComfyUI's `nodes.load_custom_node` does."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..wire.errors import CodedError, describe_exception
-from ..wire.live import live_inputs
+from . import host_modules
+from .describe import cannot_run, describe
 
 
 class PackImportFailed(CodedError):
@@ -30,51 +30,83 @@ class PackImportFailed(CodedError):
 
 
 class Loaded(NamedTuple):
-    """`classes` by node class name; `report` is the `LoadedPack` of the schemas."""
+    """A pack in this worker. `classes` by node class name; `report` is what `LoadedPack` of the schemas says of the pack alone."""
 
     classes: dict[str, type]
+    titles: dict[str, str]
     report: dict[str, Any]
 
 
 def load_pack(pack: str, folder: str, encode: Callable[[Any, str], Any]) -> Loaded:
     """Import the pack in `folder` and describe what it offers. Raises PackImportFailed."""
+    before = host_modules.remember()
     try:
-        module = asyncio.run(_import(folder))
+        classes, titles, module = asyncio.run(_import(pack, folder))
+    except CodedError:
+        raise
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a pack is a failed import too
         raise PackImportFailed(pack, error) from error
-    mappings = getattr(module, "NODE_CLASS_MAPPINGS", None)
-    if not isinstance(mappings, dict):
-        if callable(getattr(module, "comfy_entrypoint", None)):
-            why = f"{pack} has only V3 node classes (comfy_entrypoint), which a worker cannot run yet."
-            raise CodedError("PACK_IMPORT_FAILED", why, "Leave isolation off for this node pack.")
-        raise CodedError("PACK_IMPORT_FAILED", f"{pack} has no NODE_CLASS_MAPPINGS.", "It may be a web-only node pack.")
-    titles = getattr(module, "NODE_DISPLAY_NAME_MAPPINGS", None) or {}
-    classes: dict[str, type] = {}
-    described: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    for name, cls in mappings.items():
-        reason = _cannot_run(cls)
+    usable, skipped = {}, []
+    for name, cls in classes.items():
+        reason = cannot_run(cls)
         if reason is None:
-            try:
-                cls.RELATIVE_PYTHON_MODULE = f"custom_nodes.{pack}"
-                described.append(_describe(name, cls, titles.get(name), encode))
-                classes[name] = cls
-                continue
-            except Exception as error:  # noqa: BLE001 - one bad class does not take the others away
-                reason = f"{type(error).__name__}: {error}"
-        skipped.append({"name": str(name), "reason": reason})
+            cls.RELATIVE_PYTHON_MODULE = f"custom_nodes.{pack}"
+            usable[str(name)] = cls
+        else:
+            skipped.append({"name": str(name), "reason": reason})
+    host_modules.add_nodes(usable, titles, pack, folder)
     web = getattr(module, "WEB_DIRECTORY", None)
     web_dir = os.path.abspath(os.path.join(folder, web)) if isinstance(web, str) else None
-    web_dir = web_dir if web_dir is not None and os.path.isdir(web_dir) else None
-    return Loaded(classes, {"pack": pack, "classes": described, "skipped": skipped, "web_directory": web_dir})
+    offered = host_modules.added_since(before)
+    report = {"pack": pack, "web_directory": web_dir if web_dir is not None and os.path.isdir(web_dir) else None, **offered}
+    loaded = Loaded(usable, titles, report)
+    report.update(describe_classes(loaded, encode))
+    report["skipped"] += skipped
+    for left_out in report["skipped"]:
+        usable.pop(left_out["name"], None)
+    return loaded
 
 
-async def _import(folder: str) -> Any:
+def describe_classes(loaded: Loaded, encode: Callable[[Any, str], Any]) -> dict[str, Any]:
+    """The `NodeClass`es of a pack as they answer now, and those that cannot answer."""
+    described, skipped = [], []
+    for name, cls in loaded.classes.items():
+        try:
+            described.append(describe(name, cls, loaded.titles.get(name), encode))
+        except Exception as error:  # noqa: BLE001 - one bad class does not take the others away
+            skipped.append({"name": name, "reason": f"{type(error).__name__}: {error}"})
+    return {"classes": described, "skipped": skipped}
+
+
+async def _import(pack: str, folder: str) -> tuple[dict[str, Any], dict[str, str], Any]:
     """Run the pack's prestartup script, then import it inside a running event loop as ComfyUI does."""
     prestartup = os.path.join(folder, "prestartup_script.py")
     if os.path.isfile(prestartup):
         _execute(f"{folder.replace('.', '_x_')}_prestartup", prestartup, None)
-    return _execute(folder.replace(".", "_x_"), os.path.join(folder, "__init__.py"), folder)
+    module = _execute(folder.replace(".", "_x_"), os.path.join(folder, "__init__.py"), folder)
+    mappings = getattr(module, "NODE_CLASS_MAPPINGS", None)
+    if isinstance(mappings, dict):
+        return mappings, dict(getattr(module, "NODE_DISPLAY_NAME_MAPPINGS", None) or {}), module
+    entrypoint = getattr(module, "comfy_entrypoint", None)
+    if callable(entrypoint):
+        return (*await _from_entrypoint(entrypoint), module)
+    raise CodedError("PACK_IMPORT_FAILED", f"{pack} has no NODE_CLASS_MAPPINGS.", "It may be a web-only node pack.")
+
+
+async def _from_entrypoint(entrypoint: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """The node classes of a V3 extension (`nodes.py`, "V3 Extension Definition")."""
+    extension = entrypoint()
+    if asyncio.iscoroutine(extension):
+        extension = await extension
+    if hasattr(extension, "on_load"):
+        await extension.on_load()
+    classes, titles = {}, {}
+    for cls in await extension.get_node_list():
+        schema = cls.GET_SCHEMA()
+        classes[schema.node_id] = cls
+        if schema.display_name is not None:
+            titles[schema.node_id] = schema.display_name
+    return classes, titles
 
 
 def _execute(name: str, file: str, package: str | None) -> Any:
@@ -90,49 +122,3 @@ def _execute(name: str, file: str, package: str | None) -> Any:
         sys.modules.pop(name, None)
         raise
     return module
-
-
-def _cannot_run(cls: Any) -> str | None:
-    """Why a class cannot run in a worker; None if it can."""
-    if not isinstance(cls, type):
-        return "not a class"
-    internal = sys.modules.get("comfy_api.internal")
-    if internal is not None and issubclass(cls, internal._ComfyNodeInternal):
-        return "a V3 node class, which a worker cannot run yet"
-    if not isinstance(getattr(cls, "FUNCTION", None), str):
-        return "has no FUNCTION"
-    return None
-
-
-def _describe(name: str, cls: Any, title: str | None, encode: Callable[[Any, str], Any]) -> dict[str, Any]:
-    """The `NodeClass` of the schemas."""
-    inputs = cls.INPUT_TYPES()
-    returns = getattr(cls, "RETURN_TYPES", ())
-    return {
-        "name": name,
-        "display_name": title,
-        "function": cls.FUNCTION,
-        "category": str(getattr(cls, "CATEGORY", "sd")),
-        "description": str(getattr(cls, "DESCRIPTION", "")),
-        "input_types": encode(inputs, f"{name}.INPUT_TYPES"),
-        "return_types": encode(returns, f"{name}.RETURN_TYPES"),
-        "return_names": encode(getattr(cls, "RETURN_NAMES", None), f"{name}.RETURN_NAMES"),
-        "output_tooltips": encode(getattr(cls, "OUTPUT_TOOLTIPS", None), f"{name}.OUTPUT_TOOLTIPS"),
-        "input_is_list": bool(getattr(cls, "INPUT_IS_LIST", False)),
-        "output_is_list": encode(getattr(cls, "OUTPUT_IS_LIST", None), f"{name}.OUTPUT_IS_LIST"),
-        "output_node": bool(getattr(cls, "OUTPUT_NODE", False)),
-        "deprecated": bool(getattr(cls, "DEPRECATED", False)),
-        "experimental": bool(getattr(cls, "EXPERIMENTAL", False)),
-        "is_changed": hasattr(cls, "IS_CHANGED"),
-        "validate_inputs": _validate_args(cls),
-        "check_lazy_status": hasattr(cls, "check_lazy_status"),
-        "live_inputs": live_inputs(inputs),
-    }
-
-
-def _validate_args(cls: Any) -> dict[str, Any] | None:
-    """The argument names of VALIDATE_INPUTS: ComfyUI decides by them which inputs to pass (`execution.py`)."""
-    if not hasattr(cls, "VALIDATE_INPUTS"):
-        return None
-    spec = inspect.getfullargspec(cls.VALIDATE_INPUTS)
-    return {"args": [arg for arg in spec.args if arg not in ("cls", "self")], "var_kw": spec.varkw is not None}

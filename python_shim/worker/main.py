@@ -1,58 +1,108 @@
-"""The worker's threads: a reader that is never busy, and the main thread that runs the nodes one after the other."""
+"""The worker's threads: the main one runs the nodes, one after the other; one listens and is never busy; one does what ComfyUI does
+on its web server's thread (`side.py`); one tidies up."""
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
 import platform
-import queue
 import signal
 import sys
 import threading
+import time
 from typing import Any, BinaryIO
 
 from ..wire import PROTOCOL_VERSION
 from ..wire.errors import CodedError
-from ..wire.peer import answer
+from ..wire.frames import to_json
+from ..wire.peer import as_error
 from . import host_modules, loader
-from .channel import Channel, take_standard_streams
+from .channel import Channel, Tasks, take_standard_streams
 from .parent import die_with_parent
 from .runner import Runner
+from .side import Side
+
+#: How often leases that ended between two calls are told, and unused memory is looked for, in seconds.
+TIDY = 0.2
 
 
 class Worker:
-    """Takes requests on the reader thread, serves them on the main thread."""
+    """Takes tasks on the main thread and lines on the reader thread."""
 
-    def __init__(self, requests: BinaryIO, channel: Channel) -> None:
-        self._requests, self._channel = requests, channel
-        self._work: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    def __init__(self, lines: BinaryIO, channel: Channel) -> None:
+        self._lines, self._channel = lines, channel
+        self._tasks = Tasks()
         self._runner = Runner(channel)
+        self._side = Side(self._runner, channel)
 
     def run(self) -> None:
-        """Serve until the bridge says stop or goes away."""
+        """Serve until the bridge closes the link or goes away."""
         threading.Thread(target=self._read, name="envmanager-read", daemon=True).start()
+        threading.Thread(target=self._tidy, name="envmanager-tidy", daemon=True).start()
         signal.signal(signal.SIGINT, self._runner.on_sigint)
-        while True:
-            try:
-                message = self._work.get()
-                if message is None:
-                    break
-                self._serve(message)
-            except KeyboardInterrupt:
-                continue  # an interrupt that came after its call had ended
-        sys.stdout.flush()
+        for header, body in self._tasks:
+            self._serve(header, body)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(0)  # atexit handlers of packs may hang, and nothing of ours needs them
 
+    def _serve(self, header: dict[str, Any], body: bytes) -> None:
+        request: dict[str, Any] = {"id": header["id"]}
+        self._runner.unread = True
+        result = b""
+        try:
+            result = self._do(header, body)
+        except BaseException as error:  # noqa: BLE001 - whatever a pack raises is an answer
+            request["error"] = as_error(error)
+            if self._runner.unread:
+                request["unread"] = True
+        released = self._runner.mapped.let_go()
+        if released:
+            request["released"] = released
+        try:
+            self._tasks.answer(request, result)
+        except CodedError as error:
+            self._tasks.answer({**request, "error": error.wire()})
+        self._runner.mapped.settle()  # the answer is on its way: now is the time
+
+    def _do(self, header: dict[str, Any], body: bytes) -> bytes:
+        if "folders" in header:
+            host_modules.set_folders(header["folders"])
+        if "call" in header:
+            return self._runner.call(header["call"], json.loads(body))
+        if "hello" in header:
+            return to_json(self._hello(header["hello"])).encode()
+        if "load" in header:
+            return to_json(self._load(header["load"])).encode()
+        return b"{}"
+
+    def _hello(self, params: dict[str, Any]) -> dict[str, Any]:
+        if params["protocol"] != PROTOCOL_VERSION:
+            told = f"the bridge speaks protocol {params['protocol']}, this worker {PROTOCOL_VERSION}"
+            raise CodedError("PROTOCOL_VERSION", told, "Restart ComfyUI so that all parts are of one version.")
+        self._runner.worker = params["worker"]
+        if params["folders"] is not None:
+            host_modules.install(params["folders"], self._runner)
+        self._side.socket = params["socket"]
+        return {"protocol": PROTOCOL_VERSION, "pid": os.getpid(), "python": platform.python_version()}
+
+    def _load(self, params: dict[str, Any]) -> dict[str, Any]:
+        loaded = loader.load_pack(params["pack"], params["dir"], self._runner.encode_schema)
+        self._runner.packs[params["pack"]] = loaded.classes
+        self._side.packs[params["pack"]] = loaded
+        return {**loaded.report, **self._side.offer()}
+
     def _read(self) -> None:
-        for line in self._requests:
+        for line in self._lines:
             message = json.loads(line)
-            if "id" in message and message["method"] == "worker.ping":
-                self._channel.send({"id": message["id"], "result": {}})
-            elif "id" in message:
-                self._work.put(message)
-            else:
+            if "id" not in message:
                 self._notified(message["method"], message["params"])
+            elif message["method"] == "worker.ping":
+                self._channel.send({"id": message["id"], "result": {}})
+            else:
+                self._side.ask(message)
         os._exit(0)
 
     def _notified(self, method: str, params: dict[str, Any]) -> None:
@@ -63,37 +113,35 @@ class Worker:
                 self._runner.pool.release(lease)
         elif method == "handle.release":
             self._runner.drop_handles(params["handles"])
-        elif method == "worker.shutdown":
-            self._work.put(None)
+        elif method == "worker.relax":
+            self._runner.relax()
 
-    def _serve(self, message: dict[str, Any]) -> None:
-        params, request = message["params"], message["id"]
-        work = {
-            "worker.hello": self._hello,
-            "pack.load": self._load,
-            "node.call": self._runner.call,
-        }[message["method"]]
-        self._channel.send(answer(request, lambda: work(params)))
-
-    def _hello(self, params: dict[str, Any]) -> dict[str, Any]:
-        if params["protocol"] != PROTOCOL_VERSION:
-            told = f"the bridge speaks protocol {params['protocol']}, this worker {PROTOCOL_VERSION}"
-            raise CodedError("PROTOCOL_VERSION", told, "Restart ComfyUI so that all parts are of one version.")
-        self._runner.worker = params["worker"]
-        if params["folders"] is not None:
-            host_modules.install(params["folders"], self._runner)
-        return {"protocol": PROTOCOL_VERSION, "pid": os.getpid(), "python": platform.python_version()}
-
-    def _load(self, params: dict[str, Any]) -> dict[str, Any]:
-        loaded = loader.load_pack(params["pack"], params["dir"], self._runner.encode_schema)
-        self._runner.packs[params["pack"]] = loaded.classes
-        return loaded.report
+    def _tidy(self) -> None:
+        """Most leases are told with an answer; what ends later is told here."""
+        while True:
+            time.sleep(TIDY)
+            released = self._runner.mapped.let_go()
+            if released:
+                self._channel.notify("lease.release", {"leases": released})
+            self._runner.pool.shrink()
+            self._runner.mapped.forget_unused()
 
 
 def main() -> None:
     """Entry point of `python worker/`."""
-    requests, answers = take_standard_streams()
+    lines, out = take_standard_streams()
     die_with_parent(int(os.environ.get("ENVMANAGER_PARENT", "0")))
     faulthandler.enable(all_threads=True)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    Worker(requests, Channel(answers)).run()
+    more_descriptors()
+    Worker(lines, Channel(out)).run()
+
+
+def more_descriptors() -> None:
+    """Every large tensor that is kept takes one: use as many as the system allows, not the usual 1024."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

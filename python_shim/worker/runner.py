@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import inspect
 import itertools
 import sys
 import threading
-import time
 from typing import Any
 
 from ..wire.decoder import Decoder
 from ..wire.encoder import Encoder
-from ..wire.errors import CodedError, describe_exception
+from ..wire.errors import CodedError, NodeRaised
+from ..wire.frames import to_json
+from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
+from . import v3
 from .channel import Channel
-
-#: Progress goes out at most this often, in seconds; the last step always does.
-PROGRESS_EVERY = 0.02
+from .progress import Progress
 
 
 class Interrupted(BaseException):
@@ -31,95 +32,119 @@ class Runner:
     def __init__(self, channel: Channel) -> None:
         self.worker = ""
         self.pool = SegmentPool()
+        self.mapped = MappedSegments()
         self.packs: dict[str, dict[str, type]] = {}
-        self._channel = channel
+        self.channel = channel
+        self.progress = Progress(self)
         self._instances: dict[tuple[str, str, str], Any] = {}
         self._handles: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._current: str | None = None
+        self.current: str | None = None
         self._node = ""
         self._cancelled: set[str] = set()
-        self._progress_sent = 0.0
+        #: Whether the call that runs has not read its values yet: then it holds no lease on them.
+        self.unread = True
 
-    def call(self, params: dict[str, Any]) -> dict[str, Any]:
-        """One `node.call`. Raises CodedError for whatever goes wrong, with the node's own exception inside."""
-        cls = self.packs.get(params["pack"], {}).get(params["class"])
-        if cls is None:
-            what = f"{params['pack']} has no node class {params['class']} in this worker."
-            raise CodedError("UNKNOWN_NODE_CLASS", what, "Reload the node pack.")
+    def call(self, call: dict[str, Any], kwargs: Any) -> bytes:
+        """One node call; the result as JSON. Raises CodedError for whatever goes wrong, with the node's own exception inside."""
         with self._lock:
-            if params["call"] in self._cancelled:
-                self._cancelled.discard(params["call"])
+            if call["call"] in self._cancelled:
+                self._cancelled.discard(call["call"])
                 raise _interrupted()
-            self._current, self._node = params["call"], f"{params['class']} (node {params['node']})"
+            self.current, self._node = call["call"], f"{call['class']} (node {call['node']})"
         try:
-            kwargs = Decoder(self._released, self._resolve_handle).decode(params["kwargs"])
-            result = self._run(cls, params, kwargs)
-            del kwargs
-            encoder = Encoder(self.pool, "host", self._make_handle)
-            return {"value": encoder.encode(result, f"the result of {params['class']}")}
+            return to_json(self.run(call, kwargs)).encode()
         except Interrupted:
             raise _interrupted() from None
         finally:
             with self._lock:
-                self._current = None
-                self._cancelled.discard(params["call"])
+                self.current = None
+                self._cancelled.discard(call["call"])
             self._set_host_interrupt(False)
 
-    def _run(self, cls: Any, params: dict[str, Any], kwargs: dict[str, Any]) -> Any:
-        """Call the class's method as ComfyUI's executor does. What the node raises comes out as NODE_RAISED."""
-        method = params["method"]
-        self._hook_progress()
+    def run(self, call: dict[str, Any], kwargs: Any) -> Any:
+        """Decode, run, encode. Also for calls beside the main thread, which cannot be interrupted."""
+        cls = self.class_of(call)
+        decoder = Decoder(self.mapped, self._resolve_handle)
         try:
-            torch = sys.modules.get("torch")
-            with torch.inference_mode() if torch is not None else contextlib.nullcontext():
-                if method == "FUNCTION":
-                    function = getattr(self._instance(cls, params), cls.FUNCTION)
-                elif method == "check_lazy_status":
-                    function = self._instance(cls, params).check_lazy_status
-                else:
-                    function = getattr(cls, method)
-                result = function(**kwargs)
+            given = decoder.decode(kwargs)
+        except OSError as error:
+            what = f"The memory of an input of {call['class']} has gone with the process that owned it ({error})."
+            raise CodedError("SEGMENT_GONE", what, "Run again.") from error
+        self.unread = False
+        result = self._run(cls, call, given)
+        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen)
+        return encoder.encode(result, f"the result of {call['class']}")
+
+    def class_of(self, call: dict[str, Any]) -> Any:
+        """The class that a call is for."""
+        cls = self.packs.get(call["pack"], {}).get(call["class"])
+        if cls is None:
+            what = f"{call['pack']} has no node class {call['class']} in this worker."
+            raise CodedError("UNKNOWN_NODE_CLASS", what, "Reload the node pack.")
+        return cls
+
+    def _run(self, cls: Any, call: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+        """Call the class's method as ComfyUI's executor does. What the node raises comes out as NODE_RAISED."""
+        self.progress.hook()
+        try:
+            with _inference_mode(), _node_context(call):
+                result = self._method(cls, call, kwargs)(**kwargs)
                 return asyncio.run(_await(result)) if inspect.isawaitable(result) else result
         except (Interrupted, CodedError):
             raise
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
             if type(error).__name__ == "InterruptProcessingException":
                 raise Interrupted from None
-            raise NodeRaised(self._node, error) from error
+            raise NodeRaised(f"{call['class']} (node {call['node']})", error) from error
 
-    def _instance(self, cls: Any, params: dict[str, Any]) -> Any:
+    def _method(self, cls: Any, call: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+        method = call["method"]
+        if v3.is_v3(cls):
+            return v3.method(cls, method, kwargs.pop(v3.HIDDEN, None) or {})
+        if method == "FUNCTION":
+            return getattr(self._instance(cls, call), cls.FUNCTION)
+        if method == "check_lazy_status":
+            return self._instance(cls, call).check_lazy_status
+        return getattr(cls, method)
+
+    def _instance(self, cls: Any, call: dict[str, Any]) -> Any:
         """The node's instance: one per node and class, as in ComfyUI, so that `self` keeps its state."""
-        key = (params["pack"], params["class"], params["node"])
+        key = (call["pack"], call["class"], call["node"])
         if key not in self._instances:
             self._instances[key] = cls()
         return self._instances[key]
 
     def encode_schema(self, value: Any, path: str) -> Any:
         """INPUT_TYPES and the like: containers and magic types, no objects."""
-        return Encoder(self.pool, "host", _as_text, schema=True).encode(value, path)
+        return Encoder(self.pool, _as_text, schema=True).encode(value, path)
+
+    def encode_event(self, value: Any, path: str) -> Any:
+        """What goes to the browser: data only."""
+        return Encoder(self.pool).encode(value, path)
 
     def cancel(self, call: str) -> None:
         """Reader thread: ask the running call to stop, or keep a waiting one from starting."""
         with self._lock:
             self._cancelled.add(call)
-            running = self._current == call
+            running = self.current == call
         if running:
             self._set_host_interrupt(True)
 
+    def raise_if_cancelled(self) -> None:
+        """Called where a node reports progress."""
+        if self.current is not None and self.current in self._cancelled:
+            raise Interrupted
+
     def on_sigint(self, signum: int, frame: Any) -> None:
         """Main thread: the bridge insists. Raises inside the node's Python code if its call was cancelled."""
-        if self._current is not None and self._current in self._cancelled:
-            raise Interrupted
+        self.raise_if_cancelled()
 
     def _set_host_interrupt(self, value: bool) -> None:
         management = sys.modules.get("comfy.model_management")
         if management is not None and hasattr(management, "interrupt_current_processing"):
             management.interrupt_current_processing(value)
-
-    def _released(self, lease: str) -> None:
-        self._channel.later("lease.release", {"leases": [lease]})
 
     def _make_handle(self, value: Any, path: str) -> dict[str, Any]:
         name = f"h{next(self._numbers)}"
@@ -128,7 +153,11 @@ class Runner:
         return {"$": "handle", "id": name, "worker": self.worker, "type": kind, "made_by": self._node}
 
     def _resolve_handle(self, tag: dict[str, Any]) -> Any:
-        if tag["worker"] != self.worker or tag["id"] not in self._handles:
+        if tag["worker"] != self.worker:
+            what = f"{self._node} was given a {tag['type']} that {tag['made_by']} made in the worker {tag['worker']}. It cannot leave it."
+            hint = "Run both nodes in the same place: switch isolation of both node packs off, or let them share a worker."
+            raise CodedError("HANDLE_FOREIGN", what, hint)
+        if tag["id"] not in self._handles:
             what = f"A {tag['type']} that {tag['made_by']} made is gone: its worker was restarted."
             raise CodedError("HANDLE_FOREIGN", what, "Run the workflow again from that node.")
         return self._handles[tag["id"]]
@@ -138,40 +167,25 @@ class Runner:
         for name in names:
             self._handles.pop(name, None)
 
-    def progress(self, value: float, total: float, preview: Any = None) -> None:
-        """Report progress of the running call; raises Interrupted if it was cancelled."""
-        call = self._current
-        if call is None:
-            return
-        if call in self._cancelled:
-            raise Interrupted
-        now = time.monotonic()
-        if value < total and now - self._progress_sent < PROGRESS_EVERY:
-            return
-        self._progress_sent = now
-        self._channel.notify("node.progress", {"call": call, "value": float(value), "total": float(total)})
-
-    def host_event(self, event: str, data: Any, text: bool = False) -> None:
-        """Pass on what a pack sends to the browser."""
-        value = Encoder(self.pool, "host").encode(data, f"the event {event}")
-        self._channel.notify("host.event", {"call": self._current, "event": event, "data": value, "text": text})
-
-    def _hook_progress(self) -> None:
-        """Take over `comfy.utils.ProgressBar` once the pack has imported it."""
-        utils = sys.modules.get("comfy.utils")
-        if utils is not None and hasattr(utils, "set_progress_bar_global_hook"):
-            utils.set_progress_bar_global_hook(lambda value, total, preview=None, node_id=None: self.progress(value, total))
+    def relax(self) -> None:
+        """Nothing has run for a while: give memory back that is kept for the next call."""
+        self.pool.shrink(0)
+        self.mapped.forget_unused(0)
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
-class NodeRaised(CodedError):
-    """A node's own exception."""
+def _inference_mode() -> Any:
+    torch = sys.modules.get("torch")
+    return torch.inference_mode() if torch is not None else contextlib.nullcontext()
 
-    def __init__(self, node: str, error: BaseException) -> None:
-        super().__init__("NODE_RAISED", f"{node} raised {type(error).__name__}: {error}", "The traceback names the place.")
-        self.exception = describe_exception(error)
 
-    def wire(self) -> dict[str, Any]:
-        return {**super().wire(), "exception": self.exception}
+def _node_context(call: dict[str, Any]) -> Any:
+    """ComfyUI's own note of which node runs, for code that asks (`comfy_execution/utils.py`)."""
+    utils = sys.modules.get("comfy_execution.utils")
+    if utils is None or not hasattr(utils, "CurrentNodeContext"):
+        return contextlib.nullcontext()
+    return utils.CurrentNodeContext(call["prompt"], call["node"], 0)
 
 
 def _interrupted() -> CodedError:

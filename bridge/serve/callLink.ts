@@ -1,0 +1,66 @@
+import { CallHeader, type AnswerHeader } from '../../schemas/callLink'
+import { toWire } from '../errors/bridgeError'
+import { frame } from '../rpc/frames'
+import type { AcceptCalls, CallConnection } from '../rpc/server'
+import type { Context } from './context'
+import type { WorkerService } from './workerService'
+
+/** The call path: takes calls from ComfyUI's connections and hands them to workers, without a look at their values. */
+export class CallLinks {
+  #released: string[] = []
+
+  constructor(
+    private readonly context: Context,
+    private readonly workers: WorkerService,
+    private readonly tellReleased: (leases: string[]) => void,
+  ) {}
+
+  accept(connection: CallConnection): AcceptCalls {
+    return {
+      onFrame: (text, body) => {
+        const header = CallHeader.safeParse(JSON.parse(text))
+        if (!header.success) return connection.close() // the shim and the bridge are of one release: this is no shim
+        this.#told(header.data)
+        if (header.data.call && header.data.id !== undefined) void this.#call(connection, header.data.id, header.data.call, body)
+      },
+      onClose: () => undefined, // a call whose answer nobody takes goes on: it runs once, whatever becomes of ComfyUI
+    }
+  }
+
+  /** Leases of ComfyUI's memory that a worker has let go of: they go with the answer that is about to be sent, if there is one. */
+  release(leases: string[]): void {
+    if (this.#released.length === 0) setImmediate(() => this.#released.length > 0 && this.tellReleased(this.#takeReleased()))
+    this.#released.push(...leases)
+  }
+
+  #takeReleased(): string[] {
+    const leases = this.#released
+    this.#released = []
+    return leases
+  }
+
+  #withReleased(): { released?: string[] } {
+    return this.#released.length > 0 ? { released: this.#takeReleased() } : {}
+  }
+
+  #told({ released, received, cancel, folders }: CallHeader): void {
+    if (folders && this.context.host) {
+      this.context.host = { ...this.context.host, folders }
+      this.workers.foldersChanged(folders)
+    }
+    received?.forEach((call) => this.workers.received(call))
+    if (released) this.workers.releaseLeases(released)
+    if (cancel) this.workers.cancel(cancel)
+  }
+
+  async #call(connection: CallConnection, id: number, call: NonNullable<CallHeader['call']>, kwargs: Buffer): Promise<void> {
+    try {
+      const worker = this.workers.only(call.pack) ?? (await this.workers.for(call))
+      const { body, error, read } = await worker.call(call, kwargs)
+      const answer: AnswerHeader = { id, ...(read && { worker: worker.spec.id }), ...(error && { error }), ...this.#withReleased() }
+      connection.send(frame(answer, body))
+    } catch (error) {
+      connection.send(frame({ id, error: toWire(error), ...this.#withReleased() } satisfies AnswerHeader))
+    }
+  }
+}

@@ -1,0 +1,165 @@
+"""What an isolated pack adds to ComfyUI's web server: its HTTP routes, its files for the browser, its prompt handlers, and choices
+that change. One middleware, because ComfyUI's own routes are fixed once it serves, and packs are switched at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from . import log
+from .registry import Registry
+
+#: Headers that belong to one connection and not to the message (RFC 9110, section 7.6.1).
+_HOP = frozenset(
+    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade content-length host".split()
+)
+#: Refresh waits this long for a busy worker's lists, a prompt so long for its handlers; then ComfyUI goes on with what it has. Seconds.
+LIST_SECONDS, PROMPT_SECONDS = 3.0, 10.0
+
+
+class HostWeb:
+    """Handles requests that are for isolated packs, and lets all others pass."""
+
+    def __init__(self, client: Any, registry: Registry) -> None:
+        self._client, self._registry = client, registry
+        self._patterns: dict[str, re.Pattern[str]] = {}
+
+    def middleware(self) -> Any:
+        """For `PromptServer.instance.app.middlewares`."""
+
+        @web.middleware
+        async def isolated_packs(request: web.Request, handler: Any) -> web.StreamResponse:
+            path = request.path.removeprefix("/api")
+            if path == "/prompt" and request.method == "POST":
+                await self._handle_prompt(request)
+            elif path == "/object_info" and request.method == "GET":
+                await self._list_anew()
+            elif path.startswith("/extensions/"):
+                found = self._file(path)
+                if found is not None:
+                    return web.FileResponse(found)
+            else:
+                pack = self._pack_of(request.method, path)
+                if pack is not None:
+                    return await self._pass_on(pack, path, request)
+            return await handler(request)
+
+        return isolated_packs
+
+    def _pack_of(self, method: str, path: str) -> str | None:
+        for pack, entry in self._registry.web().items():
+            for route in entry["routes"]:
+                pattern = self._patterns.setdefault(route["pattern"], re.compile(route["pattern"]))
+                if route["method"] in ("*", method) and pattern.fullmatch(path):
+                    return pack
+        return None
+
+    def _file(self, path: str) -> str | None:
+        """A file for the browser of a pack that was switched after ComfyUI's own static folders were fixed."""
+        _, _, name, *rest = path.split("/")
+        folder = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {}).get(name)
+        if folder is None or name not in self._registry.proxied():
+            return None
+        root = os.path.realpath(folder)
+        found = os.path.realpath(os.path.join(root, *rest))
+        return found if found.startswith(root + os.sep) and os.path.isfile(found) else None
+
+    async def _ask(self, method: str, params: dict[str, Any], seconds: float) -> Any:
+        return await asyncio.wait_for(asyncio.wrap_future(self._client.request(method, params)), seconds)
+
+    async def _list_anew(self) -> None:
+        """Before ComfyUI tells the browser its node classes: what warm workers say of theirs now."""
+
+        async def one(pack: str) -> None:
+            try:
+                report = await self._ask("pack.describe", {"pack": pack}, LIST_SECONDS)
+                if report is not None:
+                    self._registry.updated(report)
+            except Exception as error:  # noqa: BLE001 - the last lists will do
+                log.debug("comfyui-envmanager: %s was not listed anew: %s", pack, error)
+
+        await asyncio.gather(*(one(pack) for pack in self._registry.proxied()))
+
+    async def _handle_prompt(self, request: web.Request) -> None:
+        """Let the isolated packs' handlers have the prompt before ComfyUI's own."""
+        packs = [pack for pack, entry in self._registry.web().items() if entry["prompt_handlers"]]
+        if not packs:
+            return
+        try:
+            prompt = await request.json()
+        except ValueError:
+            return  # ComfyUI says what is wrong with it
+        for pack in packs:
+            try:
+                prompt = (await self._ask("prompt.handle", {"pack": pack, "prompt": prompt}, PROMPT_SECONDS))["prompt"]
+            except Exception as error:  # noqa: BLE001 - the prompt runs without it, as with a handler that raises
+                log.warning("comfyui-envmanager: the prompt did not pass the handlers of %s: %s", pack, error)
+        request._read_bytes = json.dumps(prompt).encode()  # what `request.json()` reads from now on
+
+    async def _address(self, pack: str) -> tuple[Any, str, dict[str, str]]:
+        """Connector, base address and headers for a pack's worker, which is started if need be."""
+        place = self._registry.web()[pack]["web_socket"]
+        if place is None:
+            report = await asyncio.wrap_future(self._client.request("pack.load", {"pack": pack}))
+            self._registry.offered(report)
+            place = report["web_socket"]
+        if place is None:
+            raise OSError("its worker serves nothing")
+        if place.startswith("tcp:"):
+            _, port, key = place.split(":")
+            return aiohttp.TCPConnector(), f"http://127.0.0.1:{port}", {"X-Envmanager-Key": key}
+        return aiohttp.UnixConnector(place), "http://worker", {}
+
+    async def _pass_on(self, pack: str, path: str, request: web.Request) -> web.StreamResponse:
+        """One request to the pack's worker and its answer back, as streams."""
+        query = f"?{request.query_string}" if request.query_string else ""
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        for last in (False, True):
+            try:
+                connector, base, more = await self._address(pack)
+                async with aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=False) as session:
+                    body = request.content if request.can_read_body else None
+                    ask = session.request(
+                        request.method,
+                        f"{base}{path}{query}",
+                        headers={**headers, **more},
+                        data=body,
+                        allow_redirects=False,
+                        timeout=_PATIENT,
+                    )
+                    async with ask as answer:
+                        return await _copy(answer, request)
+            except aiohttp.ClientConnectorError:
+                # the worker that served there has ended, and nothing was sent
+                self._registry.web().get(pack, {})["web_socket"] = None
+                if last:
+                    raise web.HTTPBadGateway(text=f"The worker of {pack} does not answer.") from None
+            except (OSError, Exception) as error:
+                if isinstance(error, web.HTTPException):
+                    raise
+                log.warning("comfyui-envmanager: %s of %s: %s", path, pack, error)
+                raise web.HTTPBadGateway(text=f"The worker of {pack} could not serve this: {error}") from error
+        raise AssertionError
+
+
+_PATIENT = aiohttp.ClientTimeout(total=None, sock_connect=10)
+
+
+async def _copy(answer: aiohttp.ClientResponse, request: web.Request) -> web.StreamResponse:
+    headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP]
+    response = web.StreamResponse(status=answer.status, reason=answer.reason)
+    for name, value in headers:
+        response.headers.add(name, value)
+    await response.prepare(request)
+    async for chunk in answer.content.iter_chunked(1 << 16):
+        await response.write(chunk)
+    await response.write_eof()
+    return response

@@ -1,0 +1,268 @@
+"""The call path's connections: one for each event loop that calls, read by that loop itself, so that no thread stands between a node
+and its answer. ComfyUI makes a new loop for every prompt; a connection outlives it and serves the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..wire.errors import CodedError
+from ..wire.frames import FrameReader, pack
+
+_CHUNK = 1 << 18
+#: The answer to the upgrade comes from this computer: it takes milliseconds.
+_CONNECT_SECONDS = 10.0
+
+
+def lost() -> CodedError:
+    """What a call gets when the bridge goes away under it."""
+    return CodedError("CONNECTION_LOST", "The bridge has gone; the call may have run partly.", "Run again in a few seconds.")
+
+
+def not_running(error: BaseException) -> CodedError:
+    """What a call gets when there is no bridge: it has not been sent."""
+    return CodedError("CONNECTION_LOST", f"The bridge is not running ({error}).", "Wait a few seconds; the panel says why.")
+
+
+def connect(found: dict[str, Any]) -> socket.socket:
+    """A connection to the bridge that `found` (its connection file) describes. Raises OSError."""
+    local = found.get("socket")
+    link = socket.socket(socket.AF_UNIX if local else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        link.settimeout(_CONNECT_SECONDS)
+        link.connect(local or ("127.0.0.1", found["port"]))
+        if not local:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        lines = ["GET /calls HTTP/1.1", f"Host: 127.0.0.1:{found['port']}", "Connection: Upgrade", "Upgrade: envmanager-calls"]
+        link.sendall("\r\n".join([*lines, f"Authorization: Bearer {found['token']}", "", ""]).encode())
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            more = link.recv(1)  # what follows the answer is the first frame's
+            if not more:
+                raise OSError("the bridge closed the connection")
+            answer += more
+        if not answer.startswith(b"HTTP/1.1 101"):
+            raise OSError(f"the bridge refused the connection: {answer.splitlines()[0].decode(errors='replace')}")
+        link.setblocking(False)
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+class Waiter:
+    """One call's answer: `done(header, body, error)` runs once, on the thread that reads it."""
+
+    __slots__ = ("done",)
+
+    def __init__(self, done: Callable[[dict[str, Any], bytes, CodedError | None], None]) -> None:
+        self.done = done
+
+
+class Lane:
+    """One connection. It is read by `loop`, or by whoever waits in `wait`."""
+
+    def __init__(self, link: socket.socket, on_told: Callable[[dict[str, Any]], None]) -> None:
+        self.link, self._on_told = link, on_told
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.waiting: dict[int, Waiter] = {}
+        self.dead = False
+        self._numbers = itertools.count(1)
+        self._reader = FrameReader()
+        self._unsent = b""
+        self._lock = threading.Lock()
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on `loop` reads. Raises NotImplementedError on loops that cannot watch a socket (Windows' proactor)."""
+        loop.add_reader(self.link.fileno(), self._readable)
+        self.loop = loop
+
+    def detach(self) -> None:
+        """The loop that reads lets go; on its own thread."""
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.remove_reader(self.link.fileno())
+        self.loop = None
+
+    def usable(self) -> bool:
+        """Whether the other end is still there, for a connection that nobody has read for a while."""
+        if self.dead:
+            return False
+        self._readable()
+        return not self.dead
+
+    def ask(self, header: dict[str, Any], body: bytes, waiter: Waiter) -> None:
+        """Send a call. Raises BrokenPipeError if the bridge has gone before it was sent."""
+        number = next(self._numbers)
+        self.waiting[number] = waiter
+        try:
+            self.send(pack({**header, "id": number}, body))
+        except BaseException:
+            self.waiting.pop(number, None)
+            raise
+
+    def send(self, data: bytes) -> None:
+        """Write a frame, or as much of it as goes now."""
+        with self._lock:
+            if self._unsent:
+                self._unsent += data
+                return
+            sent = 0
+            try:
+                sent = self.link.send(data)
+            except BlockingIOError:
+                pass
+            if sent == len(data):
+                return
+            self._unsent = data[sent:]
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self._watch_writable)
+
+    def _watch_writable(self) -> None:
+        if self.loop is not None and not self.dead:
+            self.loop.add_writer(self.link.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        with self._lock:
+            try:
+                self._unsent = self._unsent[self.link.send(self._unsent) :]
+            except BlockingIOError:
+                return
+            except OSError:
+                self._unsent = b""  # the reader sees the end of the connection too
+        if not self._unsent and self.loop is not None:
+            self.loop.remove_writer(self.link.fileno())
+
+    def wait(self, seconds: float) -> None:
+        """Read what comes within `seconds`, on this thread; for callers without an event loop."""
+        ready, writable, _ = select.select([self.link], [self.link] if self._unsent else [], [], seconds)
+        if writable:
+            self._writable()
+        if ready:
+            self._readable()
+
+    def _readable(self) -> None:
+        try:
+            data = self.link.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            return self.close()
+        for header, body in self._reader.feed(data):
+            if "released" in header:
+                self._on_told(header)
+            waiter = self.waiting.pop(header.get("id", 0), None)
+            if waiter is not None:
+                waiter.done(header, body, None)
+
+    def close(self) -> None:
+        """The bridge has gone: every call fails."""
+        if self.dead:
+            return
+        self.dead = True
+        self.detach()
+        self.link.close()
+        waiting, self.waiting = list(self.waiting.values()), {}
+        for waiter in waiting:
+            waiter.done({}, b"", lost())
+
+
+class Lanes:
+    """Finds the connection for whoever calls. `background` is a loop that reads connections that no caller reads any more."""
+
+    def __init__(
+        self, connection: Callable[[], dict[str, Any]], on_told: Callable[[dict[str, Any]], None], background: asyncio.AbstractEventLoop
+    ) -> None:
+        self._connection, self._on_told, self._background = connection, on_told, background
+        self._lock = threading.Lock()
+        self._lanes: list[Lane] = []
+
+    def of(self, loop: asyncio.AbstractEventLoop) -> Lane:
+        """The connection that this running loop reads. Raises CONNECTION_LOST if there is no bridge."""
+        with self._lock:
+            for lane in self._lanes:
+                if lane.loop is loop and not lane.dead:
+                    return lane
+            lane = self._take() or self._make()
+            try:
+                lane.attach(loop)
+            except NotImplementedError:
+                lane.loop = self._background
+                self._background.call_soon_threadsafe(lane.attach, self._background)
+        return lane
+
+    def alone(self) -> Lane:
+        """A connection for a caller without an event loop, who gives it back with `free`."""
+        with self._lock:
+            lane = self._take() or self._make()
+            lane.loop = _NOBODY
+        return lane
+
+    def free(self, lane: Lane) -> None:
+        """The caller without an event loop is done, or has given up: late answers are read in the background."""
+        lane.loop = None
+        if lane.waiting:
+            self.abandon(lane)
+
+    def abandon(self, lane: Lane) -> None:
+        """A call's answer is not waited for any more, on the reading loop's thread: someone must still take it and free its memory."""
+        if lane.dead or lane.loop is self._background:
+            return
+        lane.detach()
+        lane.loop = self._background
+        self._background.call_soon_threadsafe(self._adopt, lane)
+
+    def _adopt(self, lane: Lane) -> None:
+        if not lane.dead:
+            lane.attach(self._background)
+            lane._readable()
+
+    def _take(self) -> Lane | None:
+        """A connection whose loop has ended with its prompt."""
+        for lane in list(self._lanes):
+            if lane.dead:
+                self._lanes.remove(lane)
+            elif lane.loop is None or lane.loop.is_closed():
+                lane.loop = None
+                if lane.usable():
+                    return lane
+                self._lanes.remove(lane)
+        return None
+
+    def _make(self) -> Lane:
+        try:
+            lane = Lane(connect(self._connection()), self._on_told)
+        except (OSError, ValueError, KeyError) as error:
+            raise not_running(error) from error
+        self._lanes.append(lane)
+        return lane
+
+    def close(self) -> None:
+        """The bridge has gone: calls that wait must not wait for the kernel to say so."""
+        with self._lock:
+            lanes, self._lanes = self._lanes, []
+        for lane in lanes:
+            loop = lane.loop
+            if loop is None or loop is _NOBODY or loop.is_closed():
+                continue
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(lane._readable)
+
+
+class _Nobody:
+    """In place of a loop: the caller's own thread reads."""
+
+    def is_closed(self) -> bool:
+        """Never free for others."""
+        return False
+
+
+_NOBODY: Any = _Nobody()

@@ -1,0 +1,99 @@
+"""The stand-in for ComfyUI's module `server`: what a pack declares on it is kept, and served by `side.py`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import types
+from typing import Any
+
+
+class PromptServer:
+    """What packs use of ComfyUI's `server.PromptServer`. A plain object: packs set attributes of their own on it."""
+
+    instance: PromptServer
+
+    def __init__(self, progress: Any, web: Any) -> None:
+        self.routes = _NoRoutes() if web is None else web.RouteTableDef()
+        self.app = None if web is None else web.Application()
+        self.loop: Any = None
+        self.client_id = None
+        self.last_node_id = None
+        self.last_prompt_id = None
+        self.number = 0
+        self.sockets: dict[str, Any] = {}
+        self.sockets_metadata: dict[str, Any] = {}
+        self.supports = ["custom_nodes_from_web"]
+        self.on_prompt_handlers: list[Any] = []
+        self.prompt_queue = types.SimpleNamespace(currently_running={}, queue=[], history={}, put=lambda item: None)
+        self._progress = progress
+
+    def add_on_prompt_handler(self, handler: Any) -> None:
+        """Called with every prompt before it is queued, through the host."""
+        self.on_prompt_handlers.append(handler)
+
+    def send_sync(self, event: Any, data: Any, sid: Any = None) -> None:
+        """Send an event to the browser, through the host."""
+        self._progress.event(str(event), data, sid)
+
+    async def send(self, event: Any, data: Any, sid: Any = None) -> None:
+        """As send_sync, for async callers."""
+        self.send_sync(event, data, sid)
+
+    def send_progress_text(self, text: str, node_id: str, sid: Any = None) -> None:
+        """Show text on the running node."""
+        self._progress.text(str(text), sid)
+
+
+class _NoRoutes:
+    """Without aiohttp nothing can be served; what is declared is dropped."""
+
+    def __getattr__(self, method: str) -> Any:
+        if method not in ("get", "post", "put", "delete", "patch", "head", "options", "view", "static", "route"):
+            raise AttributeError(method)
+        return lambda *args, **kwargs: lambda handler: handler
+
+
+def make_module(root: str, progress: Any) -> types.ModuleType:
+    """A module `server` whose file and class names answer `inspect.getfile` as the real one's do."""
+    try:
+        web: Any = importlib.import_module("aiohttp.web")
+    except ImportError:
+        web = None
+    module: Any = types.ModuleType("server")
+    module.__file__ = os.path.join(root, "server.py")
+    PromptServer.__module__ = "server"
+    PromptServer.instance = PromptServer(progress, web)
+    module.PromptServer = PromptServer
+    kinds = {"PREVIEW_IMAGE": 1, "UNENCODED_PREVIEW_IMAGE": 2, "TEXT": 3, "PREVIEW_IMAGE_WITH_METADATA": 4}
+    module.BinaryEventTypes = types.SimpleNamespace(**kinds)
+    module.uuid = importlib.import_module("uuid")
+    if web is not None:
+        module.web = web
+    return module
+
+
+def application(server: PromptServer) -> Any:
+    """An aiohttp application with everything that packs have declared so far; None if that is nothing."""
+    if server.app is None:
+        return None
+    web = importlib.import_module("aiohttp.web")
+    made = web.Application(client_max_size=1 << 30)
+    for resource in server.app.router.resources():
+        made.router.register_resource(resource)
+    made.add_routes(server.routes)
+    return made if len(made.router.resources()) else None
+
+
+def patterns(app: Any) -> list[dict[str, str]]:
+    """Every route as a method and a regular expression of the whole path."""
+    found = []
+    for resource in app.router.resources():
+        info = resource.get_info()
+        if "prefix" in info:
+            pattern = re.escape(info["prefix"]) + "(?:/.*)?"
+        else:
+            pattern = info["pattern"].pattern if "pattern" in info else re.escape(info["path"])
+        found += [{"method": route.method, "pattern": pattern} for route in resource]
+    return found

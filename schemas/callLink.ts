@@ -1,0 +1,58 @@
+import { z } from 'zod'
+import { WireError } from './errors'
+import { CallId, PackId } from './ids'
+import { HostFolders, NodeCall } from './shimLink'
+
+/**
+ * The call path: frames of a header and a body. Headers are these; a body is a value as JSON, which the bridge passes on unread.
+ * `python_shim/wire/frames.py` and `bridge/rpc/frames.ts` write and read them.
+ */
+
+const Released = z.array(z.string()).optional().describe('leases that the sender has let go of')
+
+/** From the shim: a call (`id` and `call`), or only what is told beside calls. */
+export const CallHeader = z
+  .strictObject({
+    id: z.number().int().nonnegative().optional(),
+    call: NodeCall.optional(),
+    cancel: CallId.optional(),
+    released: Released,
+    received: z.array(CallId).optional().describe('calls whose results are mapped: from here on their workers may end'),
+    folders: HostFolders.optional().describe('ComfyUI has other folders than before'),
+  })
+  .meta({ id: 'CallHeader' })
+export type CallHeader = z.infer<typeof CallHeader>
+
+/** To the shim: the answer to a call (`id`, and `error` or a body), or leases that workers have let go of. */
+export const AnswerHeader = z
+  .strictObject({
+    id: z.number().int().nonnegative().optional(),
+    worker: z.string().optional().describe('has read the call, and holds its leases from now on'),
+    error: WireError.optional(),
+    released: Released,
+  })
+  .meta({ id: 'AnswerHeader' })
+export type AnswerHeader = z.infer<typeof AnswerHeader>
+
+/** To a worker's main thread, one after the other. */
+export const TaskHeader = z
+  .strictObject({
+    id: z.number().int().nonnegative(),
+    hello: z.strictObject({ protocol: z.number().int(), worker: z.string(), folders: HostFolders.nullable(), socket: z.string().nullable() }).optional(),
+    load: z.strictObject({ pack: PackId, dir: z.string() }).optional(),
+    call: NodeCall.optional(),
+    folders: HostFolders.optional(),
+  })
+  .meta({ id: 'TaskHeader' })
+export type TaskHeader = z.infer<typeof TaskHeader>
+
+/** From a worker's main thread. */
+export const DoneHeader = z
+  .strictObject({
+    id: z.number().int().nonnegative(),
+    error: WireError.optional(),
+    unread: z.literal(true).optional().describe('it failed before its values were read: no lease of it is held'),
+    released: Released,
+  })
+  .meta({ id: 'DoneHeader' })
+export type DoneHeader = z.infer<typeof DoneHeader>
