@@ -24,7 +24,7 @@ from python_shim.shim.calls import Calls  # noqa: E402
 from python_shim.shim.client import BridgeClient  # noqa: E402
 from python_shim.shim.proxy import make_proxy  # noqa: E402
 
-PACK = '''
+PACK = """
 import time
 import torch
 
@@ -46,7 +46,7 @@ NODE_CLASS_MAPPINGS = {
     "Look": node("INT", lambda image: image.shape[1], image="IMAGE"),
     "Wait": node("FLOAT", wait, seconds="FLOAT"),
 }
-'''
+"""
 
 
 def floor(nbytes, count):
@@ -136,7 +136,7 @@ async def main(folder):
     for name, height, width, count in CASES:
         make = lambda h=height, w=width: {"image": torch.rand(1, h, w, 3)}  # noqa: E731
         results[name] = await measure(one["TimesOne"], make, count, shared)
-    results["echo-50mb"] = await measure(one["Echo"], lambda: {"image": torch.rand(1, 2048, 2048, 3)}, 20, shared)
+        results[name.replace("image", "echo")] = await measure(one["Echo"], make, count, shared)
     two = await ours.nodes("bench-two")
     results["chain-50mb"] = await hand_over(one["TimesOne"], two["Look"], 20, fresh=False)
     results["fresh-50mb"] = await hand_over(one["TimesOne"], two["Look"], 20, fresh=True)

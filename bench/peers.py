@@ -25,6 +25,9 @@ def add_one(value):
 def times_one(image):
     return image * 1
 
+def echo(image):
+    return image
+
 def look(image):
     return image.shape[1]
 
@@ -55,7 +58,6 @@ class ComfyEnv:
         return asyncio.to_thread(lambda: self._worker.call_module("bench_nodes", method, timeout=120, **value))
 
 
-
 class PyIsolate:
     """pyisolate: a host-coupled extension that shares torch, the fastest of its modes."""
 
@@ -66,7 +68,7 @@ class PyIsolate:
         package.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").write_text("")
         # the class is imported by its name on both sides; the child gets this process's path
-        methods = (("add_one", "value"), ("times_one", "image"), ("look", "image"), ("wait", "seconds"))
+        methods = (("add_one", "value"), ("times_one", "image"), ("echo", "image"), ("look", "image"), ("wait", "seconds"))
         text = "".join(f"    async def {method}(self, {arg}):\n        return {method}({arg})\n" for method, arg in methods)
         (folder / "bench_api.py").write_text(f"import pyisolate\n{NODES}\nclass Bench(pyisolate.ExtensionBase):\n{text}")
         sys.path.insert(0, str(folder))
@@ -89,7 +91,6 @@ class PyIsolate:
         return getattr(self._extension.proxy, method)(*value.values())
 
     call_in_thread = call
-
 
 
 async def measure(peer, method, make, count, shared):
@@ -126,7 +127,9 @@ async def main(kind, folder):
     shared = Shared()
     results["call-int"] = await measure(peer, "add_one", lambda: {"value": 7}, 300, shared)
     for name, height, width, count in CASES:
-        results[name] = await measure(peer, "times_one", lambda h=height, w=width: {"image": torch.rand(1, h, w, 3)}, count, shared)
+        make = lambda h=height, w=width: {"image": torch.rand(1, h, w, 3)}  # noqa: E731
+        results[name] = await measure(peer, "times_one", make, count, shared)
+        results[name.replace("image", "echo")] = await measure(peer, "echo", make, count, shared)
     other = kind(folder, "bench_two")
     await other.call("add_one", {"value": 1})
     results["chain-50mb"] = await hand_over(peer, other, 20, fresh=False)

@@ -1,9 +1,5 @@
-/**
- * `npm run bench [-- --json]`: the product's speed, against its targets where it has some. Other libraries are not measured yet: their columns are
- * empty, and cases whose target is a ratio to a peer have none to meet.
- */
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+/** `npm run bench [-- --json]`: the product's speed against its targets, and other libraries beside it in the same run. */
+import { readFileSync } from 'node:fs'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { candidateOf } from '../bridge/resolve/candidate'
@@ -12,22 +8,8 @@ import { parseWheelName } from '../bridge/resolve/wheelName'
 import { Http } from '../bridge/sources/http'
 import { resolveAll } from '../bridge/sources/resolve'
 import { sourceOf } from '../bridge/sources/source'
-
-interface Timing {
-  p50: number
-  p95: number
-}
-
-interface Case {
-  id: string
-  unit: 'ms' | 'µs'
-  ours: Timing
-  peers: Record<string, Timing>
-  floor: Timing | null
-  ratio: number | null
-  target: string | null
-  met: boolean | null
-}
+import { callCases } from './calls'
+import type { Case, Timing } from './case'
 
 const ROOT = process.cwd()
 
@@ -82,51 +64,28 @@ async function resolving(): Promise<Case> {
   return { id: 'resolve-100', unit: 'ms', ours, peers: {}, floor: null, ratio: null, target: '≤ 200 ms', met: ours.p50 <= 200 }
 }
 
-const PACK = `
-class BenchInt:
-    INPUT_TYPES = classmethod(lambda cls: {"required": {"value": ("INT",)}})
-    RETURN_TYPES, FUNCTION, CATEGORY = ("INT",), "run", "bench"
-    def run(self, value):
-        return (value + 1,)
-
-class BenchImage:
-    INPUT_TYPES = classmethod(lambda cls: {"required": {"image": ("IMAGE",)}})
-    RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "run", "bench"
-    def run(self, image):
-        return (image * 1,)
-
-NODE_CLASS_MAPPINGS = {"BenchInt": BenchInt, "BenchImage": BenchImage}
-`
-
-const TARGETS: Record<string, [text: string, limitMs: number] | undefined> = { 'bridge-start': ['≤ 400 ms', 400] }
-
-function calling(): Case[] {
-  const folder = mkdtempSync(join(tmpdir(), 'envmanager-bench-'))
-  try {
-    const pack = join(folder, 'comfyui', 'custom_nodes', 'bench-pack')
-    mkdirSync(pack, { recursive: true })
-    writeFileSync(join(pack, '__init__.py'), PACK)
-    const python = join(ROOT, '.venv', process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python')
-    const said = execFileSync(python, [join(ROOT, 'bench', 'node_calls.py'), join(folder, 'home'), join(folder, 'comfyui')], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
-    const results = JSON.parse(said) as Record<string, { ours: Timing; floor?: Timing }>
-    return Object.entries(results).map(([id, { ours, floor }]) => {
-      const [target, limit] = TARGETS[id] ?? []
-      return { id, unit: 'ms', ours, peers: {}, floor: floor ?? null, ratio: null, target: target ?? null, met: limit === undefined ? null : ours.p50 <= limit }
-    })
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-const cases = [parsing(), await resolving(), ...calling()]
+const calls = callCases()
+const cases = [parsing(), await resolving(), ...calls.cases]
 const targets_met = cases.every(({ met }) => met !== false)
-const machine = { cpu: cpus()[0]?.model ?? '', cores: cpus().length, memory_bytes: totalmem(), node: process.version, platform: process.platform }
+const machine = {
+  cpu: cpus()[0]?.model ?? '',
+  cores: cpus().length,
+  memory_bytes: totalmem(),
+  node: process.version,
+  platform: process.platform,
+  peak_shared_bytes: calls.peakSharedBytes,
+}
 if (process.argv.includes('--json')) console.log(JSON.stringify({ machine, cases, targets_met }))
 else {
-  const cell = (value: Timing | null, unit: string): string => (value ? `${value.p50.toFixed(2)} / ${value.p95.toFixed(2)} ${unit}` : '–')
-  console.log(`${'case'.padEnd(28)}${'ours p50 / p95'.padEnd(24)}${'floor (one copy)'.padEnd(24)}target`)
-  for (const { id, unit, ours, floor, target, met } of cases) {
-    console.log(`${id.padEnd(28)}${cell(ours, unit).padEnd(24)}${cell(floor, unit).padEnd(24)}${target ? `${target} ${met ? 'met' : 'MISSED'}` : '–'}`)
+  const cell = (value: Timing | null | undefined, unit = ''): string => (value ? `${value.p50.toFixed(2)} / ${value.p95.toFixed(2)} ${unit}`.trim() : '–')
+  const row = (cells: string[]): string => cells.map((text, at) => text.padEnd(at === 0 ? 18 : 20)).join('')
+  console.log('p50 / p95; the ratio is that of the fastest other library to ours; the floor is one copy of the bytes (or importing torch)')
+  console.log(row(['case', 'ours', 'comfy-env', 'pyisolate', 'floor', 'ratio', 'target']))
+  for (const { id, unit, ours, peers, floor, ratio, target, met } of cases) {
+    const verdict = target ? `${target} ${met === null ? 'not measured' : met ? 'met' : 'MISSED'}` : '–'
+    console.log(row([id, cell(ours, unit), cell(peers['comfy-env']), cell(peers.pyisolate), cell(floor), ratio?.toFixed(2) ?? '–', verdict]))
   }
+  const peak = Object.entries(calls.peakSharedBytes).map(([name, bytes]) => `${name} ${(bytes / (1 << 20)).toFixed(0)} MiB`)
+  console.log(`peak of shared memory: ${peak.join(', ')}`)
 }
 process.exitCode = targets_met ? 0 : 1

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { WireError } from './errors'
 import { CallId, PackId } from './ids'
 import { HostFolders, NodeCall } from './shimLink'
+import { Value } from './value'
 
 /**
  * The call path: frames of a header and a body. Headers are these; a body is a value as JSON, which the bridge passes on unread.
@@ -42,6 +43,17 @@ export const TaskHeader = z
     load: z.strictObject({ pack: PackId, dir: z.string() }).optional(),
     call: NodeCall.optional(),
     folders: HostFolders.optional(),
+    function: z
+      .strictObject({
+        module: z.string(),
+        name: z.string(),
+        class: z.string().nullable().describe('null: a function of the module'),
+        state: Value.describe('the instance’s attributes; null: `__init__` makes them'),
+        path: z.array(z.string()).describe('folders that come first on its path'),
+      })
+      .optional()
+      .describe('of a worker that a program started by itself, without a bridge'),
+    released: Released,
   })
   .meta({ id: 'TaskHeader' })
 export type TaskHeader = z.infer<typeof TaskHeader>

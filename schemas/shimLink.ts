@@ -28,7 +28,7 @@ export const Progress = z
 
 /** What a worker's pack sent to the browser through `PromptServer.send_sync`. */
 export const HostEvent = z
-  .strictObject({ call: CallId.nullable(), event: z.string(), data: Value, text: z.boolean(), sid: z.string().nullable() })
+  .strictObject({ call: CallId.nullable(), event: z.union([z.string(), z.number().int()]).describe('a number: one of ComfyUI’s binary events'), data: Value, text: z.boolean(), sid: z.string().nullable() })
   .meta({ id: 'HostEvent' })
 
 export const Leases = z.strictObject({ leases: z.array(z.string()) }).meta({ id: 'Leases' })

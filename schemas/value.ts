@@ -46,6 +46,7 @@ export const TaggedValue = z
     z.strictObject({ $: z.literal('same'), of: z.number().int().describe('index of an earlier tensor or array of this message') }),
     z.strictObject({ $: z.literal('input'), of: z.number().int().describe('index of a tensor or array of the call, which comes back unchanged') }),
     z.strictObject({ $: z.literal('blocker'), v: z.unknown() }),
+    z.strictObject({ $: z.literal('pil'), mode: z.string(), size: z.tuple([z.number().int(), z.number().int()]), v: z.unknown().describe('its pixels') }),
     z.strictObject({ $: z.literal('dynprompt'), v: z.unknown().describe('ComfyUI’s DynamicPrompt: its graph, with what nodes have added to it') }),
     z.strictObject({ $: z.literal('node_output'), v: z.unknown().describe('of a V3 node: a tuple of args, ui, expand, block_execution') }),
     z.strictObject({ $: z.literal('files'), folder: z.string().describe('of folder_paths'), v: z.array(z.unknown()), before: z.array(z.unknown()), after: z.array(z.unknown()) }),

@@ -1,8 +1,10 @@
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import type { HostInfo } from '../../schemas/panelLink'
+import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
 import { oneLine } from '../probe/fingerprint'
 import { makeRunFolder, newToken, refuseSecondBridge, removeConnectionFile, socketPath, writeConnectionFile } from '../rpc/connectionFile'
+import type { Handlers } from '../rpc/peer'
 import { listen } from '../rpc/server'
 import { Store } from '../state/store'
 import { CallLinks } from './callLink'
@@ -29,6 +31,35 @@ async function hostInfo(engine: Engine, comfyui: string | null): Promise<HostInf
     ...(fingerprint.torch === null ? ['ComfyUI’s Python has no torch.'] : []),
   ]
   return { fingerprint, one_line: oneLine(fingerprint), comfyui, home: settings.home, uv: version, writable: true, problems }
+}
+
+interface ShimServices {
+  context: Context
+  store: Store
+  packs: PackService
+  workers: WorkerService
+  load: IsolationService['load']
+}
+
+/** What ComfyUI may ask and tell. */
+function shimHandlers({ context, store, packs, workers, load }: ShimServices): Handlers<typeof shimToBridge> {
+  return {
+    'host.report': async (report) => {
+      context.host = report
+      report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
+      store.apply({ kind: 'host', host: await hostInfo(context.engine, report.version) })
+      void packs.rescan()
+      for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) void load(pack).catch(() => undefined)
+      return {}
+    },
+    'pack.load': ({ pack }) => load(pack),
+    'pack.describe': async ({ pack }) => (await workers.side(pack))?.request('pack.describe', { pack }) ?? null,
+    'prompt.handle': async ({ pack, prompt }) => {
+      await load(pack)
+      return (await workers.side(pack))?.request('prompt.handle', { pack, prompt }) ?? { prompt }
+    },
+    'handle.release': ({ worker, handles }) => workers.releaseHandles(worker, handles),
+  }
 }
 
 /** Builds the bridge out of its parts. Holds no logic of its own. */
@@ -63,23 +94,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     },
   })
   const shim: ShimLink = new ShimLink(
-    {
-      'host.report': async (report) => {
-        context.host = report
-        report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
-        store.apply({ kind: 'host', host: await hostInfo(engine, report.version) })
-        void packs.rescan()
-        for (const pack of engine.settings.workers.keepWarm) if (context.isolated.has(pack)) void workers.load(pack).catch(() => undefined)
-        return {}
-      },
-      'pack.load': ({ pack }) => isolation.load(pack),
-      'pack.describe': async ({ pack }) => (await workers.side(pack))?.request('pack.describe', { pack }) ?? null,
-      'prompt.handle': async ({ pack, prompt }) => {
-        await workers.load(pack)
-        return (await workers.side(pack))?.request('prompt.handle', { pack, prompt }) ?? { prompt }
-      },
-      'handle.release': ({ worker, handles }) => workers.releaseHandles(worker, handles),
-    },
+    shimHandlers({ context, store, packs, workers, load: (pack) => isolation.load(pack) }),
     () => {
       context.host = null
       store.apply({ kind: 'host', host: { ...store.host, comfyui: null } })

@@ -21,6 +21,18 @@ def get_folder_paths(name):
     return list(folder_names_and_paths[name][0])
 
 
+def add_model_folder_path(name, path):
+    """One more folder of a kind of model file."""
+    paths, _ = folder_names_and_paths.setdefault(name, ([], set()))
+    if path not in paths:
+        paths.append(path)
+
+
+def get_filename_list(name):
+    """Every file in the folders of a kind. Raises KeyError for an unknown kind."""
+    return sorted(file for path in folder_names_and_paths[name][0] if os.path.isdir(path) for file in os.listdir(path))
+
+
 def _getter(name):
     return lambda: _folders[name]
 

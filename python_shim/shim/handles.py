@@ -25,5 +25,9 @@ class RemoteHandle:
             "by a node outside it. Switch isolation on for both node packs' nodes, or off for the one that made it."
         )
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """A function that stayed in its worker: nodes there can call it."""
+        return self.__getattr__("a call")
+
     def __del__(self) -> None:
         self._calls.forget_handle(self._tag)

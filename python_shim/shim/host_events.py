@@ -31,10 +31,8 @@ def _preview(calls: Calls, encoded: Any) -> Any:
     """The preview image as ComfyUI's progress hook takes it: format, PIL image, largest side."""
     if encoded is None:
         return None
-    from PIL import Image
-
-    kind, mode, size, pixels, largest = calls.decode(encoded)
-    return kind, Image.frombytes(mode, tuple(size), pixels), largest
+    kind, image, largest = calls.decode(encoded)
+    return kind, image, largest
 
 
 def pass_event(calls: Calls, params: dict[str, Any]) -> None:

@@ -78,6 +78,9 @@ class Lane:
         self._reader = FrameReader()
         self._unsent = b""
         self._lock = threading.Lock()
+        self._poll = select.poll() if hasattr(select, "poll") else None  # it takes descriptors beyond 1024
+        if self._poll is not None:
+            self._poll.register(link, select.POLLIN)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on `loop` reads. Raises NotImplementedError on loops that cannot watch a socket (Windows' proactor)."""
@@ -141,9 +144,13 @@ class Lane:
 
     def wait(self, seconds: float) -> None:
         """Read what comes within `seconds`, on this thread; for callers without an event loop."""
-        ready, writable, _ = select.select([self.link], [self.link] if self._unsent else [], [], seconds)
-        if writable:
+        if self._unsent:
+            select.select([], [self.link], [], seconds)
             self._writable()
+        if self._poll is None:
+            ready = select.select([self.link], [], [], seconds)[0]
+        else:
+            ready = self._poll.poll(seconds * 1000)
         if ready:
             self._readable()
 

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 from typing import Any
 
+from ..wire import library
 from . import log, places
 from .bridge_process import BridgeProcess
 from .calls import Calls
@@ -45,6 +46,7 @@ class Shim:
 
     def start(self) -> None:
         """Start the bridge beside ComfyUI and step into its loading of packs."""
+        library.provide()
         when_nodes_is_imported(lambda nodes: wrap(nodes, self.registry, self._load_in_worker))
         self.process.start()
 
@@ -91,6 +93,11 @@ class Shim:
 
 
 _shim: Shim | None = None
+
+
+def current() -> Shim | None:
+    """The one shim of this process."""
+    return _shim
 
 
 def start() -> None:

@@ -91,8 +91,9 @@ def fresh(value: Any) -> Any:
     if isinstance(value, FileList):
         import folder_paths
 
+        listing = value.listing()
         try:
-            return [*value.before, *folder_paths.get_filename_list(value.folder), *value.after]
+            return list(value) if listing is None else [*listing.before, *folder_paths.get_filename_list(listing.folder), *listing.after]
         except KeyError:
             return list(value)
     if type(value) is dict:

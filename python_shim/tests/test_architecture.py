@@ -13,7 +13,12 @@ STANDARD = sys.stdlib_module_names
 HOST = {"aiohttp", "numpy", "torch", "PIL", "folder_paths", "comfy", "comfy_api", "comfyui_version", "comfy_execution", "uv"}
 #: numpy and torch only where the env has them; the rest only where ComfyUI's root is on the path.
 WORKER = {"numpy", "torch", "aiohttp", "comfy_execution"}
-ALLOWED = {"shim": (STANDARD | HOST, {"wire"}), "worker": (STANDARD | WORKER, {"wire"}), "wire": (STANDARD | WORKER, set())}
+ALLOWED = {
+    "shim": (STANDARD | HOST, {"wire"}),
+    "worker": (STANDARD | WORKER, {"wire"}),
+    "wire": (STANDARD | WORKER, set()),
+    "comfyui_envmanager": (STANDARD, set()),
+}
 
 
 def imports(path):

@@ -323,10 +323,15 @@ TaggedValue15 = TypedDict(
 )
 
 
+SizeItem: TypeAlias = int
+
+
 TaggedValue16 = TypedDict(
     'TaggedValue16',
     {
-        '$': Literal['dynprompt'],
+        '$': Literal['pil'],
+        'mode': str,
+        'size': tuple[SizeItem, SizeItem],
         'v': Any,
     },
     closed=True,
@@ -336,7 +341,7 @@ TaggedValue16 = TypedDict(
 TaggedValue17 = TypedDict(
     'TaggedValue17',
     {
-        '$': Literal['node_output'],
+        '$': Literal['dynprompt'],
         'v': Any,
     },
     closed=True,
@@ -345,6 +350,16 @@ TaggedValue17 = TypedDict(
 
 TaggedValue18 = TypedDict(
     'TaggedValue18',
+    {
+        '$': Literal['node_output'],
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue19 = TypedDict(
+    'TaggedValue19',
     {
         '$': Literal['files'],
         'folder': str,
@@ -356,8 +371,8 @@ TaggedValue18 = TypedDict(
 )
 
 
-TaggedValue19 = TypedDict(
-    'TaggedValue19',
+TaggedValue20 = TypedDict(
+    'TaggedValue20',
     {
         '$': Literal['handle'],
         'id': str,
@@ -369,8 +384,8 @@ TaggedValue19 = TypedDict(
 )
 
 
-TaggedValue20 = TypedDict(
-    'TaggedValue20',
+TaggedValue21 = TypedDict(
+    'TaggedValue21',
     {
         '$': Literal['magic'],
         'kind': Literal['str', 'dict', 'tuple'],
@@ -422,6 +437,19 @@ class AnswerHeader(TypedDict, closed=True):
 class Load(TypedDict, closed=True):
     pack: str
     dir: str
+
+
+Function = TypedDict(
+    'Function',
+    {
+        'module': str,
+        'name': str,
+        'class': str | None,
+        'state': Any,
+        'path': list[str],
+    },
+    closed=True,
+)
 
 
 class DoneHeader(TypedDict, closed=True):
@@ -815,7 +843,7 @@ class Progress(TypedDict, closed=True):
 
 class HostEvent(TypedDict, closed=True):
     call: str | None
-    event: str
+    event: str | int
     data: Any
     text: bool
     sid: str | None
@@ -964,7 +992,7 @@ TaggedValue12 = TypedDict(
 )
 
 
-TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20
+TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21
 
 
 class HostFolders(TypedDict, closed=True):
@@ -991,6 +1019,8 @@ class TaskHeader(TypedDict, closed=True):
     load: NotRequired[Load]
     call: NotRequired[NodeCall]
     folders: NotRequired[HostFolders]
+    function: NotRequired[Function]
+    released: NotRequired[list[str]]
 
 
 class HostInfo(TypedDict, closed=True):

@@ -121,7 +121,10 @@ class Decoder:
 
     def _read_files(self, tag: dict[str, Any]) -> Any:
         before, files, after = (self._any(tag[name]) for name in ("before", "v", "after"))
-        return FileList(files, tag["folder"], before, after)
+        return before + FileList.of(tag["folder"], files) + after
+
+    def _read_pil(self, tag: dict[str, Any]) -> Any:
+        return importlib.import_module("PIL.Image").frombytes(tag["mode"], tuple(tag["size"]), self._any(tag["v"]))
 
     def _read_input(self, tag: dict[str, Any]) -> Any:
         self.seen.append(self._inputs[tag["of"]])

@@ -19,7 +19,7 @@ from typing import Any
 from . import magic
 from .copying import copy_bytes
 from .errors import NotPortable
-from .files import FileList
+from .files import FileList, Listing
 from .mapping import MappedSegments
 from .segments import SegmentPool
 
@@ -33,12 +33,11 @@ LARGEST_SHARED = 64 << 20
 MAX_DEPTH = 100
 _EXACT = 1 << 53
 _ALIGN = 64
+#: Modes of PIL images whose pixels say all.
+_PIL_MODES = frozenset(("1", "L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F"))
 #: The fields of ComfyUI's DynamicPrompt (`comfy_execution/graph.py`).
 DYNAMIC_PROMPT = ("original_prompt", "ephemeral_prompt", "ephemeral_parents", "ephemeral_display")
 _RESOURCES = (
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.MethodType,
     types.GeneratorType,
     types.CoroutineType,
     types.AsyncGeneratorType,
@@ -90,8 +89,9 @@ class Encoder:
             special = magic.probe(value)
             if special is not None:
                 return self._magic(value, special, path)
-            if isinstance(value, FileList):
-                return {"$": "files", "folder": value.folder, **self._around(value, path)}
+            listing = value.listing() if isinstance(value, FileList) else None
+            if listing is not None:
+                return self._listing(listing, path)
         if isinstance(value, str):
             return self._text(value)
         numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
@@ -153,9 +153,10 @@ class Encoder:
         plain: Any = tuple(tuple.__iter__(value)) if special["kind"] == "tuple" else dict(value) if isinstance(value, dict) else {}
         return {**tag, "v": self._items(plain, path), "missing": self._any(special["missing"], path)}
 
-    def _around(self, value: FileList, path: str) -> dict[str, Any]:
-        parts = {"v": value.files, "before": value.before, "after": value.after}
-        return {name: [self._any(item, path) for item in part] for name, part in parts.items()}
+    def _listing(self, listing: Listing, path: str) -> dict[str, Any]:
+        parts = {"v": listing.files, "before": listing.before, "after": listing.after}
+        encoded = {name: [self._any(item, path) for item in part] for name, part in parts.items()}
+        return {"$": "files", "folder": listing.folder, **encoded}
 
     def _other(self, value: Any, path: str) -> Any:
         if isinstance(value, (bytes, bytearray, memoryview)):
@@ -170,6 +171,9 @@ class Encoder:
             return {"$": "path", "v": str(value)}
         if type(value).__name__ == "ExecutionBlocker" and hasattr(value, "message"):
             return {"$": "blocker", "v": self._any(value.message, path)}
+        if type(value).__module__.startswith("PIL.") and hasattr(value, "tobytes") and hasattr(value, "mode"):
+            plain = value if value.mode in _PIL_MODES else value.convert("RGBA" if "transparency" in value.info else "RGB")
+            return {"$": "pil", "mode": plain.mode, "size": list(plain.size), "v": self._any(plain.tobytes(), path)}
         if type(value).__name__ == "DynamicPrompt" and hasattr(value, "get_original_prompt"):
             graph = [vars(value).get(name) for name in DYNAMIC_PROMPT]
             return {"$": "dynprompt", "v": [self._any(part, path) for part in graph]}

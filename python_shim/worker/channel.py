@@ -36,8 +36,9 @@ def take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
 class Tasks:
     """What the main thread has to do, and its answers."""
 
-    def __init__(self) -> None:
-        for fd in (_TASKS, _ANSWERS):
+    def __init__(self, tasks: int = _TASKS, answers: int = _ANSWERS) -> None:
+        self._tasks, self._answers = tasks, answers
+        for fd in (tasks, answers):
             os.set_inheritable(fd, False)
             if sys.platform == "win32":
                 __import__("msvcrt").setmode(fd, os.O_BINARY)
@@ -46,7 +47,7 @@ class Tasks:
         """Header and body of each task, until the bridge closes the link."""
         reader = FrameReader()
         while True:
-            data = os.read(_TASKS, _CHUNK)
+            data = os.read(self._tasks, _CHUNK)
             if not data:
                 return
             yield from reader.feed(data)
@@ -55,17 +56,19 @@ class Tasks:
         """Write one answer."""
         frame = memoryview(pack(header, body))
         while frame:
-            frame = frame[os.write(_ANSWERS, frame) :]
+            frame = frame[os.write(self._answers, frame) :]
 
 
 class Channel:
-    """Sends lines; safe for threads."""
+    """Sends lines; safe for threads. Without `out` nobody listens."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO | None) -> None:
         self._out, self._lock = out, threading.Lock()
 
     def send(self, message: dict[str, Any]) -> None:
         """Write one message now."""
+        if self._out is None:
+            return
         line = dumps(message).encode() + b"\n"
         with self._lock:
             self._out.write(line)

@@ -62,7 +62,7 @@ def _mark_file_lists() -> None:
     paths = _folder_paths()
     plain = getattr(paths, "get_filename_list", None)
     if plain is not None:
-        paths.get_filename_list = lambda name: FileList(plain(name), name)
+        paths.get_filename_list = lambda name: FileList.of(name, plain(name))
 
 
 def remember() -> dict[str, Any]:

@@ -35,7 +35,7 @@ class PromptServer:
 
     def send_sync(self, event: Any, data: Any, sid: Any = None) -> None:
         """Send an event to the browser, through the host."""
-        self._progress.event(str(event), data, sid)
+        self._progress.event(event, data, sid)
 
     async def send(self, event: Any, data: Any, sid: Any = None) -> None:
         """As send_sync, for async callers."""

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any, BinaryIO
 
-from ..wire import PROTOCOL_VERSION
+from ..wire import PROTOCOL_VERSION, library
 from ..wire.errors import CodedError
 from ..wire.frames import to_json
 from ..wire.peer import as_error
@@ -31,15 +31,15 @@ TIDY = 0.2
 class Worker:
     """Takes tasks on the main thread and lines on the reader thread."""
 
-    def __init__(self, lines: BinaryIO, channel: Channel) -> None:
-        self._lines, self._channel = lines, channel
-        self._tasks = Tasks()
+    def __init__(self, lines: BinaryIO | None, channel: Channel, tasks: Tasks) -> None:
+        self._lines, self._channel, self._tasks = lines, channel, tasks
         self._runner = Runner(channel)
         self._side = Side(self._runner, channel)
 
     def run(self) -> None:
         """Serve until the bridge closes the link or goes away."""
-        threading.Thread(target=self._read, name="envmanager-read", daemon=True).start()
+        if self._lines is not None:
+            threading.Thread(target=self._read, args=(self._lines,), name="envmanager-read", daemon=True).start()
         threading.Thread(target=self._tidy, name="envmanager-tidy", daemon=True).start()
         signal.signal(signal.SIGINT, self._runner.on_sigint)
         for header, body in self._tasks:
@@ -70,6 +70,10 @@ class Worker:
     def _do(self, header: dict[str, Any], body: bytes) -> bytes:
         if "folders" in header:
             host_modules.set_folders(header["folders"])
+        for lease in header.get("released", ()):
+            self._runner.pool.release(lease)
+        if "function" in header:
+            return self._runner.call_function(header["function"], json.loads(body))
         if "call" in header:
             return self._runner.call(header["call"], json.loads(body))
         if "hello" in header:
@@ -94,8 +98,8 @@ class Worker:
         self._side.packs[params["pack"]] = loaded
         return {**loaded.report, **self._side.offer()}
 
-    def _read(self) -> None:
-        for line in self._lines:
+    def _read(self, lines: BinaryIO) -> None:
+        for line in lines:
             message = json.loads(line)
             if "id" not in message:
                 self._notified(message["method"], message["params"])
@@ -120,7 +124,7 @@ class Worker:
         """Most leases are told with an answer; what ends later is told here."""
         while True:
             time.sleep(TIDY)
-            released = self._runner.mapped.let_go()
+            released = self._runner.mapped.let_go() if self._lines is not None else []
             if released:
                 self._channel.notify("lease.release", {"leases": released})
             self._runner.pool.shrink()
@@ -129,12 +133,17 @@ class Worker:
 
 def main() -> None:
     """Entry point of `python worker/`."""
+    alone = "--alone" in sys.argv  # started by a program itself: tasks come where lines would
     lines, out = take_standard_streams()
     die_with_parent(int(os.environ.get("ENVMANAGER_PARENT", "0")))
     faulthandler.enable(all_threads=True)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     more_descriptors()
-    Worker(lines, Channel(out)).run()
+    library.provide()
+    if alone:
+        Worker(None, Channel(None), Tasks(lines.fileno(), out.fileno())).run()
+    else:
+        Worker(lines, Channel(out), Tasks()).run()
 
 
 def more_descriptors() -> None:

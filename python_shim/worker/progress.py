@@ -52,18 +52,17 @@ class Progress:
     def _image(self, preview: Any) -> Any:
         """`(format, PIL image, largest side)`, as samplers give it (`latent_preview.py`), with the pixels as bytes."""
         kind, image, largest = preview if isinstance(preview, tuple) else ("JPEG", preview, None)
-        plain = image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB")
-        return self._runner.encode_event([kind, plain.mode, list(plain.size), plain.tobytes(), largest], "a preview image")
+        return self._runner.encode_event([kind, image, largest], "a preview image")
 
-    def event(self, event: str, data: Any, sid: str | None = None) -> None:
-        """Pass on what a pack sends to the browser."""
-        self._send(event, data, sid, text=False)
+    def event(self, event: Any, data: Any, sid: str | None = None) -> None:
+        """Pass on what a pack sends to the browser: an event with a name, or a binary one with a number."""
+        self._send(event if isinstance(event, int) else str(event), data, sid, text=False)
 
     def text(self, text: str, sid: str | None = None) -> None:
         """Show text on the running node."""
         self._send("progress_text", text, sid, text=True)
 
-    def _send(self, event: str, data: Any, sid: str | None, text: bool) -> None:
+    def _send(self, event: str | int, data: Any, sid: str | None, text: bool) -> None:
         value = self._runner.encode_event(data, f"the event {event}")
         params = {"call": self._runner.current, "event": event, "data": value, "text": text, "sid": sid}
         self._runner.channel.notify("host.event", params)

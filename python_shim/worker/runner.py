@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import importlib
 import inspect
 import itertools
 import sys
@@ -76,6 +77,27 @@ class Runner:
         result = self._run(cls, call, given)
         encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen)
         return encoder.encode(result, f"the result of {call['class']}")
+
+    def call_function(self, wanted: dict[str, Any], kwargs: Any) -> bytes:
+        """A function of any module, or a method of a class in it, for workers that a program started by itself."""
+        sys.path[:0] = [folder for folder in wanted["path"] if folder not in sys.path]
+        decoder = Decoder(self.mapped, self._resolve_handle)
+        given, state = decoder.decode(kwargs), decoder.decode(wanted["state"])
+        self.unread = False
+        self._node = f"{wanted['class'] or wanted['module']}.{wanted['name']}"
+        try:
+            place: Any = importlib.import_module(wanted["module"])
+            if wanted["class"] is not None:
+                kind = getattr(place, wanted["class"])
+                place = kind() if state is None else kind.__new__(kind)
+                vars(place).update(state or {})
+            with _inference_mode():
+                result = getattr(place, wanted["name"])(**given)
+                result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
+        except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
+            raise NodeRaised(self._node, error) from error
+        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen)
+        return to_json(encoder.encode(result, f"the result of {self._node}")).encode()
 
     def class_of(self, call: dict[str, Any]) -> Any:
         """The class that a call is for."""

@@ -9,6 +9,7 @@ import comfy.utils
 import folder_paths
 import numpy
 import torch
+from PIL import Image
 
 
 class CustomError(Exception):
@@ -139,6 +140,85 @@ def TroubleSave(self, image, name):
     return {"ui": {"text": (str(tuple(image.shape)),)}}
 
 
+@node(("IMAGE",), image="IMAGE")
+def TroublePreview(self, image):
+    """A progress bar with a picture, as samplers show it."""
+    bar = comfy.utils.ProgressBar(2)
+    bar.update_absolute(1, 2, ("JPEG", Image.new("RGB", (8, 8), (255, 0, 0)), 512))
+    bar.update(1)
+    return (image,)
+
+
+@node(("FUNCTION",), image="IMAGE")
+def TroubleFunction(self, image):
+    return (lambda: f"called in process {os.getpid()}",)
+
+
+@node(("STRING",), function="FUNCTION")
+def TroubleCall(self, function):
+    return (function(),)
+
+
+@node(("STRING",), image="IMAGE")
+def TroubleTalk(self, image):
+    """Sends a picture to the browser by the number of ComfyUI's event."""
+    server = sys.modules["server"].PromptServer.instance
+    server.send_sync(2, ("PNG", Image.new("RGB", (4, 4)), None), server.client_id)
+    server.send_sync("trouble.said", {"where": os.getpid()})
+    return ("said",)
+
+
+class TroubleFiles:
+    """Its choices are files; it looks at one of them when its inputs are checked."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        files = folder_paths.get_filename_list("trouble")
+        files.insert(0, "none")
+        return {"required": {"file": (files,)}, "hidden": {"unique_id": "UNIQUE_ID"}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, file):
+        return True if file != "forbidden" else "this file may not be used"
+
+    @classmethod
+    def IS_CHANGED(cls, file, **kwargs):
+        return file
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+
+    def run(self, file, unique_id=None):
+        return (f"{file} in node {unique_id}",)
+
+
+if hasattr(folder_paths, "add_model_folder_path"):
+    folder_paths.add_model_folder_path("trouble", os.path.join(folder_paths.models_dir, "trouble"))
+
+_server = getattr(sys.modules.get("server"), "PromptServer", None)
+if _server is not None and getattr(_server, "instance", None) is not None:
+    from aiohttp import web
+
+    @_server.instance.routes.get("/trouble/{name}")
+    async def trouble_get(request):
+        said = {"name": request.match_info["name"], "query": dict(request.query), "pid": os.getpid()}
+        return web.json_response(said, headers={"X-Trouble": "1"})
+
+    @_server.instance.routes.post("/trouble/{name}")
+    async def trouble_post(request):
+        return web.Response(body=(await request.read())[::-1], status=201)
+
+    if hasattr(_server.instance, "add_on_prompt_handler"):
+
+        def rewrite(data):
+            """Numbers below zero are chosen anew, as packs with seeds do."""
+            for entry in data.get("prompt", {}).values():
+                if entry.get("inputs", {}).get("number") == -1:
+                    entry["inputs"]["number"] = os.getpid()
+            return data
+
+        _server.instance.add_on_prompt_handler(rewrite)
+
+
 _ALL = (
     TroublePattern,
     TroubleSleep,
@@ -151,7 +231,11 @@ _ALL = (
     TroubleMake,
     TroubleUse,
     TroubleWhere,
+    TroublePreview,
+    TroubleFunction,
+    TroubleCall,
+    TroubleTalk,
     TroublePrint,
     TroubleSave,
 )
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in _ALL}
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (*_ALL, TroubleFiles)}

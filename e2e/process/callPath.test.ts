@@ -1,0 +1,156 @@
+/** What an isolated pack does beside its nodes' results: routes, prompt handlers, choices, pictures, and nodes side by side. */
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import WebSocket from 'ws'
+import { FRONTENDS } from '../../scripts/devPython.ts'
+import { type Comfy, startComfy } from '../support/comfy.ts'
+import { PanelClient } from '../support/panelClient.ts'
+import { until } from '../support/processes.ts'
+import { queue, finished, run } from '../support/prompts.ts'
+import { trouble } from '../support/workflows.ts'
+
+const PACK = 'trouble-maker'
+
+let comfy: Comfy
+let panel: PanelClient
+
+const get = async (path: string): Promise<Record<string, unknown>> => (await (await fetch(`${comfy.url}${path}`)).json()) as Record<string, unknown>
+const workerPids = async (): Promise<(number | null)[]> => (await panel.snapshot()).workers.map(({ pid }) => pid)
+
+beforeAll(async () => {
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [PACK], env: { COMFY_ENV_WORKERS_PER_PACK: '2' } })
+  panel = await PanelClient.connect(comfy.url)
+  await panel.until(({ packs }) => packs.some(({ id, state }) => id === PACK && state === 'ready'), PACK)
+  await panel.call('isolation.set', { pack: PACK, on: true })
+})
+
+afterAll(async () => {
+  panel.close()
+  await comfy.stop()
+  comfy.remove()
+})
+
+test('a route of an isolated pack is answered by its worker, under /api too', async () => {
+  for (const path of ['/trouble/one?a=1', '/api/trouble/one?a=1']) {
+    const said = await get(path)
+    expect(said).toMatchObject({ name: 'one', query: { a: '1' } })
+    expect(await workerPids()).toContain(said.pid)
+  }
+  const posted = await fetch(`${comfy.url}/trouble/two`, { method: 'POST', body: 'abc' })
+  expect([posted.status, await posted.text()]).toEqual([201, 'cba'])
+  expect((await fetch(`${comfy.url}/trouble/one`)).headers.get('x-trouble')).toBe('1')
+})
+
+test('a route starts the worker if it does not run', async () => {
+  const [worker] = (await panel.snapshot()).workers
+  await panel.call('worker.stop', { worker: worker?.id })
+  expect(await get('/trouble/again')).toMatchObject({ name: 'again' })
+})
+
+test('a prompt handler of an isolated pack sees every prompt before it is queued', async () => {
+  const { outputs } = await run(comfy.url, {
+    '1': { class_type: 'TroubleMake', inputs: { number: -1 } },
+    '2': { class_type: 'TroubleUse', inputs: { thing: ['1', 0] } },
+    '3': { class_type: 'PreviewAny', inputs: { source: ['2', 0] } },
+  })
+  const number = Number(/^number (\d+) in/.exec(String(outputs['3']?.text?.[0]))?.[1])
+  expect(await workerPids()).toContain(number)
+})
+
+test('a file that is added shows after Refresh, with what the pack has put around the list', async () => {
+  const folder = join(comfy.base, 'models', 'trouble')
+  mkdirSync(folder, { recursive: true })
+  const choices = async (): Promise<unknown> => ((await get('/api/object_info')) as Record<string, { input: { required: { file: unknown[] } } }>).TroubleFiles?.input.required.file[0]
+  writeFileSync(join(folder, 'first.bin'), '')
+  expect(await choices()).toEqual(['none', 'first.bin'])
+  writeFileSync(join(folder, 'second.bin'), '')
+  expect(await choices()).toEqual(['none', 'first.bin', 'second.bin'])
+  const { outputs } = await run(comfy.url, {
+    '7': { class_type: 'TroubleFiles', inputs: { file: 'second.bin' } },
+    '3': { class_type: 'PreviewAny', inputs: { source: ['7', 0] } },
+  })
+  expect(outputs['3']?.text?.[0]).toBe('second.bin in node 7')
+})
+
+test('a pack that ComfyUI never imports offers the same: routes, handlers, choices that change, checks of inputs', async () => {
+  const base = mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
+  mkdirSync(join(base, 'user', '__envmanager'), { recursive: true })
+  writeFileSync(join(base, 'user', '__envmanager', 'state.json'), JSON.stringify({ schema: 1, isolated: [PACK] }))
+  const other = await startComfy({ frontend: FRONTENDS[0], packs: [PACK], base })
+  try {
+    const choices = async (): Promise<unknown> => {
+      const info = (await (await fetch(`${other.url}/api/object_info`)).json()) as Record<string, { input: { required: { file: unknown[] } } }>
+      return info.TroubleFiles?.input.required.file[0]
+    }
+    const folder = join(base, 'models', 'trouble')
+    mkdirSync(folder, { recursive: true })
+    expect(await choices()).toEqual(['none'])
+    writeFileSync(join(folder, 'new.bin'), '')
+    await until('the new file to show', async () => JSON.stringify(await choices()) === '["none","new.bin"]', 5000)
+    expect(await (await fetch(`${other.url}/trouble/here`)).json()).toMatchObject({ name: 'here' })
+    const made = await run(other.url, {
+      '1': { class_type: 'TroubleMake', inputs: { number: -1 } },
+      '2': { class_type: 'TroubleUse', inputs: { thing: ['1', 0] } },
+      '3': { class_type: 'PreviewAny', inputs: { source: ['2', 0] } },
+    })
+    expect(made.outputs['3']?.text?.[0]).not.toMatch(/number -1|number 41/)
+    if (other.real) await expect(queue(other.url, { '7': { class_type: 'TroubleFiles', inputs: { file: 'forbidden' } }, '3': { class_type: 'PreviewAny', inputs: { source: ['7', 0] } } })).rejects.toThrow(/Value not in list|may not be used|validation/)
+  } finally {
+    await other.stop()
+    other.remove()
+  }
+})
+
+test('a function that a node returns can be called by the next node of its worker', async () => {
+  const { outputs } = await run(comfy.url, {
+    ...trouble('TroubleFunction'),
+    '3': { class_type: 'TroubleCall', inputs: { function: ['2', 0] } },
+    '4': { class_type: 'PreviewAny', inputs: { source: ['3', 0] } },
+  })
+  expect(outputs['4']?.text?.[0]).toMatch(/^called in process \d+$/)
+})
+
+test('events and pictures for the browser pass', async () => {
+  const socket = new WebSocket(`${comfy.url.replace('http', 'ws')}/ws?clientId=tests`)
+  const events: string[] = []
+  socket.on('message', (data: Buffer, binary) => {
+    events.push(binary ? `binary ${data.readUInt32BE(0)}` : (JSON.parse(data.toString()) as { type: string }).type)
+  })
+  await new Promise((done) => socket.once('open', done))
+  expect((await run(comfy.url, trouble('TroublePreview'))).status).toBe('success')
+  if (comfy.real) {
+    const said = { '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } }, '2': { class_type: 'TroubleTalk', inputs: { image: ['1', 0] } }, '3': { class_type: 'PreviewAny', inputs: { source: ['2', 0] } } }
+    expect((await run(comfy.url, said)).status).toBe('success')
+    await until('the picture', () => events.some((event) => event.startsWith('binary')), 5000)
+    await until('the event', () => events.includes('trouble.said'), 5000)
+  }
+  socket.terminate()
+})
+
+test('two nodes of one pack run beside each other where it has two workers', async () => {
+  const prompt = await queue(comfy.url, {
+    ...trouble('TroubleSleep', { seconds: 1.5 }),
+    '5': { class_type: 'TroubleSleep', inputs: { image: ['1', 0], seconds: 1.4 } },
+    '6': { class_type: 'PreviewImage', inputs: { images: ['5', 0] } },
+  })
+  await panel.until(({ workers }) => workers.filter(({ state }) => state.status === 'busy').length === 2, 'both workers to be busy')
+  expect((await finished(comfy.url, prompt)).status).toBe('success')
+})
+
+test('a picture goes from one node to the next of another worker, bit by bit', async () => {
+  const outcome = await run(comfy.url, {
+    '1': { class_type: 'TroublePattern', inputs: {} },
+    '2': { class_type: 'TroubleSleep', inputs: { image: ['1', 0], seconds: 0.3 } },
+    '3': { class_type: 'TroubleSleep', inputs: { image: ['1', 0], seconds: 0.31 } },
+    '4': { class_type: 'TroubleInPlace', inputs: { image: ['2', 0] } },
+    '5': { class_type: 'TroubleSave', inputs: { image: ['2', 0], name: 'kept' } },
+    '6': { class_type: 'TroubleSave', inputs: { image: ['3', 0], name: 'same' } },
+    '7': { class_type: 'TroubleSave', inputs: { image: ['4', 0], name: 'changed' } },
+  })
+  expect(outcome.status).toBe('success')
+  const read = (name: string): Buffer => readFileSync(join(comfy.base, 'output', `${name}.npy`))
+  expect(read('kept').equals(read('same'))).toBe(true)
+  expect(read('changed').equals(read('kept'))).toBe(false)
+})
