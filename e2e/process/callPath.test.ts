@@ -8,7 +8,7 @@ import { FRONTENDS } from '../../scripts/devPython.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { until } from '../support/processes.ts'
-import { queue, finished, run } from '../support/prompts.ts'
+import { queue, run } from '../support/prompts.ts'
 import { trouble } from '../support/workflows.ts'
 
 const PACK = 'trouble-maker'
@@ -130,13 +130,16 @@ test('events and pictures for the browser pass', async () => {
 })
 
 test('two nodes of one pack run beside each other where it has two workers', async () => {
-  const prompt = await queue(comfy.url, {
-    ...trouble('TroubleSleep', { seconds: 1.5 }),
-    '5': { class_type: 'TroubleSleep', inputs: { image: ['1', 0], seconds: 1.4 } },
-    '6': { class_type: 'PreviewImage', inputs: { images: ['5', 0] } },
+  const meet = (name: string, other: string) => ({ class_type: 'TroubleMeet', inputs: { image: ['1', 0], name, other } })
+  const { outputs, error } = await run(comfy.url, {
+    ...trouble('TroublePattern'),
+    '2': meet('one', 'two'),
+    '3': { class_type: 'PreviewAny', inputs: { source: ['2', 0] } },
+    '5': meet('two', 'one'),
+    '6': { class_type: 'PreviewAny', inputs: { source: ['5', 0] } },
   })
-  await panel.until(({ workers }) => workers.filter(({ state }) => state.status === 'busy').length === 2, 'both workers to be busy')
-  expect((await finished(comfy.url, prompt)).status).toBe('success')
+  expect(error.exception_message).toBeUndefined()
+  expect([outputs['3']?.text?.[0], outputs['6']?.text?.[0]]).toEqual(['one met two', 'two met one'])
 })
 
 test('a picture goes from one node to the next of another worker, bit by bit', async () => {

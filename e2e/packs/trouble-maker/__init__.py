@@ -140,6 +140,21 @@ def TroubleSave(self, image, name):
     return {"ui": {"text": (str(tuple(image.shape)),)}}
 
 
+@node(("STRING",), image="IMAGE", name=("STRING", {}), other=("STRING", {}))
+def TroubleMeet(self, image, name, other):
+    """Ends when the node of the other name runs too."""
+    folder = folder_paths.get_temp_directory()
+    os.makedirs(folder, exist_ok=True)
+    mine, theirs = (os.path.join(folder, f"meet-{who}") for who in (name, other))
+    open(mine, "w").close()
+    until = time.monotonic() + 60
+    while not os.path.exists(theirs):
+        if time.monotonic() > until:
+            raise TimeoutError(f"{other} does not run beside {name}")
+        time.sleep(0.01)
+    return (f"{name} met {other}",)
+
+
 @node(("IMAGE",), image="IMAGE")
 def TroublePreview(self, image):
     """A progress bar with a picture, as samplers show it."""
@@ -231,6 +246,7 @@ _ALL = (
     TroubleMake,
     TroubleUse,
     TroubleWhere,
+    TroubleMeet,
     TroublePreview,
     TroubleFunction,
     TroubleCall,
