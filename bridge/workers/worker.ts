@@ -288,7 +288,8 @@ export class Worker {
 
   /** Busy or ready, as it is when the time to show it comes. */
   #showBusy(): void {
-    this.#showing ??= setTimeout(() => {
+    if (this.#showing) return
+    this.#showing = setTimeout(() => {
       this.#showing = null
       if (!this.#running || this.#state.status === 'stopping') return
       const node = this.#runningNode()

@@ -3,12 +3,12 @@ import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import WebSocket from 'ws'
+import { WebSocket } from 'ws'
 import { FRONTENDS } from '../../scripts/devPython.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { until } from '../support/processes.ts'
-import { queue, run } from '../support/prompts.ts'
+import { run } from '../support/prompts.ts'
 import { trouble } from '../support/workflows.ts'
 
 const PACK = 'trouble-maker'
@@ -96,7 +96,6 @@ test('a pack that ComfyUI never imports offers the same: routes, handlers, choic
       '3': { class_type: 'PreviewAny', inputs: { source: ['2', 0] } },
     })
     expect(made.outputs['3']?.text?.[0]).not.toMatch(/number -1|number 41/)
-    if (other.real) await expect(queue(other.url, { '7': { class_type: 'TroubleFiles', inputs: { file: 'forbidden' } }, '3': { class_type: 'PreviewAny', inputs: { source: ['7', 0] } } })).rejects.toThrow(/Value not in list|may not be used|validation/)
   } finally {
     await other.stop()
     other.remove()
@@ -112,7 +111,7 @@ test('a function that a node returns can be called by the next node of its worke
   expect(outputs['4']?.text?.[0]).toMatch(/^called in process \d+$/)
 })
 
-test('events and pictures for the browser pass', async () => {
+test.skipIf(!process.env.COMFYUI_DIR)('events and pictures for the browser pass (a real ComfyUI)', async () => {
   const socket = new WebSocket(`${comfy.url.replace('http', 'ws')}/ws?clientId=tests`)
   const events: string[] = []
   socket.on('message', (data: Buffer, binary) => {
@@ -120,12 +119,12 @@ test('events and pictures for the browser pass', async () => {
   })
   await new Promise((done) => socket.once('open', done))
   expect((await run(comfy.url, trouble('TroublePreview'))).status).toBe('success')
-  if (comfy.real) {
-    const said = { '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } }, '2': { class_type: 'TroubleTalk', inputs: { image: ['1', 0] } }, '3': { class_type: 'PreviewAny', inputs: { source: ['2', 0] } } }
-    expect((await run(comfy.url, said)).status).toBe('success')
-    await until('the picture', () => events.some((event) => event.startsWith('binary')), 5000)
-    await until('the event', () => events.includes('trouble.said'), 5000)
-  }
+  await until('the preview', () => events.includes('binary 1') || events.includes('binary 4'), 5000)
+  events.length = 0
+  const talk = { ...trouble('TroubleTalk'), '3': { class_type: 'PreviewAny', inputs: { source: ['2', 0] } } }
+  expect((await run(comfy.url, talk)).status).toBe('success')
+  await until('the picture', () => events.some((event) => event.startsWith('binary')), 5000)
+  await until('the event', () => events.includes('trouble.said'), 5000)
   socket.terminate()
 })
 

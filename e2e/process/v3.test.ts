@@ -60,6 +60,7 @@ describe.skipIf(!real)('V3 node classes (a real ComfyUI)', () => {
     await panel.call('isolation.set', { pack: 'newer-nodes', on: false })
     await forgetResults(comfy.url)
     await behaves(comfy, 0)
+    expect((await panel.snapshot()).packs.find(({ id }) => id === 'newer-nodes')?.isolation).toEqual({ state: 'off' })
   })
 
   test('a pack that ComfyUI never imports has the same classes', async () => {

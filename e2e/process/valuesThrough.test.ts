@@ -51,7 +51,7 @@ test.each(CASES)('%s: there and back, and rebuilt', async (name) => {
 
 test('an image that a node passes through comes back as the very object', async () => {
   const { outputs } = await run(comfy.url, through('big', 'same'))
-  expect(outputs['3']?.text?.[0]).toBe(process.platform === 'linux' ? 'equal, the very object' : expect.stringMatching(/^equal/))
+  expect(outputs['3']?.text?.[0]).toMatch(process.platform === 'linux' ? /^equal, the very object$/ : /^equal/)
 })
 
 test('hidden inputs arrive under the author’s names, the graph too', async () => {
@@ -95,7 +95,7 @@ test('a live object of ComfyUI is refused with its name and place', async () => 
 
 test('a result stays valid when its worker has been restarted', async () => {
   await run(comfy.url, through('big', 'rebuilt'))
-  const [worker] = (await panel.snapshot()).workers.filter(({ packs }) => packs.includes('value-carrier'))
+  const worker = (await panel.snapshot()).workers.find(({ packs }) => packs.includes('value-carrier'))
   await panel.call('worker.stop', { worker: worker?.id })
   const { outputs } = await run(comfy.url, {
     ...through('big', 'rebuilt'),
@@ -132,7 +132,7 @@ test.skipIf(!real)('IS_CHANGED decides with a cold worker too, and checks of inp
   const runs = async (): Promise<unknown> => (await run(comfy.url, prompt)).outputs['1']?.runs?.[0]
   const first = await runs()
   expect(await runs()).toBe(first)
-  const [worker] = (await panel.snapshot()).workers.filter(({ packs }) => packs.includes('value-carrier'))
+  const worker = (await panel.snapshot()).workers.find(({ packs }) => packs.includes('value-carrier'))
   await panel.call('worker.stop', { worker: worker?.id })
   expect(await runs()).toBe(first)
   writeFileSync(file, 'two')

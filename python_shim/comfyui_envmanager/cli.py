@@ -30,7 +30,7 @@ def run(arguments: list[str], cwd: str | None = None) -> tuple[int, dict[str, An
 
 
 def _raise(code: int, answer: dict[str, Any]) -> None:
-    error = answer.get("error") or {"code": "INTERNAL", "message": f"comfy-env ended with exit code {code}.", "hint": ""}
+    error: dict[str, Any] = answer.get("error") or {"code": "INTERNAL", "message": f"comfy-env ended with exit code {code}.", "hint": ""}
     text, hint, details = error["message"], error.get("hint", ""), error.get("details") or {}
     if error["code"] == "NO_WHEEL" or code == 3:
         raise WheelNotFoundError(details.get("requirement", "a package"), reason=f"{text} {hint}")

@@ -45,6 +45,8 @@ class Calls:
         self._received: list[str] = []
         self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
         self._prompt: str | None = None
+        #: By pack: whether tensors on a GPU can be handed over there. Unknown until the first has been tried.
+        self.gpu: dict[str, str | None] = {}
 
     def use(self, client: BridgeClient, connection: Callable[[], dict[str, Any]]) -> None:
         """Talk to the bridge that `connection()` describes. Called once."""
@@ -65,6 +67,8 @@ class Calls:
             except RemoteFailure as failure:
                 if failure.code != "SEGMENT_GONE" or last:  # its owner ended meanwhile; the node has not run
                     raise_remote(failure)
+                if call.on_gpu:
+                    self.gpu[pack_id] = None
             finally:
                 self._nodes.pop(call.id, None)
         raise AssertionError
@@ -208,9 +212,14 @@ class Calls:
         self.mapped.forget_unused()
         self.client.loop.call_later(TIDY, self._tidy)
 
-    def decode(self, value: Any, inputs: Any = ()) -> Any:
+    def decode(self, value: Any) -> Any:
         """A value that a worker sent; its shared memory is released with its last view."""
-        return Decoder(self.mapped, self._handle_of, inputs).decode(value)
+        return Decoder(self.mapped, self._handle_of).decode(value)
+
+    def decode_result(self, value: Any, inputs: Any) -> tuple[Any, list[str]]:
+        """A call's result, and leases of it that need not be held."""
+        decoder = Decoder(self.mapped, self._handle_of, inputs)
+        return decoder.decode(value), decoder.done
 
     def mapped_result(self, call: str) -> None:
         """The memory of a call's result is ours to hold now: its worker may end."""
@@ -264,8 +273,10 @@ class _Call:
         self.given_up = False
         self.timer: Any = _NO_TIMER
         self._workers: set[str] = set()
-        self._encoder = Encoder(calls.pool, self._tag_of, mapped=None if copy else calls.mapped)
+        gpu = None if copy else calls.gpu.get(pack_id, "check")
+        self._encoder = Encoder(calls.pool, self._tag_of, mapped=None if copy else calls.mapped, gpu=gpu)
         self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
+        self.on_gpu = b'"$":"cuda"' in self.body[:4096]
         call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
         if self._workers:
             call["workers"] = sorted(self._workers)
@@ -285,7 +296,11 @@ class _Call:
             raise failure
         self._settle(header)
         try:
-            return self._calls.decode(json.loads(body), self._encoder.kept)
+            value, done = self._calls.decode_result(json.loads(body), self._encoder.kept)
+            self._calls.mapped.copied(done)
+            if self.on_gpu:
+                self._calls.gpu[self._pack] = "yes"
+            return value
         except OSError as error:
             hint = "Run again: a new worker starts by itself."
             raise CodedError("WORKER_DIED", f"The worker of {self._pack} ended before its result was read ({error}).", hint) from error

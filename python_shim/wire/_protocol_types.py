@@ -323,11 +323,31 @@ TaggedValue15 = TypedDict(
 )
 
 
+TaggedValue16 = TypedDict(
+    'TaggedValue16',
+    {
+        '$': Literal['cuda'],
+        'dtype': str,
+        'shape': list[int],
+        'lease': str,
+        'torch': str,
+        'uuid': str,
+        'handle': str,
+        'counter': str,
+        'event': str,
+        'numbers': list[int],
+        'stride': list[int],
+        'check': str | None,
+    },
+    closed=True,
+)
+
+
 SizeItem: TypeAlias = int
 
 
-TaggedValue16 = TypedDict(
-    'TaggedValue16',
+TaggedValue17 = TypedDict(
+    'TaggedValue17',
     {
         '$': Literal['pil'],
         'mode': str,
@@ -338,8 +358,8 @@ TaggedValue16 = TypedDict(
 )
 
 
-TaggedValue17 = TypedDict(
-    'TaggedValue17',
+TaggedValue18 = TypedDict(
+    'TaggedValue18',
     {
         '$': Literal['dynprompt'],
         'v': Any,
@@ -348,8 +368,8 @@ TaggedValue17 = TypedDict(
 )
 
 
-TaggedValue18 = TypedDict(
-    'TaggedValue18',
+TaggedValue19 = TypedDict(
+    'TaggedValue19',
     {
         '$': Literal['node_output'],
         'v': Any,
@@ -358,8 +378,8 @@ TaggedValue18 = TypedDict(
 )
 
 
-TaggedValue19 = TypedDict(
-    'TaggedValue19',
+TaggedValue20 = TypedDict(
+    'TaggedValue20',
     {
         '$': Literal['files'],
         'folder': str,
@@ -371,8 +391,8 @@ TaggedValue19 = TypedDict(
 )
 
 
-TaggedValue20 = TypedDict(
-    'TaggedValue20',
+TaggedValue21 = TypedDict(
+    'TaggedValue21',
     {
         '$': Literal['handle'],
         'id': str,
@@ -384,8 +404,8 @@ TaggedValue20 = TypedDict(
 )
 
 
-TaggedValue21 = TypedDict(
-    'TaggedValue21',
+TaggedValue22 = TypedDict(
+    'TaggedValue22',
     {
         '$': Literal['magic'],
         'kind': Literal['str', 'dict', 'tuple'],
@@ -992,7 +1012,7 @@ TaggedValue12 = TypedDict(
 )
 
 
-TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21
+TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22
 
 
 class HostFolders(TypedDict, closed=True):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import magic
+from . import cuda, magic
 from .encoder import DYNAMIC_PROMPT
 from .errors import CodedError
 from .files import FileList
@@ -40,6 +40,9 @@ class Decoder:
     def __init__(self, mapped: MappedSegments, handle: Callable[[dict[str, Any]], Any], inputs: Sequence[Any] = ()) -> None:
         self._mapped, self._handle, self._inputs = mapped, handle, inputs
         self._maps: dict[str, Any] = {}
+        #: Leases that need not be held any more, since their tensors were copied; and whether a tensor came on a GPU.
+        self.done: list[str] = []
+        self.from_gpu = False
         #: Tensors and arrays in their order.
         self.seen: list[Any] = []
 
@@ -155,6 +158,14 @@ class Decoder:
         if tag["device"] is not None:
             tensor = _on_device(torch, tensor, tag["device"])
         self.seen[place] = tensor
+        return tensor
+
+    def _read_cuda(self, tag: dict[str, Any]) -> Any:
+        torch = importlib.import_module("torch")
+        tensor = cuda.receive(torch, tag, tag["shape"], getattr(torch, tag["dtype"]))
+        self.done.append(tag["lease"])
+        self.from_gpu = True
+        self.seen.append(tensor)
         return tensor
 
     def _read_ndarray(self, tag: dict[str, Any]) -> Any:

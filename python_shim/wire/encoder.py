@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import magic
+from . import cuda, magic
 from .copying import copy_bytes
 from .errors import NotPortable
 from .files import FileList, Listing
@@ -52,7 +52,8 @@ class Encoder:
     """Encodes one message.
 
     `handle(value)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects. `mapped`: what
-    this process has of other processes' memory, and may pass on. `inputs`: the tensors and arrays of the call that this message
+    this process has of other processes' memory, and may pass on. `gpu`: hand tensors on a GPU over there: "check" with a canary, "yes"
+    without. `inputs`: the tensors and arrays of the call that this message
     answers, in order; one that comes back unchanged travels as its number.
     """
 
@@ -63,11 +64,13 @@ class Encoder:
         schema: bool = False,
         mapped: MappedSegments | None = None,
         inputs: Sequence[Any] = (),
+        gpu: str | None = None,
     ) -> None:
         self.leases: list[str] = []
         #: Tensors and arrays in their order: what `inputs` is on the way back.
         self.kept: list[Any] = []
         self._pool, self._handle, self._schema, self._mapped, self._inputs = pool, handle, schema, mapped, inputs
+        self._gpu = gpu
         self._stack: set[int] = set()
         self._seen: dict[int, int] = {}
         self._own = 0
@@ -202,6 +205,8 @@ class Encoder:
         device = None if plain.device.type == "cpu" else str(plain.device)
         nbytes = plain.numel() * plain.element_size()
         ref = None
+        if nbytes and self._gpu is not None and cuda.usable(torch, plain):
+            return self._on_gpu(torch, plain)
         if nbytes:
             found = self._passed_on(value, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
             if isinstance(found, int):
@@ -210,12 +215,21 @@ class Encoder:
         dtype = str(plain.dtype).removeprefix("torch.")
         return {"$": "tensor", "dtype": dtype, "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
 
+    def _on_gpu(self, torch: Any, plain: Any) -> Any:
+        """The tensor stays where it is, and is kept until the receiver has its own copy."""
+        lease = self._pool.pass_on(plain)
+        self.leases.append(lease)
+        dtype = str(plain.dtype).removeprefix("torch.")
+        return {"$": "cuda", "dtype": dtype, "shape": list(plain.shape), "lease": lease, **cuda.share(torch, plain, self._gpu == "check")}
+
     def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
         """The bytes of `source`, in C order, in memory of ours."""
         lease, segment, offset = self._room(nbytes)
         if source.device.type == "cpu" and source.is_contiguous():
             copy_bytes(segment.address + offset, source.data_ptr(), nbytes)
         else:
+            if source.device.type == "cuda":
+                cuda.pin(torch, segment)
             room = torch.frombuffer(segment.map, dtype=source.dtype, count=source.numel(), offset=offset)
             room.view(source.shape).copy_(source)
         return self._pool.ref(lease, segment, offset, nbytes)

@@ -115,6 +115,10 @@ class MappedSegments:
                 self._starts.remove(mapping.address)
             self._to_park.append(mapping)
 
+    def copied(self, leases: list[str]) -> None:
+        """These leases were read in full: their owners are to be told."""
+        self._names += leases
+
     def settle(self) -> None:
         """Do now, while there is time, what the next `map` would do first."""
         if not self._ended.empty() or self._to_park:

@@ -16,6 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from . import cuda
 from .errors import CodedError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Segment:
         self.id = f"{os.getpid()}-{next(_serials)}"
         self.path: str | None = None
         self.freed = 0.0
+        self.pinned: bool | None = None
         if hasattr(os, "memfd_create"):
             self.fd = os.memfd_create("comfyui-envmanager", os.MFD_CLOEXEC)
         else:
@@ -79,6 +81,7 @@ class Segment:
 
     def close(self) -> None:
         """Give the memory back. Receivers that still map it keep their view."""
+        cuda.unpin(self)
         self.view = None
         try:
             self.map.close()
@@ -110,14 +113,17 @@ class SegmentPool:
         self._limit = memory_limit() if limit is None else limit
         self._owned = 0
         self._misses: dict[int, int] = {}
+        self._ahead: set[int] = set()
         self.peak = 0
 
     def lease(self, needed: int) -> tuple[str, Segment]:
         """A segment of at least `needed` bytes, and the lease's name. Raises MEMORY_FULL. `hold` says who got it."""
+        size = _size_class(needed)
         with self._lock:
             segment = self._take(needed)
         if segment is None:
-            segment = self._make(_size_class(needed))
+            segment = self._make(size)
+        self._look_ahead(size)
         name = f"{self._prefix}{next(self._numbers)}"
         with self._lock:
             self._leased[name] = segment
@@ -133,7 +139,7 @@ class SegmentPool:
         return best
 
     def _make(self, size: int) -> Segment:
-        """A fresh segment. From the second one of a size on, one more is made ahead: results are being kept."""
+        """A fresh segment."""
         self._reserve(size)
         try:
             segment = Segment(size)
@@ -142,11 +148,18 @@ class SegmentPool:
                 self._owned -= size
             raise _full(size, str(error)) from error
         with self._lock:
-            misses = self._misses[size] = self._misses.get(size, 0) + 1
-            room = self._owned + 2 * size <= self._limit
-        if misses > 1 and room and size <= LARGEST_AHEAD:
-            threading.Thread(target=self._make_ahead, args=(size,), name="envmanager-ahead", daemon=True).start()
+            self._misses[size] = self._misses.get(size, 0) + 1
         return segment
+
+    def _look_ahead(self, size: int) -> None:
+        """Where segments of a size are being kept, one more is made while nobody waits for it."""
+        with self._lock:
+            wanted = self._misses.get(size, 0) > 1 and not any(segment.size == size for segment in self._free)
+            room = self._owned + 2 * size <= self._limit
+            if not wanted or not room or size > LARGEST_AHEAD or size in self._ahead:
+                return
+            self._ahead.add(size)
+        threading.Thread(target=self._make_ahead, args=(size,), name="envmanager-ahead", daemon=True).start()
 
     def _reserve(self, size: int) -> None:
         """Count `size` bytes as ours, at the cost of free segments if need be."""
@@ -165,19 +178,20 @@ class SegmentPool:
             raise _full(size, f"{self._owned >> 20} of {self._limit >> 20} MiB are in use")
 
     def _make_ahead(self, size: int) -> None:
+        segment = None
         try:
             self._reserve(size)
-        except CodedError:
-            return
-        try:
             segment = Segment(size)
+            segment.freed = time.monotonic()
+        except CodedError:
+            pass
         except (OSError, MemoryError):
             with self._lock:
                 self._owned -= size
-            return
-        segment.freed = time.monotonic()
         with self._lock:
-            self._free.append(segment)
+            self._ahead.discard(size)
+            if segment is not None:
+                self._free.append(segment)
 
     def pass_on(self, keeper: Any) -> str:
         """A lease of ours on another process's segment: `keeper` lives, and with it that process's lease, until ours is released."""

@@ -46,6 +46,8 @@ class Runner:
         self._cancelled: set[str] = set()
         #: Whether the call that runs has not read its values yet: then it holds no lease on them.
         self.unread = True
+        #: Whether a tensor has come over on the GPU: then the other way works too.
+        self._gpu_works = False
 
     def call(self, call: dict[str, Any], kwargs: Any) -> bytes:
         """One node call; the result as JSON. Raises CodedError for whatever goes wrong, with the node's own exception inside."""
@@ -74,8 +76,11 @@ class Runner:
             what = f"The memory of an input of {call['class']} has gone with the process that owned it ({error})."
             raise CodedError("SEGMENT_GONE", what, "Run again.") from error
         self.unread = False
+        self.mapped.copied(decoder.done)
+        self._gpu_works |= decoder.from_gpu
         result = self._run(cls, call, given)
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen)
+        gpu = "yes" if self._gpu_works else None
+        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu)
         return encoder.encode(result, f"the result of {call['class']}")
 
     def call_function(self, wanted: dict[str, Any], kwargs: Any) -> bytes:
