@@ -248,7 +248,8 @@ test('packs of a ComfyUI, with their states', async () => {
   cpSync(join(ROOT, 'e2e', 'packs'), join(comfyui, 'custom_nodes'), { recursive: true })
   const { json } = await comfyEnv(['packs', '--comfyui', comfyui, '--home', home('packs'), '--json'], { env: { COMFY_ENV_SOURCES: index.simple } })
   const states = Object.fromEntries((json as { packs: { id: string; state: string }[] }).packs.map(({ id, state }) => [id, state]))
-  expect(states).toEqual({ 'modern-grain': 'conflict', 'no-wheel-here': 'no_wheel', 'trouble-maker': 'ready', 'vintage-tone': 'conflict' })
+  const plain = Object.fromEntries(['newer-nodes', 'parity-probe', 'trouble-maker', 'value-carrier', 'value-host'].map((id) => [id, 'ready']))
+  expect(states).toEqual({ ...plain, 'modern-grain': 'conflict', 'no-wheel-here': 'no_wheel', 'vintage-tone': 'conflict' })
 })
 
 test('init writes a config that is read again, and never over one that is there', async () => {
