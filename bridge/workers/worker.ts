@@ -7,34 +7,11 @@ import type { WorkerExit, WorkerInfo, WorkerState } from '../../schemas/worker'
 import type { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
-import { Peer, type Handlers } from '../rpc/peer'
+import { Peer } from '../rpc/peer'
 import { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
 import { TaskLink, type Done } from './taskLink'
-
-export interface WorkerSpec {
-  id: string
-  env: string | null
-  python: string
-  /** Folder of `python_shim`. */
-  shim: string
-  packs: { id: string; dir: string }[]
-  /** Environment variables that its packs ask for. */
-  variables: Record<string, string>
-  /** Where it serves its packs' HTTP routes; null: on a port of its own choice. */
-  socket: string | null
-}
-
-export interface WorkerEvents {
-  onChange: (info: WorkerInfo) => void
-  onLoaded: (loaded: LoadedPack) => void
-  onGone: (pid: number | null, packs: string[]) => void
-  onReleased: (leases: string[]) => void
-  /** ComfyUI's folders as they are now; null: there is no ComfyUI. */
-  folders: () => HostFolders | null
-  /** What the worker tells on its own: progress, events for the browser, released leases. */
-  notes: Handlers<typeof workerToBridge>
-}
+import type { WorkerEvents, WorkerSpec } from './workerSpec'
 
 type WorkerPeer = Peer<typeof workerToBridge, typeof bridgeToWorker>
 /** A process; `ready` once it has answered. */

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import secrets
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from ..wire.decoder import Decoder
-from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, RemoteFailure
-from ..wire.frames import pack, to_json
+from ..wire.frames import pack
 from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
+from .call import Call
 from .client import BridgeClient
 from .handles import RemoteHandle
 from .lanes import Lane, Lanes, Waiter, not_running
@@ -61,7 +60,7 @@ class Calls:
         if timeout is not None:  # the call is cancelled when its time is up
             return await asyncio.wait_for(self.run(pack_id, cls, method, node, prompt, kwargs), timeout)
         for last in (False, True):
-            call = _Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
+            call = Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
             try:
                 return call.result(*await self._wait(call))
             except RemoteFailure as failure:
@@ -73,7 +72,7 @@ class Calls:
                 self._nodes.pop(call.id, None)
         raise AssertionError
 
-    async def _wait(self, call: _Call) -> tuple[dict[str, Any], bytes]:
+    async def _wait(self, call: Call) -> tuple[dict[str, Any], bytes]:
         """Wait for the answer and watch for an interrupt, which ComfyUI does not bring to async nodes by itself."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[dict[str, Any], bytes]] = loop.create_future()
@@ -115,7 +114,7 @@ class Calls:
             timer.cancel()
             call.timer.cancel()
 
-    def _look(self, loop: asyncio.AbstractEventLoop, lane: Lane, call: _Call, future: asyncio.Future[Any]) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, lane: Lane, call: Call, future: asyncio.Future[Any]) -> None:
         """Every now and then: has the user pressed Cancel?"""
         if future.done():
             return
@@ -130,11 +129,11 @@ class Calls:
         """As `run`, for callers without an event loop: waits on this thread."""
         lanes = self._lanes()
         for last in (False, True):
-            call = _Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
+            call = Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
             found: list[tuple[dict[str, Any], bytes, CodedError | None]] = []
             lane = lanes.alone()
 
-            def answered(*answer: Any, found: Any = found, call: _Call = call) -> None:
+            def answered(*answer: Any, found: Any = found, call: Call = call) -> None:
                 if call.given_up:
                     call.discard(answer[0], answer[1])
                 else:
@@ -169,7 +168,7 @@ class Calls:
             raise CodedError("CONNECTION_LOST", "The bridge is not running.", "See the panel.")
         return self.lanes
 
-    def _ask(self, lane: Lane, call: _Call, waiter: Waiter) -> None:
+    def _ask(self, lane: Lane, call: Call, waiter: Waiter) -> None:
         self._nodes[call.id] = call.node
         if call.prompt is not None and call.prompt != self._prompt:  # once a prompt
             self._prompt = call.prompt
@@ -192,7 +191,7 @@ class Calls:
             header["received"] = received
         return header
 
-    def _give_up(self, lane: Lane, call: _Call) -> None:
+    def _give_up(self, lane: Lane, call: Call) -> None:
         """Nobody waits for the answer any more."""
         call.given_up = True
         with contextlib.suppress(OSError):
@@ -260,78 +259,6 @@ class Calls:
     def new_id(self) -> str:
         """A name that no other call has."""
         return f"{self._prefix}{next(self._numbers)}"
-
-
-class _Call:
-    """One call on its way: what is sent, and what is kept for its answer."""
-
-    def __init__(
-        self, calls: Calls, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any], copy: bool
-    ) -> None:
-        self._calls, self.id, self.node, self.prompt = calls, calls.new_id(), node, prompt
-        self._pack = pack_id
-        self.given_up = False
-        self.timer: Any = _NO_TIMER
-        self._workers: set[str] = set()
-        gpu = None if copy else calls.gpu.get(pack_id, "check")
-        self._encoder = Encoder(calls.pool, self._tag_of, mapped=None if copy else calls.mapped, gpu=gpu)
-        self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
-        self.on_gpu = b'"$":"cuda"' in self.body[:4096]
-        call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
-        if self._workers:
-            call["workers"] = sorted(self._workers)
-        self.header: dict[str, Any] = {"call": call}
-
-    def _tag_of(self, value: Any, path: str) -> dict[str, Any] | None:
-        tag = value._tag if isinstance(value, RemoteHandle) else None
-        if tag is not None:
-            self._workers.add(tag["worker"])
-        return tag
-
-    def result(self, header: dict[str, Any], body: bytes) -> Any:
-        """The call's result. Raises RemoteFailure for an error answer, and CodedError if its memory is gone."""
-        if "error" in header:
-            failure = RemoteFailure(header["error"])
-            self._settle(header)
-            raise failure
-        self._settle(header)
-        try:
-            value, done = self._calls.decode_result(json.loads(body), self._encoder.kept)
-            self._calls.mapped.copied(done)
-            if self.on_gpu:
-                self._calls.gpu[self._pack] = "yes"
-            return value
-        except OSError as error:
-            hint = "Run again: a new worker starts by itself."
-            raise CodedError("WORKER_DIED", f"The worker of {self._pack} ended before its result was read ({error}).", hint) from error
-        finally:
-            self._calls.mapped_result(self.id)
-
-    def _settle(self, header: dict[str, Any]) -> None:
-        """A worker that has read the call releases its leases itself, also those that a node keeps; else nobody has them."""
-        worker = header.get("worker")
-        if worker is None:
-            self.dead()
-        elif self._encoder.leases:
-            self._calls.pool.hold(self._encoder.leases, worker)
-
-    def dead(self) -> None:
-        """Whoever had this call's memory is gone."""
-        for lease in self._encoder.leases:
-            self._calls.pool.release(lease)
-
-    def discard(self, header: dict[str, Any], body: bytes) -> None:
-        """An answer that nobody waits for any more: its memory goes back to its worker."""
-        with contextlib.suppress(CodedError):
-            self.result(header, body)
-
-
-class _NoTimer:
-    def cancel(self) -> None:
-        """Nothing to cancel."""
-
-
-_NO_TIMER = _NoTimer()
 
 
 def interrupted() -> BaseException | None:

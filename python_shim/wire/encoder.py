@@ -21,18 +21,13 @@ from .copying import copy_bytes
 from .errors import NotPortable
 from .files import FileList, Listing
 from .mapping import MappedSegments
+from .places import Places
 from .segments import SegmentPool
 
 #: Strings and bytes from this size on go through shared memory.
 BLOB_BYTES = 1 << 16
-#: Tensors from this size on have a segment of their own; smaller ones of one message share, …
-OWN_SEGMENT_BYTES = 1 << 20
-#: … and so do all after this many: a segment takes a file descriptor on either side (`ulimit -n` is often 1024).
-MOST_OWN_SEGMENTS = 16
-LARGEST_SHARED = 64 << 20
 MAX_DEPTH = 100
 _EXACT = 1 << 53
-_ALIGN = 64
 #: Modes of PIL images whose pixels say all.
 _PIL_MODES = frozenset(("1", "L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F"))
 #: The fields of ComfyUI's DynamicPrompt (`comfy_execution/graph.py`).
@@ -66,15 +61,14 @@ class Encoder:
         inputs: Sequence[Any] = (),
         gpu: str | None = None,
     ) -> None:
-        self.leases: list[str] = []
+        self._places = Places(pool)
+        self.leases = self._places.leases
         #: Tensors and arrays in their order: what `inputs` is on the way back.
         self.kept: list[Any] = []
         self._pool, self._handle, self._schema, self._mapped, self._inputs = pool, handle, schema, mapped, inputs
         self._gpu = gpu
         self._stack: set[int] = set()
         self._seen: dict[int, int] = {}
-        self._own = 0
-        self._shared: tuple[str, Any, int] | None = None
 
     def encode(self, value: Any, path: str) -> Any:
         """The JSON form of `value`; `path` is how an error names it. Leases of a failed encode are released."""
@@ -120,7 +114,7 @@ class Encoder:
         return self._blob("str", plain.encode("utf-8", "surrogatepass"))
 
     def _blob(self, kind: str, data: bytes | bytearray) -> Any:
-        lease, segment, offset = self._room(len(data))
+        lease, segment, offset = self._places.room(len(data))
         segment.map[offset : offset + len(data)] = data
         return {"$": "blob", "kind": kind, "segment": self._pool.ref(lease, segment, offset, len(data))}
 
@@ -224,7 +218,7 @@ class Encoder:
 
     def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
         """The bytes of `source`, in C order, in memory of ours."""
-        lease, segment, offset = self._room(nbytes)
+        lease, segment, offset = self._places.room(nbytes)
         if source.device.type == "cpu" and source.is_contiguous():
             copy_bytes(segment.address + offset, source.data_ptr(), nbytes)
         else:
@@ -267,7 +261,7 @@ class Encoder:
         return {"$": "ndarray", "dtype": dtype, "shape": list(array.shape), "scalar": scalar, "segment": ref}
 
     def _copied_array(self, numpy: Any, array: Any) -> Any:
-        lease, segment, offset = self._room(array.nbytes)
+        lease, segment, offset = self._places.room(array.nbytes)
         room = numpy.frombuffer(segment.map, dtype=array.dtype, count=array.size, offset=offset).reshape(array.shape)
         room[...] = array
         return self._pool.ref(lease, segment, offset, array.nbytes)
@@ -276,27 +270,6 @@ class Encoder:
         """Number a tensor or array, so that a second reference to it stays one object."""
         self._seen[id(value)] = len(self.kept)
         self.kept.append(value)
-
-    def _room(self, nbytes: int) -> tuple[str, Any, int]:
-        """A place for `nbytes`: lease, segment and offset."""
-        if nbytes >= OWN_SEGMENT_BYTES and self._own < MOST_OWN_SEGMENTS:
-            self._own += 1
-            return (*self._lease(nbytes), 0)
-        if self._shared is not None:
-            lease, segment, used = self._shared
-            if used + nbytes <= segment.size:
-                self._shared = (lease, segment, -(-(used + nbytes) // _ALIGN) * _ALIGN)
-                return lease, segment, used
-        # a message of many tensors gets bigger and bigger places for them
-        before = self._shared[1].size if self._shared is not None else OWN_SEGMENT_BYTES // 8
-        lease, segment = self._lease(max(nbytes, min(4 * before, LARGEST_SHARED)))
-        self._shared = (lease, segment, -(-nbytes // _ALIGN) * _ALIGN)
-        return lease, segment, 0
-
-    def _lease(self, nbytes: int) -> tuple[str, Any]:
-        lease, segment = self._pool.lease(nbytes)
-        self.leases.append(lease)
-        return lease, segment
 
 
 def _is_same(given: Any, value: Any, address: int) -> bool:

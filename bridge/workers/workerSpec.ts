@@ -1,0 +1,29 @@
+import type { LoadedPack } from '../../schemas/pack'
+import type { HostFolders } from '../../schemas/shimLink'
+import type { WorkerInfo } from '../../schemas/worker'
+import type { workerToBridge } from '../../schemas/workerLink'
+import type { Handlers } from '../rpc/peer'
+
+export interface WorkerSpec {
+  id: string
+  env: string | null
+  python: string
+  /** Folder of `python_shim`. */
+  shim: string
+  packs: { id: string; dir: string }[]
+  /** Environment variables that its packs ask for. */
+  variables: Record<string, string>
+  /** Where it serves its packs' HTTP routes; null: on a port of its own choice. */
+  socket: string | null
+}
+
+export interface WorkerEvents {
+  onChange: (info: WorkerInfo) => void
+  onLoaded: (loaded: LoadedPack) => void
+  onGone: (pid: number | null, packs: string[]) => void
+  onReleased: (leases: string[]) => void
+  /** ComfyUI's folders as they are now; null: there is no ComfyUI. */
+  folders: () => HostFolders | null
+  /** What the worker tells on its own: progress, events for the browser, released leases. */
+  notes: Handlers<typeof workerToBridge>
+}

@@ -1,0 +1,87 @@
+"""One call on its way: what is sent, and what is kept for its answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..wire.encoder import Encoder
+from ..wire.errors import CodedError, RemoteFailure
+from ..wire.frames import to_json
+from .handles import RemoteHandle
+
+if TYPE_CHECKING:
+    from .calls import Calls
+
+
+class _NoTimer:
+    def cancel(self) -> None:
+        """Nothing to cancel."""
+
+
+_NO_TIMER = _NoTimer()
+
+
+class Call:
+    """One call on its way: what is sent, and what is kept for its answer."""
+
+    def __init__(
+        self, calls: Calls, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any], copy: bool
+    ) -> None:
+        self._calls, self.id, self.node, self.prompt = calls, calls.new_id(), node, prompt
+        self._pack = pack_id
+        self.given_up = False
+        self.timer: Any = _NO_TIMER
+        self._workers: set[str] = set()
+        gpu = None if copy else calls.gpu.get(pack_id, "check")
+        self._encoder = Encoder(calls.pool, self._tag_of, mapped=None if copy else calls.mapped, gpu=gpu)
+        self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
+        self.on_gpu = b'"$":"cuda"' in self.body[:4096]
+        call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
+        if self._workers:
+            call["workers"] = sorted(self._workers)
+        self.header: dict[str, Any] = {"call": call}
+
+    def _tag_of(self, value: Any, path: str) -> dict[str, Any] | None:
+        tag = value._tag if isinstance(value, RemoteHandle) else None
+        if tag is not None:
+            self._workers.add(tag["worker"])
+        return tag
+
+    def result(self, header: dict[str, Any], body: bytes) -> Any:
+        """The call's result. Raises RemoteFailure for an error answer, and CodedError if its memory is gone."""
+        if "error" in header:
+            failure = RemoteFailure(header["error"])
+            self._settle(header)
+            raise failure
+        self._settle(header)
+        try:
+            value, done = self._calls.decode_result(json.loads(body), self._encoder.kept)
+            self._calls.mapped.copied(done)
+            if self.on_gpu:
+                self._calls.gpu[self._pack] = "yes"
+            return value
+        except OSError as error:
+            hint = "Run again: a new worker starts by itself."
+            raise CodedError("WORKER_DIED", f"The worker of {self._pack} ended before its result was read ({error}).", hint) from error
+        finally:
+            self._calls.mapped_result(self.id)
+
+    def _settle(self, header: dict[str, Any]) -> None:
+        """A worker that has read the call releases its leases itself, also those that a node keeps; else nobody has them."""
+        worker = header.get("worker")
+        if worker is None:
+            self.dead()
+        elif self._encoder.leases:
+            self._calls.pool.hold(self._encoder.leases, worker)
+
+    def dead(self) -> None:
+        """Whoever had this call's memory is gone."""
+        for lease in self._encoder.leases:
+            self._calls.pool.release(lease)
+
+    def discard(self, header: dict[str, Any], body: bytes) -> None:
+        """An answer that nobody waits for any more: its memory goes back to its worker."""
+        with contextlib.suppress(CodedError):
+            self.result(header, body)
