@@ -1,13 +1,17 @@
 import { z } from 'zod'
 import { WireError } from './errors'
 import { CallId, PackId } from './ids'
-import { HostFolders, NodeCall } from './shimLink'
+import { HostEvent, HostFolders, NodeCall, Progress } from './shimLink'
 import { Value } from './value'
 
 /**
  * The call path: frames of a header and a body. Headers are these; a body is a value as JSON, which the bridge passes on unread.
  * `python_shim/wire/frames.py` and `bridge/rpc/frames.ts` write and read them.
  */
+
+/** What a node shows while it runs. It takes the way of its answer, so that it comes before it. */
+const NOTE = { progress: Progress.optional(), event: HostEvent.optional() }
+export type CallNote = { progress?: z.infer<typeof Progress> | undefined; event?: z.infer<typeof HostEvent> | undefined }
 
 const Released = z.array(z.string()).optional().describe('leases that the sender has let go of')
 
@@ -30,6 +34,7 @@ export const AnswerHeader = z
     id: z.number().int().nonnegative().optional(),
     worker: z.string().optional().describe('has read the call, and holds its leases from now on'),
     error: WireError.optional(),
+    ...NOTE,
     released: Released,
   })
   .meta({ id: 'AnswerHeader' })
@@ -63,6 +68,7 @@ export const DoneHeader = z
   .strictObject({
     id: z.number().int().nonnegative(),
     error: WireError.optional(),
+    ...NOTE,
     unread: z.literal(true).optional().describe('it failed before its values were read: no lease of it is held'),
     released: Released,
   })

@@ -92,7 +92,6 @@ export const bridgeToShim = {
     },
   },
   notifications: {
-    'node.progress': Progress,
     'host.event': HostEvent,
     'lease.release': Leases,
     'worker.gone': z.strictObject({ worker: z.string(), pid: z.number().int().nullable(), packs: z.array(PackId) }),

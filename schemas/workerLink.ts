@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { CallId, PackId } from './ids'
 import { LoadedPack } from './pack'
-import { HostEvent, Leases, NodeCall, Progress } from './shimLink'
+import { HostEvent, Leases, NodeCall } from './shimLink'
 import { Value } from './value'
 
 const Nothing = z.strictObject({})
@@ -25,7 +25,6 @@ export const bridgeToWorker = {
 export const workerToBridge = {
   requests: {},
   notifications: {
-    'node.progress': Progress,
     'host.event': HostEvent,
     'lease.release': Leases,
   },

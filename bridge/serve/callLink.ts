@@ -56,7 +56,7 @@ export class CallLinks {
   async #call(connection: CallConnection, id: number, call: NonNullable<CallHeader['call']>, kwargs: Buffer): Promise<void> {
     try {
       const worker = this.workers.only(call.pack) ?? (await this.workers.for(call))
-      const { body, error, read } = await worker.call(call, kwargs)
+      const { body, error, read } = await worker.call(call, kwargs, (note) => connection.send(frame(note satisfies AnswerHeader)))
       const answer: AnswerHeader = { id, ...(read && { worker: worker.spec.id }), ...(error && { error }), ...this.#withReleased() }
       connection.send(frame(answer, body))
     } catch (error) {

@@ -88,7 +88,6 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     onGone: (worker, pid, ids) => shim.peer?.notify('worker.gone', { worker, pid, packs: ids }),
     onReleased: (leases) => calls.release(leases),
     notes: {
-      'node.progress': (progress) => shim.peer?.notify('node.progress', progress),
       'host.event': (event) => shim.peer?.notify('host.event', event),
       'lease.release': ({ leases }) => workers.releaseLeases(leases),
     },

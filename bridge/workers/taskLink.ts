@@ -1,4 +1,4 @@
-import { DoneHeader, type TaskHeader } from '../../schemas/callLink'
+import { DoneHeader, type CallNote, type TaskHeader } from '../../schemas/callLink'
 import type { WireError } from '../../schemas/errors'
 import { BridgeError } from '../errors/bridgeError'
 import { frame } from '../rpc/frames'
@@ -14,6 +14,7 @@ export interface Done {
 interface Waiting {
   resolve: (done: Done) => void
   reject: (error: BridgeError) => void
+  onNote: ((note: CallNote) => void) | undefined
 }
 
 /** The tasks of a worker's main thread: gives them out, and matches its answers to them. */
@@ -35,21 +36,22 @@ export class TaskLink {
     return body
   }
 
-  /** Rejects with the reason of `close` if the worker ends first. */
-  ask(task: Omit<TaskHeader, 'id'>, body?: Buffer): Promise<Done> {
+  /** Rejects with the reason of `close` if the worker ends first. `onNote` hears what comes before the answer. */
+  ask(task: Omit<TaskHeader, 'id'>, body?: Buffer, onNote?: (note: CallNote) => void): Promise<Done> {
     if (this.#closed) return Promise.reject(this.#closed)
     const id = this.#next++
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject })
+      this.#waiting.set(id, { resolve, reject, onNote })
       this.give(frame({ id, ...task }, body))
     })
   }
 
   /** Takes one answer. Throws if it is none. */
   answered(header: string, body: Buffer): void {
-    const { id, error, unread, released } = DoneHeader.parse(JSON.parse(header))
+    const { id, error, unread, released, progress, event } = DoneHeader.parse(JSON.parse(header))
     if (released) this.onReleased(released)
     const waiting = this.#waiting.get(id)
+    if (progress || event) return waiting?.onNote?.({ progress, event })
     this.#waiting.delete(id)
     waiting?.resolve({ body, error, read: !unread })
   }

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import type { CallNote } from '../../schemas/callLink'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
@@ -109,7 +110,7 @@ export class Worker {
   }
 
   /** Runs a call, at most once; `kwargs` and the result are JSON that is not looked at. Rejects with WORKER_DIED if the process ends first. */
-  async call(call: z.infer<typeof NodeCall>, kwargs: Buffer): Promise<Done> {
+  async call(call: z.infer<typeof NodeCall>, kwargs: Buffer, onNote: (note: CallNote) => void): Promise<Done> {
     if (this.#calls.size >= MOST_WAITING) {
       throw new BridgeError('ENV_BUSY', `${this.spec.id} has ${MOST_WAITING} calls waiting.`)
     }
@@ -120,7 +121,7 @@ export class Worker {
       if (!this.#running || !this.#loaded.has(call.pack)) await this.import(call.pack)
       const running = this.#running ?? (await this.#ready())
       this.#showBusy()
-      const done = await this.#run(running, call, kwargs)
+      const done = await this.#run(running, call, kwargs, onNote)
       if (!done.error) this.#delivering.add(call.call)
       return done
     } finally {
@@ -131,8 +132,8 @@ export class Worker {
   }
 
   /** A check of inputs does not wait for the node that runs: ComfyUI asks while it takes the next prompt. */
-  async #run({ peer, tasks }: Running, call: z.infer<typeof NodeCall>, kwargs: Buffer): Promise<Done> {
-    if (call.method !== 'VALIDATE_INPUTS') return tasks.ask({ call }, kwargs)
+  async #run({ peer, tasks }: Running, call: z.infer<typeof NodeCall>, kwargs: Buffer, onNote: (note: CallNote) => void): Promise<Done> {
+    if (call.method !== 'VALIDATE_INPUTS') return tasks.ask({ call }, kwargs, onNote)
     const { value } = await peer.request('side.call', { call, kwargs: JSON.parse(kwargs.toString()) })
     return { body: Buffer.from(JSON.stringify(value)), error: undefined, read: true }
   }

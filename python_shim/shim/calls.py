@@ -40,6 +40,9 @@ class Calls:
         self.mapped = MappedSegments()
         #: Says the folders of ComfyUI if they have changed since it was last asked.
         self.changed_folders: Callable[[], Any] = lambda: None
+        #: What a running node shows: `Progress` and `HostEvent` of the schemas.
+        self.on_progress: Callable[[dict[str, Any]], None] = lambda params: None
+        self.on_event: Callable[[dict[str, Any]], None] = lambda params: None
         self._nodes: dict[str, str] = {}
         self._received: list[str] = []
         self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
@@ -246,7 +249,11 @@ class Calls:
             self.pool.release(lease)
 
     def _told(self, header: dict[str, Any]) -> None:
-        self.release({"leases": header["released"]})
+        self.release({"leases": header.get("released", ())})
+        if "progress" in header:
+            self.on_progress(header["progress"])
+        if "event" in header:
+            self.on_event(header["event"])
 
     def forget_handle(self, tag: dict[str, Any]) -> None:
         """ComfyUI no longer holds this object."""

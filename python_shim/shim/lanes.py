@@ -164,7 +164,7 @@ class Lane:
         if not data:
             return self.close()
         for header, body in self._reader.feed(data):
-            if "released" in header:
+            if "released" in header or "progress" in header or "event" in header:
                 self._on_told(header)
             waiter = self.waiting.pop(header.get("id", 0), None)
             if waiter is not None:

@@ -32,7 +32,6 @@ class Shim:
             self.process,
             serves={"isolation.apply": self.registry.apply},
             hears={
-                "node.progress": lambda params: show_progress(self.calls, params),
                 "host.event": lambda params: pass_event(self.calls, params),
                 "lease.release": self.calls.release,
                 "worker.gone": self.calls.worker_gone,
@@ -43,6 +42,8 @@ class Shim:
         )
         self.calls.use(self.client, self.process.connection)
         self.calls.changed_folders = FolderWatch().changed
+        self.calls.on_progress = lambda params: show_progress(self.calls, params)
+        self.calls.on_event = lambda params: pass_event(self.calls, params)
 
     def start(self) -> None:
         """Start the bridge beside ComfyUI and step into its loading of packs."""

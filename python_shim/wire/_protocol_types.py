@@ -447,11 +447,19 @@ class ModelFolder(TypedDict, closed=True):
     extensions: list[str]
 
 
-class AnswerHeader(TypedDict, closed=True):
-    id: NotRequired[int]
-    worker: NotRequired[str]
-    error: NotRequired[WireError]
-    released: NotRequired[list[str]]
+class Progress(TypedDict, closed=True):
+    call: str
+    value: float
+    total: float
+    preview: NotRequired[Any]
+
+
+class HostEvent(TypedDict, closed=True):
+    call: str | None
+    event: str | int
+    data: Any
+    text: bool
+    sid: str | None
 
 
 class Load(TypedDict, closed=True):
@@ -475,6 +483,8 @@ Function = TypedDict(
 class DoneHeader(TypedDict, closed=True):
     id: int
     error: NotRequired[WireError]
+    progress: NotRequired[Progress]
+    event: NotRequired[HostEvent]
     unread: NotRequired[Literal[True]]
     released: NotRequired[list[str]]
 
@@ -854,21 +864,6 @@ class NodeClass(TypedDict, closed=True):
     v3: V3 | None
 
 
-class Progress(TypedDict, closed=True):
-    call: str
-    value: float
-    total: float
-    preview: NotRequired[Any]
-
-
-class HostEvent(TypedDict, closed=True):
-    call: str | None
-    event: str | int
-    data: Any
-    text: bool
-    sid: str | None
-
-
 class Leases(TypedDict, closed=True):
     leases: list[str]
 
@@ -941,10 +936,6 @@ class Result5(TypedDict, closed=True):
     restart_needed: str | None
 
 
-class NodeProgress(TypedDict, closed=True):
-    params: Progress
-
-
 class HostEventModel(TypedDict, closed=True):
     params: HostEvent
 
@@ -966,7 +957,6 @@ class SideCall(TypedDict, closed=True):
 WorkerToBridge = TypedDict(
     'WorkerToBridge',
     {
-        'node.progress': NodeProgress,
         'host.event': HostEventModel,
         'lease.release': LeaseRelease,
     },
@@ -1024,6 +1014,15 @@ class HostFolders(TypedDict, closed=True):
     user: str
     models: dict[str, ModelFolder]
     argv: list[str]
+
+
+class AnswerHeader(TypedDict, closed=True):
+    id: NotRequired[int]
+    worker: NotRequired[str]
+    error: NotRequired[WireError]
+    progress: NotRequired[Progress]
+    event: NotRequired[HostEvent]
+    released: NotRequired[list[str]]
 
 
 class Hello(TypedDict, closed=True):
@@ -1147,7 +1146,6 @@ BridgeToShim = TypedDict(
     'BridgeToShim',
     {
         'isolation.apply': IsolationApply,
-        'node.progress': NodeProgress,
         'host.event': HostEventModel,
         'lease.release': LeaseRelease,
         'worker.gone': WorkerGone,

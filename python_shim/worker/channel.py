@@ -38,6 +38,7 @@ class Tasks:
 
     def __init__(self, tasks: int = _TASKS, answers: int = _ANSWERS) -> None:
         self._tasks, self._answers = tasks, answers
+        self._lock = threading.Lock()
         for fd in (tasks, answers):
             os.set_inheritable(fd, False)
             if sys.platform == "win32":
@@ -53,10 +54,11 @@ class Tasks:
             yield from reader.feed(data)
 
     def answer(self, header: dict[str, Any], body: bytes = b"") -> None:
-        """Write one answer."""
+        """Write one answer, or what a running node shows before it."""
         frame = memoryview(pack(header, body))
-        while frame:
-            frame = frame[os.write(self._answers, frame) :]
+        with self._lock:
+            while frame:
+                frame = frame[os.write(self._answers, frame) :]
 
 
 class Channel:

@@ -51,6 +51,7 @@ class Worker:
     def _serve(self, header: dict[str, Any], body: bytes) -> None:
         request: dict[str, Any] = {"id": header["id"]}
         self._runner.unread = True
+        self._runner.note = lambda note: self._tasks.answer({**request, **note})
         result = b""
         try:
             result = self._do(header, body)

@@ -47,7 +47,7 @@ class Progress:
         params: dict[str, Any] = {"call": call, "value": float(value), "total": float(total)}
         if preview is not None:
             params["preview"] = self._image(preview)
-        self._runner.channel.notify("node.progress", params)
+        self._runner.note({"progress": params})
 
     def _image(self, preview: Any) -> Any:
         """`(format, PIL image, largest side)`, as samplers give it (`latent_preview.py`), with the pixels as bytes."""
@@ -65,7 +65,10 @@ class Progress:
     def _send(self, event: str | int, data: Any, sid: str | None, text: bool) -> None:
         value = self._runner.encode_event(data, f"the event {event}")
         params = {"call": self._runner.current, "event": event, "data": value, "text": text, "sid": sid}
-        self._runner.channel.notify("host.event", params)
+        if params["call"] is not None:
+            self._runner.note({"event": params})
+        else:
+            self._runner.channel.notify("host.event", params)
 
 
 def _handler(base: Any, progress: Progress) -> Any:

@@ -10,6 +10,7 @@ import inspect
 import itertools
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from ..wire.decoder import Decoder
@@ -44,6 +45,8 @@ class Runner:
         self.current: str | None = None
         self._node = ""
         self._cancelled: set[str] = set()
+        #: Tells what the call that runs shows, on the way of its answer.
+        self.note: Callable[[dict[str, Any]], None] = lambda note: None
         #: Whether the call that runs has not read its values yet: then it holds no lease on them.
         self.unread = True
         #: Whether a tensor has come over on the GPU: then the other way works too.
