@@ -114,7 +114,6 @@ class SegmentPool:
         self._owned = 0
         self._misses: dict[int, int] = {}
         self._ahead: set[int] = set()
-        self.peak = 0
 
     def lease(self, needed: int) -> tuple[str, Segment]:
         """A segment of at least `needed` bytes, and the lease's name. Raises MEMORY_FULL. `hold` says who got it."""
@@ -171,7 +170,6 @@ class SegmentPool:
             fits = self._owned + size <= self._limit
             if fits:
                 self._owned += size
-                self.peak = max(self.peak, self._owned)
         for segment in spare:
             segment.close()
         if not fits:

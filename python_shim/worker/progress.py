@@ -47,7 +47,7 @@ class Progress:
         params: dict[str, Any] = {"call": call, "value": float(value), "total": float(total)}
         if preview is not None:
             params["preview"] = self._image(preview)
-        self._runner.note({"progress": params})
+        self._runner.show({"progress": params})
 
     def _image(self, preview: Any) -> Any:
         """`(format, PIL image, largest side)`, as samplers give it (`latent_preview.py`), with the pixels as bytes."""
@@ -66,7 +66,7 @@ class Progress:
         value = self._runner.encode_event(data, f"the event {event}")
         params = {"call": self._runner.current, "event": event, "data": value, "text": text, "sid": sid}
         if params["call"] is not None:
-            self._runner.note({"event": params})
+            self._runner.show({"event": params})
         else:
             self._runner.channel.notify("host.event", params)
 

@@ -47,6 +47,7 @@ class Runner:
         self._cancelled: set[str] = set()
         #: Tells what the call that runs shows, on the way of its answer.
         self.note: Callable[[dict[str, Any]], None] = lambda note: None
+        self._writing = False
         #: Whether the call that runs has not read its values yet: then it holds no lease on them.
         self.unread = True
         #: Whether a tensor has come over on the GPU: then the other way works too.
@@ -167,9 +168,19 @@ class Runner:
         if self.current is not None and self.current in self._cancelled:
             raise Interrupted
 
+    def show(self, note: dict[str, Any]) -> None:
+        """Send what the running node shows. An interrupt waits until all of it is written: half a frame would end the link."""
+        self._writing = True
+        try:
+            self.note(note)
+        finally:
+            self._writing = False
+        self.raise_if_cancelled()
+
     def on_sigint(self, signum: int, frame: Any) -> None:
         """Main thread: the bridge insists. Raises inside the node's Python code if its call was cancelled."""
-        self.raise_if_cancelled()
+        if not self._writing:
+            self.raise_if_cancelled()
 
     def _set_host_interrupt(self, value: bool) -> None:
         management = sys.modules.get("comfy.model_management")
