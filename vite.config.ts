@@ -44,6 +44,7 @@ export default defineConfig(({ mode }) => {
   return {
     plugins: [vue()],
     define: {
+      __VERSION__: JSON.stringify(manifest.version),
       'process.env.NODE_ENV': '"production"',
       __VUE_OPTIONS_API__: 'false',
       __VUE_PROD_DEVTOOLS__: 'false',

@@ -1,6 +1,7 @@
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { PanelSettings } from '../schemas/care'
 import { readSettingsFile } from './settingsFile'
 
 /** Facts that a user sets in place of what the probe finds: to plan for another machine. */
@@ -51,6 +52,8 @@ export interface Settings {
     /** Packs whose workers start with ComfyUI and do not end when idle. */
     keepWarm: string[]
   }
+  /** Settings of the panel that an environment variable or an option fixes. */
+  fixed: string[]
   /** Folder of `python_shim`, where the worker lies. */
   pythonShim: string
 }
@@ -63,6 +66,16 @@ function shimFolder(): string {
   const here = dirname(fileURLToPath(import.meta.url))
   // bundled: bridge/dist/comfy-env.mjs; from source: bridge/settings.ts
   return resolve(here, here.endsWith('dist') ? '../..' : '..', 'python_shim')
+}
+
+/** The settings that the panel may change, by the variables that go before them. */
+const VARIABLES: Record<keyof PanelSettings, string> = {
+  offline: 'COMFY_ENV_OFFLINE',
+  registry: 'COMFY_ENV_REGISTRY',
+  workers_per_pack: 'COMFY_ENV_WORKERS_PER_PACK',
+  share_workers: 'COMFY_ENV_SHARE_WORKERS',
+  idle_minutes: 'COMFY_ENV_IDLE_MINUTES',
+  keep_warm: 'COMFY_ENV_KEEP_WARM',
 }
 
 const yes = (text: string | null): boolean => text !== null && /^(1|true|yes|on)$/i.test(text)
@@ -117,6 +130,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
       idleMinutes: env.COMFY_ENV_IDLE_MINUTES ? Number(env.COMFY_ENV_IDLE_MINUTES) : (file.workers?.idle_minutes ?? 10),
       keepWarm: env.COMFY_ENV_KEEP_WARM ? list(env.COMFY_ENV_KEEP_WARM) : (file.workers?.keep_warm ?? []),
     },
+    fixed: Object.entries(VARIABLES).flatMap(([name, variable]) => (env[variable] || (name === 'offline' && options.offline) ? [name] : [])),
     pythonShim: shimFolder(),
   }
 }

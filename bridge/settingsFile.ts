@@ -1,7 +1,11 @@
 import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { patch } from '@decimalturn/toml-patch'
 import { z } from 'zod'
+import type { PanelSettings } from '../schemas/care'
 import { BridgeError } from './errors/bridgeError'
+import { writeAtomic } from './files'
 import { parseToml } from './toml'
 
 /** `settings.toml` in the home folder: what a user sets once, for ComfyUI and the command line alike. */
@@ -26,9 +30,11 @@ const SettingsFile = z.strictObject({
 })
 type SettingsFile = z.infer<typeof SettingsFile>
 
+const pathIn = (home: string): string => join(home, 'settings.toml')
+
 /** Reads it; an absent file is empty. Throws CONFIG_SYNTAX or CONFIG_INVALID, with the keys that there are. */
 export function readSettingsFile(home: string): SettingsFile {
-  const path = join(home, 'settings.toml')
+  const path = pathIn(home)
   let text: string
   try {
     text = readFileSync(path, 'utf8')
@@ -42,4 +48,26 @@ export function readSettingsFile(home: string): SettingsFile {
   throw new BridgeError('CONFIG_INVALID', `${path}: ${where ? `${where}: ` : ''}${issue?.message ?? 'wrong value'}.`, {
     hint: `It may hold: ${Object.keys(SettingsFile.shape).join(', ')}.`,
   })
+}
+
+/** Writes what a user has changed in the panel, and keeps everything else of the file: comments, order, other keys. */
+export async function writeSettings(home: string, changed: Partial<PanelSettings>): Promise<void> {
+  const path = pathIn(home)
+  const text = await readFile(path, 'utf8').catch(() => '')
+  const before = parseToml(text, path)
+  const { offline, registry, workers_per_pack: perPack, share_workers: share, idle_minutes: idle, keep_warm: warm } = changed
+  const workers = {
+    ...(before.workers as object | undefined),
+    ...(perPack !== undefined && { per_pack: perPack }),
+    ...(share !== undefined && { share }),
+    ...(idle !== undefined && { idle_minutes: idle }),
+    ...(warm !== undefined && { keep_warm: warm }),
+  }
+  const after = {
+    ...before,
+    ...(offline !== undefined && { offline }),
+    ...(registry !== undefined && { registry }),
+    ...(Object.keys(workers).length > 0 && { workers }),
+  }
+  await writeAtomic(path, `${patch(text, after).trimEnd()}\n`)
 }

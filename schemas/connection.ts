@@ -17,6 +17,7 @@ export const StateFile = z
   .strictObject({
     schema: z.literal(1),
     isolated: z.array(z.string()).describe('packs that run in a worker'),
+    classes: z.record(z.string(), z.record(z.string(), z.boolean())).optional().describe('pack → node class → whether it runs in a worker, where that differs'),
   })
   .meta({ id: 'StateFile' })
 export type StateFile = z.infer<typeof StateFile>

@@ -51,10 +51,26 @@ export const EnvInfo = z
     unique_bytes: z.number().nullable().describe('what deleting the env would free: files that it shares with no other and not with the cache'),
     combination: EnvCombination.nullable(),
     can_undo: z.boolean(),
+    python: z.string().describe('version of its Python'),
+    torch: z.string().nullable().describe('version of the torch that it sees; null: none'),
     created: z.number(),
   })
   .meta({ id: 'EnvInfo' })
 export type EnvInfo = z.infer<typeof EnvInfo>
+
+/** A change of ComfyUI's own environment that can be put back. `id` is a name that the bridge gave it. */
+export const HostChange = z
+  .strictObject({
+    id: z.string().max(64),
+    pack: PackId,
+    state: z.enum(['open', 'done', 'restored']),
+    created: z.number(),
+    added: z.array(z.string()),
+    changed: z.array(InstalledPackage).describe('packages and their versions before'),
+    restorable: z.boolean().describe('false: a later change stands on it, or it is put back already'),
+  })
+  .meta({ id: 'HostChange' })
+export type HostChange = z.infer<typeof HostChange>
 
 /** What an install would do: `plan` of `comfy-env install --json`. */
 export const InstallPlan = z

@@ -13,6 +13,8 @@ export const JobRequest = z.discriminatedUnion('action', [
     pack: PackId,
     dir: z.string(),
     combination: EnvCombination.nullable().optional().describe('of a sealed env; null: an overlay; absent: as the env is'),
+    in_place: z.boolean().optional().describe("into ComfyUI's own environment"),
+    isolate: z.boolean().optional().describe('switch its isolation on when it is installed'),
   }),
   z.strictObject({ action: z.literal('repair'), pack: PackId, env: EnvId }),
   z.strictObject({ action: z.literal('import'), pack: PackId, file: z.string() }),
@@ -29,7 +31,12 @@ export const JobState = z.discriminatedUnion('status', [
     unit: z.enum(['bytes', 'packages']).nullable(),
   }),
   z.strictObject({ status: z.literal('done') }),
-  z.strictObject({ status: z.literal('failed'), error: WireError }),
+  z.strictObject({
+    status: z.literal('failed'),
+    error: WireError,
+    phase: JobPhase,
+    line: z.number().int().nullable().describe('number of the first log line that is an error'),
+  }),
   z.strictObject({ status: z.literal('cancelled') }),
 ])
 export type JobState = z.infer<typeof JobState>
@@ -44,6 +51,8 @@ export const JobInfo = z
     started: z.number(),
     ended: z.number().nullable(),
     lines: z.number().int().describe('log lines written so far'),
+    position: z.number().int().nullable().describe('place among the jobs that wait, from 1; null: it runs or has ended'),
+    in_place: z.boolean().describe("changes ComfyUI's own environment"),
   })
   .meta({ id: 'JobInfo' })
 export type JobInfo = z.infer<typeof JobInfo>

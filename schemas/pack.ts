@@ -52,9 +52,20 @@ export const PackInfo = z
     import_error: z.string().nullable(),
     classes: z.number().int().nullable(),
     live_classes: z.array(z.string()).describe('node classes that take live host objects'),
+    class_isolation: z.record(z.string(), z.boolean()).describe('node classes that differ from their pack'),
   })
   .meta({ id: 'PackInfo' })
 export type PackInfo = z.infer<typeof PackInfo>
+
+/** A node class as the isolation switch sees it. */
+export const PackNode = z
+  .strictObject({
+    name: z.string(),
+    display_name: z.string(),
+    live_inputs: z.array(z.string()).describe('inputs that take live host objects, which cannot leave ComfyUI'),
+  })
+  .meta({ id: 'PackNode' })
+export type PackNode = z.infer<typeof PackNode>
 
 /** A node class as its worker reports it: everything that ComfyUI asks a class before it calls it. */
 export const NodeClass = z

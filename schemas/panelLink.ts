@@ -1,34 +1,77 @@
 import { z } from 'zod'
 import { EnvId, JobId, PackId, WorkerId } from './ids'
 import { Fingerprint } from './host'
-import { EnvCombination, EnvInfo, InstallPlan } from './env'
+import { EnvCombination, EnvInfo, HostChange, InstallPlan } from './env'
 import { EnvOffer } from './wheel'
 import { JobInfo, LogLine } from './job'
-import { PackInfo } from './pack'
+import { PackInfo, PackNode } from './pack'
+import { Check, Leftover, PanelSettings, ReportPart } from './care'
 import { WorkerInfo } from './worker'
 
 const Nothing = z.strictObject({})
 
-/** A pack's install: into the kind of env that it has, or a sealed one of this combination; `null`: an overlay. */
-const InstallChoice = z.strictObject({ pack: PackId, combination: EnvCombination.nullable().optional() })
+/**
+ * A pack's install: into the kind of env that it has, or a sealed one of this combination; `null`: an overlay. `in_place`: into
+ * ComfyUI's own environment.
+ */
+const InstallChoice = z.strictObject({
+  pack: PackId,
+  combination: EnvCombination.nullable().optional(),
+  in_place: z.boolean().optional(),
+})
+
+/** A log: its lines after a number, or before one (null: the last ones). */
+const LogPlace = z.strictObject({
+  log: z.union([JobId, WorkerId]),
+  after: z.number().int().nonnegative().optional(),
+  before: z.number().int().positive().nullable().optional(),
+})
 
 /** What the panel asks the bridge. Ids only: never a path, a URL or an argument. */
 export const panelToBridge = {
   requests: {
     'state.snapshot': { params: Nothing, result: z.lazy(() => Snapshot) },
     'packs.rescan': { params: Nothing, result: Nothing },
+    'pack.nodes': {
+      params: z.strictObject({ pack: PackId }),
+      result: z.strictObject({
+        nodes: z.array(PackNode),
+        known: z.boolean().describe('false: nobody has imported the pack yet'),
+        inside: z.boolean().describe('ComfyUI has the pack itself, so that its nodes can run there too'),
+        notes: z.array(z.string()).describe('what switching it takes or leaves, to be said before'),
+      }),
+    },
     'install.preview': { params: InstallChoice, result: InstallPlan },
     'install.find': { params: z.strictObject({ pack: PackId }), result: z.strictObject({ offers: z.array(EnvOffer) }) },
-    'install.start': { params: InstallChoice, result: z.strictObject({ job: JobId }) },
+    'install.start': {
+      params: z.strictObject({ ...InstallChoice.shape, isolate: z.boolean().optional() }),
+      result: z.strictObject({ job: JobId }),
+    },
     'install.undo': { params: z.strictObject({ env: EnvId }), result: Nothing },
     'job.cancel': { params: z.strictObject({ job: JobId }), result: Nothing },
+    'job.retry': { params: z.strictObject({ job: JobId }), result: z.strictObject({ job: JobId }) },
     'env.repair': { params: z.strictObject({ env: EnvId }), result: z.strictObject({ job: JobId }) },
     'env.delete': { params: z.strictObject({ env: EnvId }), result: Nothing },
-    'isolation.set': { params: z.strictObject({ pack: PackId, on: z.boolean() }), result: Nothing },
+    'host.changes': { params: Nothing, result: z.strictObject({ changes: z.array(HostChange) }) },
+    'host.restore': { params: z.strictObject({ change: z.string().max(64) }), result: Nothing },
+    'isolation.set': {
+      params: z.strictObject({
+        pack: PackId,
+        class: z.string().min(1).max(256).optional().describe('a node class; absent: the pack'),
+        on: z.boolean().nullable().describe('null, for a node class only: as its pack'),
+      }),
+      result: Nothing,
+    },
     'worker.stop': { params: z.strictObject({ worker: WorkerId }), result: Nothing },
+    'worker.restart': { params: z.strictObject({ worker: WorkerId }), result: Nothing },
+    'space.look': { params: Nothing, result: z.strictObject({ items: z.array(Leftover) }) },
+    'space.free': { params: Nothing, result: z.strictObject({ items: z.array(Leftover) }) },
+    'doctor.run': { params: Nothing, result: z.strictObject({ checks: z.array(Check) }) },
+    'report.make': { params: Nothing, result: z.strictObject({ parts: z.array(ReportPart) }) },
+    'settings.set': { params: PanelSettings.partial(), result: Nothing },
     'log.read': {
-      params: z.strictObject({ log: z.union([JobId, WorkerId]), after: z.number().int().nonnegative() }),
-      result: z.strictObject({ lines: z.array(LogLine), more: z.boolean() }),
+      params: LogPlace,
+      result: z.strictObject({ lines: z.array(LogLine), more: z.boolean().describe('there are further ones that way') }),
     },
   },
   notifications: {},
@@ -66,6 +109,12 @@ export const HostInfo = z
     uv: z.string().nullable().describe('version of uv; null: not found'),
     writable: z.boolean().describe('false: this panel may look, not change'),
     problems: z.array(z.string()),
+    version: z.string().describe('of this product'),
+    settings: PanelSettings,
+    fixed: z.array(z.string()).describe('settings that an environment variable fixes'),
+    checked: z.number().nullable().describe('when the sources of wheels were last asked; milliseconds since 1970'),
+    restart_needed: z.string().nullable().describe('why ComfyUI should be restarted'),
+    free_bytes: z.number().nullable().describe('free space where environments lie'),
   })
   .meta({ id: 'HostInfo' })
 export type HostInfo = z.infer<typeof HostInfo>

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { CallId, PackId } from './ids'
-import { LoadedPack, ModelFolder } from './pack'
+import { LoadedPack, ModelFolder, PackNode } from './pack'
 import { Value } from './value'
 
 const Nothing = z.strictObject({})
@@ -87,9 +87,16 @@ export const shimToBridge = {
 export const bridgeToShim = {
   requests: {
     'isolation.apply': {
-      params: z.strictObject({ pack: PackId, on: z.boolean(), loaded: LoadedPack.nullable() }),
+      params: z.strictObject({
+        pack: PackId,
+        on: z.boolean(),
+        classes: z.record(z.string(), z.boolean()).describe('node classes that differ from their pack'),
+        loaded: LoadedPack.nullable(),
+      }),
       result: z.strictObject({ pack: HostPack, restart_needed: z.string().nullable() }),
     },
+    // the node classes that ComfyUI has of a pack
+    'pack.nodes': { params: z.strictObject({ pack: PackId }), result: z.strictObject({ nodes: z.array(PackNode), imported: z.boolean() }) },
   },
   notifications: {
     'host.event': HostEvent,

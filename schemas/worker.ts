@@ -19,6 +19,21 @@ export const WorkerState = z.discriminatedUnion('status', [
 ])
 export type WorkerState = z.infer<typeof WorkerState>
 
+/** What a worker's processes take, as the system counts it. */
+export const WorkerUsage = z
+  .strictObject({
+    cpu_percent: z.number().describe('100: one core'),
+    memory_bytes: z.number().describe('resident, memory shared with others counted in parts where the system tells'),
+    vram_bytes: z.number().nullable().describe('null: no GPU driver tells it'),
+  })
+  .meta({ id: 'WorkerUsage' })
+export type WorkerUsage = z.infer<typeof WorkerUsage>
+
+export const LastCall = z
+  .strictObject({ node: z.string(), ended: z.number(), seconds: z.number(), failed: z.boolean() })
+  .meta({ id: 'LastCall' })
+export type LastCall = z.infer<typeof LastCall>
+
 export const WorkerInfo = z
   .strictObject({
     id: WorkerId,
@@ -30,6 +45,8 @@ export const WorkerInfo = z
     restarts: z.number().int(),
     calls: z.number().int(),
     lines: z.number().int(),
+    usage: WorkerUsage.nullable().describe('null: no process, or not measured yet'),
+    last_call: LastCall.nullable(),
   })
   .meta({ id: 'WorkerInfo' })
 export type WorkerInfo = z.infer<typeof WorkerInfo>

@@ -1,6 +1,6 @@
-/** Bytes for people: 17.4 MB. */
+/** Bytes for people: 17 MB. */
 export function bytes(count: number): string {
-  if (count < 1000) return `${count} B`
+  if (count < 1000) return `${Math.round(count)} B`
   const units = ['kB', 'MB', 'GB', 'TB']
   let value = count
   let unit = 'B'
@@ -14,3 +14,13 @@ export function bytes(count: number): string {
 
 /** Time of day, 14:03:07. */
 export const clock = (time: number): string => new Date(time).toLocaleTimeString([], { hour12: false })
+
+/** A length of time: 0.42 s, 7 s, 3 min 20 s, 2 h 5 min. */
+export function duration(seconds: number): string {
+  if (seconds < 1) return `${seconds.toFixed(2)} s`
+  const whole = Math.round(seconds)
+  if (whole < 60) return `${whole} s`
+  const minutes = Math.floor(whole / 60)
+  if (minutes < 60) return `${minutes} min${whole % 60 ? ` ${whole % 60} s` : ''}`
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}

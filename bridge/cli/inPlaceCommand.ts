@@ -1,8 +1,9 @@
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
-import { hostTurns, installInPlace, listSnapshots, restoreSnapshot } from '../install/inPlace'
+import { hostTurns, installInPlace } from '../install/inPlace'
 import { withTurn } from '../install/turns'
 import type { PackFolder } from '../packs/scan'
+import { hostChanges, restoreHost } from '../serve/hostChanges'
 import { interruptSignal } from './interrupt'
 import { humanPlan } from './installCommand'
 import { table, type Output } from './output'
@@ -29,20 +30,14 @@ export async function inPlaceCommand(pack: PackFolder, dryRun: boolean, yes: boo
 
 /** `comfy-env snapshots`: what ComfyUI's own environment can be put back to. */
 export async function snapshotsCommand(engine: Engine, output: Output): Promise<number> {
-  const snapshots = (await listSnapshots(engine.settings.home)).map(({ id, state, created, pack, added, kept }) => ({ id, state, created, pack, added, changed: kept.map(({ name, version }) => ({ name, version })) }))
+  const snapshots = await hostChanges(engine)
   output.result({ snapshots }, () => table(snapshots.map(({ id, state, pack, added, changed }) => [id, state, pack, `+${added.length} ~${changed.length}`])) || 'No snapshots yet.')
   return 0
 }
 
 /** `comfy-env restore SNAPSHOT`: ComfyUI's own environment as it was before, without network. */
 export async function restoreCommand(id: string | undefined, engine: Engine, output: Output): Promise<number> {
-  const all = await listSnapshots(engine.settings.home)
-  const snapshot = all.find((one) => one.id === id)
-  if (!snapshot) throw new BridgeError('UNKNOWN_ENV', `There is no snapshot \`${id ?? ''}\`.`, { hint: '`comfy-env snapshots` lists them.' })
-  const later = all.find((one) => one.created > snapshot.created && one.state === 'done')
-  if (later) throw new BridgeError('ENV_BUSY', `${later.id} was installed after it.`, { hint: `Restore that one first: comfy-env restore ${later.id}` })
-  if (snapshot.state === 'restored') throw new BridgeError('UNKNOWN_ENV', `${snapshot.id} was restored already.`, { hint: '`comfy-env snapshots` lists them.' })
-  await withTurn(hostTurns(engine.settings.home), interruptSignal(), () => restoreSnapshot(engine.settings.home, snapshot))
+  const snapshot = await restoreHost(engine, id ?? '', interruptSignal())
   output.result({ snapshot: snapshot.id, state: 'restored' }, () => `ComfyUI’s environment is as it was before ${snapshot.id}. Restart ComfyUI.`)
   return 0
 }

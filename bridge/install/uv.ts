@@ -44,7 +44,7 @@ function failure(args: string[], code: number | undefined, signal: string | unde
 }
 
 /** The one place that runs uv: without a shell, without the user's uv configuration, never building from source. */
-export function makeUv(path: string | null, cache: string, { offline, proxy }: Pick<Settings, 'offline' | 'proxy'>): Uv {
+export function makeUv(path: string | null, cache: string, settings: Pick<Settings, 'offline' | 'proxy'>): Uv {
   const run: Uv['run'] = async (args, { onLine, signal } = {}) => {
     if (!path) throw new BridgeError('UV_MISSING', 'uv was not found.')
     const lines: string[] = []
@@ -52,8 +52,8 @@ export function makeUv(path: string | null, cache: string, { offline, proxy }: P
       lines.push(line)
       onLine?.(line)
     }
-    const child = execa(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...(offline ? ['--offline'] : []), ...args], {
-      env: cleanEnvironment(proxy),
+    const child = execa(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...(settings.offline ? ['--offline'] : []), ...args], {
+      env: cleanEnvironment(settings.proxy),
       extendEnv: false,
       stdin: 'ignore',
       reject: false,

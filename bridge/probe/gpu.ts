@@ -20,6 +20,9 @@ const SMI_PLACES =
 
 const FIELDS = ['name', 'uuid', 'memory.total', 'driver_version', 'compute_cap']
 
+/** The nvidia-smi of this machine; null: there is none. */
+export const smiPath = (): string | null => SMI_PLACES.find((place) => existsSync(place)) ?? null
+
 function parseRow(row: string): Gpu & { driver: string | null } {
   const [name = '', uuid = '', memory = '', driver = '', compute = ''] = row.split(',').map((cell) => cell.trim())
   const mebibytes = Number(memory)

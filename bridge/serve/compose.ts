@@ -1,14 +1,13 @@
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
-import type { HostInfo } from '../../schemas/panelLink'
 import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
-import { oneLine } from '../probe/fingerprint'
 import { makeRunFolder, newToken, refuseSecondBridge, removeConnectionFile, socketPath, writeConnectionFile } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
 import { listen } from '../rpc/server'
 import { Store } from '../state/store'
 import { CallLinks } from './callLink'
-import { packFolder, readIsolated, type Context } from './context'
+import { packFolder, readChoices, type Context } from './context'
+import { hostInfo } from './hostInfo'
 import { IsolationService } from './isolationService'
 import { JobService } from './jobService'
 import { PackService } from './packService'
@@ -21,16 +20,6 @@ export interface Bridge {
   protocol: number
   /** Ends jobs and workers, and removes the connection file. `abandoned`: ComfyUI has gone, so workers are not asked first. */
   close: (abandoned: boolean) => Promise<void>
-}
-
-async function hostInfo(engine: Engine, comfyui: string | null): Promise<HostInfo> {
-  const { fingerprint, settings, uv, uvPath } = engine
-  const version = uvPath === null ? null : await uv.version().catch(() => null)
-  const problems = [
-    ...(version === null ? ['uv was not found, so nothing can be installed. Install it into ComfyUI’s Python: python -m pip install uv'] : []),
-    ...(fingerprint.torch === null ? ['ComfyUI’s Python has no torch.'] : []),
-  ]
-  return { fingerprint, one_line: oneLine(fingerprint), comfyui, home: settings.home, uv: version, writable: true, problems }
 }
 
 interface ShimServices {
@@ -47,7 +36,8 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): H
     'host.report': async (report) => {
       context.host = report
       report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
-      store.apply({ kind: 'host', host: await hostInfo(context.engine, report.version) })
+      const { checked, restart_needed } = store.host
+      store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version)), checked, restart_needed } })
       void packs.rescan()
       for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) void load(pack).catch(() => undefined)
       return {}
@@ -68,15 +58,22 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   await refuseSecondBridge(home)
   await engine.envs.sweep()
   const store = new Store(await hostInfo(engine, null), (event) => panels.tell(event))
-  const context: Context = { engine, store, host: null, hostPacks: new Map(), isolated: await readIsolated(home) }
+  const context: Context = { engine, store, host: null, hostPacks: new Map(), ...(await readChoices(home)) }
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
-    onEnded: async ({ pack, state }) => {
+    onEnded: async ({ pack, state, in_place, env }, request) => {
       packs.setFailure(pack, state.status === 'failed' ? state.error.message : null)
+      if (state.status === 'done') packs.setSound(env)
       await packs.refreshEnvs()
-      if (state.status === 'done') await isolation.renew(pack).catch(() => undefined) // shown as the pack's isolation
-      await packs.refresh(await packFolder(context, pack)).catch(() => undefined) // the pack itself may have gone meanwhile
+      const folder = await packFolder(context, pack).catch(() => null) // the pack itself may have gone meanwhile
+      if (!folder) return
+      if (state.status === 'done' && in_place) packs.needRestart(`ComfyUI’s own environment was changed for ${pack}.`)
+      // what becomes of it is shown as the pack's isolation
+      if (state.status === 'done' && !in_place) await isolation.renew(pack).catch(() => undefined)
+      await packs.refresh(folder)
+      const isolate = state.status === 'done' && request.action === 'install' && request.isolate === true
+      if (isolate && !context.isolated.has(pack)) await isolation.set(pack, true).catch(() => undefined)
     },
   }, true)
   const workers = new WorkerService(context, {
@@ -87,6 +84,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     },
     onGone: (worker, pid, ids) => shim.peer?.notify('worker.gone', { worker, pid, packs: ids }),
     onReleased: (leases) => calls.release(leases),
+    watched: () => panels.watched,
     notes: {
       'host.event': (event) => shim.peer?.notify('host.event', event),
       'lease.release': ({ leases }) => workers.releaseLeases(leases),
@@ -100,7 +98,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     },
   )
   const calls = new CallLinks(context, workers, (leases) => shim.peer?.notify('lease.release', { leases }))
-  const isolation: IsolationService = new IsolationService(context, packs, workers, shim.apply, (pack) => panels.nodesChanged(pack))
+  const isolation: IsolationService = new IsolationService(context, packs, workers, shim, (pack) => panels.nodesChanged(pack))
   const panels: PanelLinks = new PanelLinks({ context, packs, jobs, workers, isolation })
   const token = newToken()
   const socket = socketPath(await makeRunFolder(home), 'calls.sock')

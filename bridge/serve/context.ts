@@ -16,6 +16,8 @@ export interface Context {
   hostPacks: Map<string, HostPack>
   /** Packs that the user has set to run in a worker. */
   isolated: Set<string>
+  /** Node classes that the user has set apart from their pack: pack → class → whether it runs in a worker. */
+  classes: Map<string, Record<string, boolean>>
 }
 
 export function packRoots({ host, engine }: Context): string[] {
@@ -27,11 +29,16 @@ export const packFolder = (context: Context, id: string): Promise<PackFolder> =>
 
 const statePath = (home: string): string => join(home, 'state.json')
 
-export async function readIsolated(home: string): Promise<Set<string>> {
-  return new Set((await readJson(statePath(home), StateFile))?.isolated)
+/** What the user has chosen, from `state.json`. */
+export async function readChoices(home: string): Promise<Pick<Context, 'isolated' | 'classes'>> {
+  const file = await readJson(statePath(home), StateFile)
+  return { isolated: new Set(file?.isolated), classes: new Map(Object.entries(file?.classes ?? {})) }
 }
 
-export function saveIsolated({ engine, isolated }: Context): Promise<void> {
-  const content: StateFile = { schema: 1, isolated: [...isolated].sort() }
+export function saveChoices({ engine, isolated, classes }: Context): Promise<void> {
+  const content: StateFile = { schema: 1, isolated: [...isolated].sort(), classes: Object.fromEntries(classes) }
   return writeAtomic(statePath(engine.settings.home), `${JSON.stringify(content, null, 2)}\n`)
 }
+
+/** Whether a worker runs anything of a pack: itself, or one of its node classes. */
+export const usesWorker = ({ isolated, classes }: Context, pack: string): boolean => isolated.has(pack) || Object.values(classes.get(pack) ?? {}).includes(true)

@@ -1,17 +1,25 @@
 import { join } from 'node:path'
-import type { LoadedPack } from '../../schemas/pack'
+import type { LoadedPack, PackNode } from '../../schemas/pack'
 import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
-import { writeAtomic } from '../files'
-import { packFolder, saveIsolated, type Context } from './context'
+import { readJson, writeAtomic } from '../files'
+import { LoadedPack as LoadedPackSchema } from '../../schemas/pack'
+import { packFolder, saveChoices, usesWorker, type Context } from './context'
 import type { PackService } from './packService'
 import type { WorkerService } from './workerService'
 
-export type ApplyInHost = (
-  pack: string,
-  on: boolean,
-  loaded: LoadedPack | null,
-) => Promise<{ pack: HostPack; restart_needed: string | null }>
+/** What ComfyUI is asked to do about a pack. */
+export interface HostSwitch {
+  apply: (pack: string, on: boolean, classes: Record<string, boolean>, loaded: LoadedPack | null) => Promise<{ pack: HostPack; restart_needed: string | null }>
+  nodes: (pack: string) => Promise<{ nodes: PackNode[]; imported: boolean }>
+}
+
+interface PackNodes {
+  nodes: PackNode[]
+  known: boolean
+  inside: boolean
+  notes: string[]
+}
 
 /** The isolation switch: what it needs first, what it changes, and what is left for a restart. */
 export class IsolationService {
@@ -19,7 +27,7 @@ export class IsolationService {
     private readonly context: Context,
     private readonly packs: PackService,
     private readonly workers: WorkerService,
-    private readonly apply: ApplyInHost,
+    private readonly host: HostSwitch,
     private readonly onNodesChanged: (pack: string) => void,
   ) {}
 
@@ -30,29 +38,66 @@ export class IsolationService {
 
   /** Keeps what a worker said of its pack, so that ComfyUI's next start need not wait for a worker. */
   async keep(loaded: LoadedPack): Promise<void> {
-    const path = join(this.context.engine.settings.home, 'classes', `${loaded.pack}.json`)
-    await writeAtomic(path, JSON.stringify({ ...loaded, web_socket: null }))
+    await writeAtomic(this.#classesPath(loaded.pack), JSON.stringify({ ...loaded, web_socket: null }))
   }
 
+  #classesPath(pack: string): string {
+    return join(this.context.engine.settings.home, 'classes', `${pack}.json`)
+  }
+
+  /** Switches a pack. */
   async set(pack: string, on: boolean): Promise<void> {
-    const folder = await packFolder(this.context, pack)
-    const before = this.context.isolated.has(pack)
-    this.packs.setIsolation(pack, { state: 'starting' })
-    try {
-      if (on) this.#refuseUnready(pack)
-      const loaded = on ? await this.load(pack) : null
+    await this.#switch(pack, () => {
       if (on) this.context.isolated.add(pack)
       else this.context.isolated.delete(pack)
-      await saveIsolated(this.context)
-      const applied = this.context.host ? await this.apply(pack, on, loaded) : null
+    })
+  }
+
+  /** Sets a node class apart from its pack; `on` null: as its pack. */
+  async setClass(pack: string, name: string, on: boolean | null): Promise<void> {
+    await this.#switch(pack, () => {
+      const { [name]: _, ...others } = this.context.classes.get(pack) ?? {}
+      const classes = on === null ? others : { ...others, [name]: on }
+      if (Object.keys(classes).length > 0) this.context.classes.set(pack, classes)
+      else this.context.classes.delete(pack)
+    })
+  }
+
+  /** What the switch would be about: the pack's node classes, what of them cannot leave ComfyUI, and what else to say before. */
+  async nodes(pack: string): Promise<PackNodes> {
+    await packFolder(this.context, pack)
+    const there = this.context.host ? await this.host.nodes(pack) : { nodes: [], imported: false }
+    const { nodes, imported } = there.nodes.length > 0 ? there : { ...there, nodes: await this.#keptNodes(pack) }
+    const isolated = this.context.isolated.has(pack)
+    const notes = imported && !isolated ? ['What its import has changed in ComfyUI stays until ComfyUI is restarted.'] : []
+    return { nodes, known: nodes.length > 0, inside: imported, notes }
+  }
+
+  async #keptNodes(pack: string): Promise<PackNode[]> {
+    const kept = await readJson(this.#classesPath(pack), LoadedPackSchema)
+    return (kept?.classes ?? []).map(({ name, display_name, live_inputs }) => ({ name, display_name: display_name ?? name, live_inputs }))
+  }
+
+  async #switch(pack: string, choose: () => void): Promise<void> {
+    const folder = await packFolder(this.context, pack)
+    const { isolated, classes } = this.context
+    const before = { on: isolated.has(pack), classes: classes.get(pack) }
+    this.packs.setIsolation(pack, { state: 'starting' })
+    choose()
+    const needsWorker = usesWorker(this.context, pack)
+    try {
+      if (needsWorker) this.#refuseUnready(pack)
+      const loaded = needsWorker ? await this.load(pack) : null
+      await saveChoices(this.context)
+      const applied = this.context.host ? await this.host.apply(pack, isolated.has(pack), classes.get(pack) ?? {}, loaded) : null
       if (applied) this.context.hostPacks.set(pack, applied.pack)
       this.onNodesChanged(pack)
-      if (!on) await this.workers.retire(pack)
+      if (!needsWorker) await this.workers.retire(pack)
       const later = applied?.restart_needed
-      this.packs.setIsolation(pack, later ? { state: 'restart_needed', reason: later } : { state: on ? 'on' : 'off' })
+      this.packs.setIsolation(pack, later ? { state: 'restart_needed', reason: later } : { state: isolated.has(pack) ? 'on' : 'off' })
     } catch (error) {
-      if (on && !before) this.context.isolated.delete(pack)
-      await saveIsolated(this.context)
+      if (needsWorker) this.#put(pack, before)
+      await saveChoices(this.context)
       this.packs.setIsolation(pack, { state: 'failed', reason: toWire(error).message })
       throw error
     } finally {
@@ -60,10 +105,18 @@ export class IsolationService {
     }
   }
 
+  #put(pack: string, before: { on: boolean; classes: Record<string, boolean> | undefined }): void {
+    const { isolated, classes } = this.context
+    if (before.on) isolated.add(pack)
+    else isolated.delete(pack)
+    if (before.classes) classes.set(pack, before.classes)
+    else classes.delete(pack)
+  }
+
   /** After an install: the pack's next call runs in the new environment. */
   async renew(pack: string): Promise<void> {
     await this.workers.retire(pack)
-    if (this.context.isolated.has(pack)) await this.set(pack, true)
+    if (usesWorker(this.context, pack)) await this.#switch(pack, () => undefined)
   }
 
   #refuseUnready(pack: string): void {

@@ -1,36 +1,39 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import type { JobInfo, JobRequest, JobState, LogLine } from '../../schemas/job'
+import type { JobInfo, JobPhase, JobRequest, JobState, LogLine } from '../../schemas/job'
 import { BridgeError, toWire } from '../errors/bridgeError'
-import { buildEnv, type Reporter } from '../install/build'
-import { envIdOf } from '../install/envStore'
-import type { FullPlan } from '../install/plan'
+import type { Reporter } from '../install/build'
 import { LogFile } from '../jobs/logFile'
 import { JobQueue } from '../jobs/queue'
 import type { Context } from './context'
+import { doJob, envOf, isInPlace } from './jobWork'
 
 export interface JobEvents {
   onLine: (job: string, line: LogLine) => void
-  onEnded: (job: JobInfo) => Promise<void>
+  onEnded: (job: JobInfo, request: JobRequest) => Promise<void>
 }
 
-interface Running {
+interface Job {
   info: JobInfo
   request: JobRequest
   log: LogFile
   abort: AbortController
   /** The bridge ends and the job does not: it goes on when a bridge starts again. */
   suspended: boolean
+  /** Number of its first log line that is an error. */
+  firstError: number | null
 }
 
 /** Progress goes out at most this often. */
 const PROGRESS_MS = 100
-
-const envOf = (request: JobRequest): string => (request.action === 'repair' ? request.env : envIdOf(request.pack))
+/** So many jobs run beside each other; the others wait in order. More would only share one disk and one network. */
+const MOST_AT_ONCE = 2
 
 /** Jobs that change environments: one at a time for each, in order, each with a log on disk that panels follow. */
 export class JobService {
-  readonly #jobs = new Map<string, Running>()
+  readonly #jobs = new Map<string, Job>()
+  readonly #running = new Set<Job>()
+  readonly #waiting: Job[] = []
   readonly #queue: JobQueue | null
 
   /** `persist`: unfinished jobs are kept on disk and go on after a restart. */
@@ -58,15 +61,24 @@ export class JobService {
     return id
   }
 
+  /** Does an ended job again. */
+  retry(id: string): string {
+    return this.start(this.#find(id).request)
+  }
+
+  request(id: string): JobRequest {
+    return this.#find(id).request
+  }
+
   cancel(id: string): void {
-    this.#find(id).abort.abort()
+    this.#abort(this.#find(id))
   }
 
   /** Stops everything without giving it up, and waits until nothing is left behind. */
   async suspendAll(): Promise<void> {
     for (const job of this.#jobs.values()) {
       job.suspended = true
-      job.abort.abort()
+      this.#abort(job)
     }
     while ([...this.#jobs.values()].some(({ info }) => info.state.status === 'running')) {
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -78,34 +90,73 @@ export class JobService {
     return this.#find(id).log
   }
 
-  #find(id: string): Running {
+  #find(id: string): Job {
     const job = this.#jobs.get(id)
     if (!job) throw new BridgeError('UNKNOWN_JOB', `There is no job ${id}.`)
     return job
   }
 
-  #begin(id: string, request: JobRequest, started: number): void {
-    const queued: JobState = { status: 'running', phase: 'queued', done: null, total: null, unit: null }
-    const info: JobInfo = { id, action: request.action, pack: request.pack, env: envOf(request), state: queued, started, ended: null, lines: 0 }
-    const path = join(this.context.engine.settings.home, 'jobs', `${id}.ndjson`)
-    const log = new LogFile(path, (line) => this.events.onLine(id, line))
-    const job: Running = { info, request, log, abort: new AbortController(), suspended: false }
-    this.#jobs.set(id, job)
-    this.#show(job)
-    void this.#run(job)
+  #abort(job: Job): void {
+    job.abort.abort()
+    const place = this.#waiting.indexOf(job)
+    if (place < 0) return
+    this.#waiting.splice(place, 1)
+    void this.#finish(job, new BridgeError('CANCELLED', 'Cancelled.'))
+    this.#showPlaces()
   }
 
-  #show(job: Running): void {
+  #begin(id: string, request: JobRequest, started: number): void {
+    const queued: JobState = { status: 'running', phase: 'queued', done: null, total: null, unit: null }
+    const place = { position: null, in_place: isInPlace(request) }
+    const info: JobInfo = { id, action: request.action, pack: request.pack, env: envOf(request), state: queued, started, ended: null, lines: 0, ...place }
+    const path = join(this.context.engine.settings.home, 'jobs', `${id}.ndjson`)
+    const job: Job = { info, request, log: new LogFile(path, (line) => this.#told(job, line)), abort: new AbortController(), suspended: false, firstError: null }
+    this.#jobs.set(id, job)
+    this.#waiting.push(job)
+    this.#next()
+  }
+
+  #told(job: Job, line: LogLine): void {
+    if (line.level === 'error') job.firstError ??= line.seq
+    this.events.onLine(job.info.id, line)
+  }
+
+  /** Starts what may start, and says of the others where they stand. */
+  #next(): void {
+    while (this.#running.size < MOST_AT_ONCE) {
+      const job = this.#waiting.shift()
+      if (!job) break
+      this.#running.add(job)
+      job.info = { ...job.info, position: null }
+      this.#show(job)
+      void this.#run(job)
+    }
+    this.#showPlaces()
+  }
+
+  #showPlaces(): void {
+    for (const [index, job] of this.#waiting.entries()) {
+      if (job.info.position === index + 1) continue
+      job.info = { ...job.info, position: index + 1 }
+      this.#show(job)
+    }
+  }
+
+  #show(job: Job): void {
     job.info = { ...job.info, lines: job.log.count }
     this.context.store.apply({ kind: 'job', job: job.info })
   }
 
-  #reporter(job: Running): Reporter {
+  #phase({ info }: Job): JobPhase {
+    return info.state.status === 'running' ? info.state.phase : 'queued'
+  }
+
+  #reporter(job: Job): Reporter {
     let last = 0
     return {
-      log: (text, level) => job.log.append(text, job.info.state.status === 'running' ? job.info.state.phase : 'end', level),
+      log: (text, level) => job.log.append(text, this.#phase(job), level),
       phase: (phase, done, total, unit) => {
-        const changed = job.info.state.status !== 'running' || job.info.state.phase !== phase
+        const changed = this.#phase(job) !== phase
         const finished = done !== undefined && done === total
         if (!changed && !finished && Date.now() - last < PROGRESS_MS) return
         last = Date.now()
@@ -117,69 +168,34 @@ export class JobService {
     }
   }
 
-  async #run(job: Running): Promise<void> {
+  async #run(job: Job): Promise<void> {
     const reporter = this.#reporter(job)
-    try {
-      await this.#build(job, reporter)
-      reporter.log('Done.')
-      this.#end(job, { status: 'done' })
-    } catch (error) {
+    const failed = await doJob(job.request, this.context.engine, reporter, job.abort.signal).then(() => null, (error: unknown) => ({ error }))
+    if (failed === null) reporter.log('Done.')
+    await this.#finish(job, failed?.error)
+    this.#running.delete(job)
+    this.#next()
+  }
+
+  /** Writes a job's end into its log and its state. `error` undefined: it is done. */
+  async #finish(job: Job, error: unknown): Promise<void> {
+    const phase = this.#phase(job)
+    if (error === undefined) this.#end(job, { status: 'done' })
+    else {
       const wire = toWire(error)
       const cancelled = wire.code === 'CANCELLED'
       const told = job.suspended ? 'Stopped. It goes on when ComfyUI starts again.' : 'Cancelled. Nothing was changed.'
-      reporter.log(cancelled ? told : `${wire.message} ${wire.hint}`, cancelled ? 'warn' : 'error')
-      if (wire.code === 'INTERNAL' && error instanceof Error) reporter.log(error.stack ?? '', 'debug')
-      this.#end(job, cancelled ? { status: 'cancelled' } : { status: 'failed', error: wire })
+      job.log.append(cancelled ? told : `${wire.message} ${wire.hint}`, phase, cancelled ? 'warn' : 'error')
+      if (wire.code === 'INTERNAL' && error instanceof Error) job.log.append(error.stack ?? '', phase, 'debug')
+      this.#end(job, cancelled ? { status: 'cancelled' } : { status: 'failed', error: wire, phase, line: job.firstError })
     }
     await job.log.close()
-    await this.events.onEnded(job.info)
+    await this.events.onEnded(job.info, job.request)
   }
 
-  async #plan(job: Running, reporter: Reporter): Promise<FullPlan> {
-    const { engine } = this.context
-    const { request, abort } = job
-    reporter.phase('planning')
-    if (request.action === 'repair') return engine.planFromLock(request.env)
-    if (request.action === 'import') return engine.planFromFile(request.file)
-    const { pack, dir, combination } = request
-    return engine.plan({ id: pack, dir }, combination === undefined ? {} : { combination }, (text) => reporter.log(text), abort.signal)
-  }
-
-  async #build(job: Running, reporter: Reporter): Promise<void> {
-    const { engine } = this.context
-    const { request } = job
-    await buildEnv({
-      env: envOf(request),
-      packDir: request.action === 'install' ? request.dir : null,
-      plan: async () => {
-        const full = await this.#plan(job, reporter)
-        tell(full, reporter)
-        return full
-      },
-      interpreter: engine.interpreter,
-      hostSites: engine.hostSites,
-      store: engine.envs,
-      uv: engine.uv,
-      http: engine.http,
-      cache: engine.settings.cache,
-      reporter,
-      signal: job.abort.signal,
-    })
-  }
-
-  #end(job: Running, state: JobState): void {
+  #end(job: Job, state: JobState): void {
     if (!job.suspended || state.status === 'done') this.#queue?.remove(job.info.id)
-    job.info = { ...job.info, state, ended: Date.now() }
+    job.info = { ...job.info, state, ended: Date.now(), position: null }
     this.#show(job)
   }
-}
-
-function tell({ plan }: FullPlan, reporter: Reporter): void {
-  const { add, change, remove, combination, warnings } = plan
-  warnings.forEach((text) => reporter.log(text, 'warn'))
-  if (combination) reporter.log(`sealed: Python ${combination.python}, torch ${combination.torch}, ${combination.cuda ? `CUDA ${combination.cuda}` : 'for the CPU'}`)
-  add.forEach(({ name, version }) => reporter.log(`+ ${name} ${version}`))
-  change.forEach(({ name, from, to }) => reporter.log(`~ ${name} ${from} → ${to}`))
-  remove.forEach(({ name, version }) => reporter.log(`- ${name} ${version}`))
-  reporter.log('ComfyUI’s own environment, torch included: no change.')
 }

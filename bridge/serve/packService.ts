@@ -9,6 +9,7 @@ import type { PackFolder } from '../packs/scan'
 import { scanPacks } from '../packs/scan'
 import { packState, requirementStatuses } from '../packs/status'
 import { packRoots, type Context } from './context'
+import { freeBytes } from './hostInfo'
 
 interface Assessment {
   state: PackState
@@ -22,6 +23,8 @@ interface Assessment {
 export class PackService {
   readonly #isolation = new Map<string, Isolation>()
   readonly #failures = new Map<string, string>()
+  /** Environments that a check has found damaged, and how. */
+  readonly #damaged = new Map<string, string>()
 
   constructor(private readonly context: Context) {}
 
@@ -35,6 +38,23 @@ export class PackService {
   setFailure(pack: string, message: string | null): void {
     if (message === null) this.#failures.delete(pack)
     else this.#failures.set(pack, message)
+  }
+
+  /** A check found an environment damaged. */
+  async setDamaged(found: Map<string, string>): Promise<void> {
+    this.#damaged.clear()
+    for (const [env, reason] of found) this.#damaged.set(env, reason)
+    await this.refreshEnvs()
+  }
+
+  /** An environment was built anew. */
+  setSound(env: string): void {
+    this.#damaged.delete(env)
+  }
+
+  needRestart(reason: string): void {
+    const { store } = this.context
+    store.apply({ kind: 'host', host: { ...store.host, restart_needed: reason } })
   }
 
   setInstalling(pack: string): void {
@@ -57,6 +77,7 @@ export class PackService {
     }
     await this.refreshEnvs()
     await Promise.all(found.map((pack) => this.refresh(pack)))
+    store.apply({ kind: 'host', host: { ...store.host, checked: Date.now(), free_bytes: await freeBytes(engine.settings.home) } })
   }
 
   async refreshEnvs(): Promise<void> {
@@ -71,10 +92,11 @@ export class PackService {
     const { id, kind, pack, generation, packages, created, combination, previous } = record
     const { envs } = this.context.engine
     const [{ bytes }, { unique }] = await Promise.all([folderSizes(envs.generation(id, generation)), folderSizes(envs.folder(id))])
-    const sound = bytes > 0
-    const reason = sound ? null : 'Its folder is gone.'
-    const state = sound ? 'ready' : 'broken'
-    return { id, kind, pack, state, reason, generation, packages, bytes, unique_bytes: unique, combination, can_undo: previous !== null, created }
+    const reason = bytes > 0 ? (this.#damaged.get(id) ?? null) : 'Its folder is gone.'
+    const state = reason === null ? 'ready' : 'broken'
+    const { fingerprint } = this.context.engine
+    const seen = combination ? { python: combination.python, torch: packages.find(({ name }) => name === 'torch')?.version ?? null } : { python: fingerprint.python.version, torch: fingerprint.torch?.version ?? null }
+    return { id, kind, pack, state, reason, generation, packages, bytes, unique_bytes: unique, combination, can_undo: previous !== null, ...seen, created }
   }
 
   /** Looks at one pack again. */
@@ -91,6 +113,7 @@ export class PackService {
       import_error: host?.error ?? null,
       classes: host?.classes ?? null,
       live_classes: host?.live_classes ?? [],
+      class_isolation: this.context.classes.get(pack.id) ?? {},
     }
     this.context.store.apply({ kind: 'pack', pack: info })
   }
@@ -139,6 +162,7 @@ export class PackService {
       import_error: null,
       classes: null,
       live_classes: [],
+      class_isolation: {},
     }
   }
 }

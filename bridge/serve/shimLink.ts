@@ -3,12 +3,12 @@ import { bridgeToShim, shimToBridge } from '../../schemas/shimLink'
 import { BridgeError } from '../errors/bridgeError'
 import { Peer, type Handlers } from '../rpc/peer'
 import type { Accept, Link } from '../rpc/server'
-import type { ApplyInHost } from './isolationService'
+import type { HostSwitch } from './isolationService'
 
 export type ShimPeer = Peer<typeof shimToBridge, typeof bridgeToShim>
 
 /** The link to ComfyUI. There is one at a time: a new one replaces an old one that has not noticed its end. */
-export class ShimLink {
+export class ShimLink implements HostSwitch {
   #peer: ShimPeer | null = null
 
   constructor(
@@ -34,9 +34,18 @@ export class ShimLink {
     }
   }
 
-  /** Switches a pack in the running ComfyUI. */
-  readonly apply: ApplyInHost = async (pack: string, on: boolean, loaded: LoadedPack | null) => {
+  #asked(): ShimPeer {
     if (!this.#peer) throw new BridgeError('CONNECTION_LOST', 'ComfyUI is not connected.')
-    return this.#peer.request('isolation.apply', { pack, on, loaded })
+    return this.#peer
+  }
+
+  /** Switches a pack in the running ComfyUI. */
+  async apply(pack: string, on: boolean, classes: Record<string, boolean>, loaded: LoadedPack | null): ReturnType<HostSwitch['apply']> {
+    return this.#asked().request('isolation.apply', { pack, on, classes, loaded })
+  }
+
+  /** The node classes that ComfyUI has of a pack. */
+  async nodes(pack: string): ReturnType<HostSwitch['nodes']> {
+    return this.#asked().request('pack.nodes', { pack })
   }
 }

@@ -11,6 +11,7 @@ import { LogFile } from '../jobs/logFile'
 import { readPackNeeds } from '../packs/config'
 import { socketPath } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
+import { LOOK_MS, readVram, UsageMeter } from '../workers/usage'
 import { Worker } from '../workers/worker'
 import { packFolder, type Context } from './context'
 import { Sharing } from './sharing'
@@ -21,6 +22,8 @@ export interface WorkerServiceEvents {
   onGone: (worker: string, pid: number | null, packs: string[]) => void
   /** Leases of ComfyUI's memory that a worker has let go of. */
   onReleased: (leases: string[]) => void
+  /** Whether anyone looks at what workers take. */
+  watched: () => boolean
   notes: Handlers<typeof workerToBridge>
 }
 
@@ -42,14 +45,17 @@ export class WorkerService {
   readonly #places = new Map<string, Worker>()
   readonly #relaxed = new WeakSet<Worker>()
   readonly #sharing: Sharing
-  readonly #watch: NodeJS.Timeout
+  readonly #meter = new UsageMeter()
+  readonly #watches: NodeJS.Timeout[]
+  #measuring = false
 
   constructor(
     private readonly context: Context,
     private readonly events: WorkerServiceEvents,
   ) {
     this.#sharing = new Sharing(context)
-    this.#watch = setInterval(() => this.#endIdle(), LOOK_FOR_IDLE_MS).unref()
+    this.#watches = [setInterval(() => this.#endIdle(), LOOK_FOR_IDLE_MS), setInterval(() => void this.#measure(), LOOK_MS)]
+    this.#watches.forEach((watch) => watch.unref())
   }
 
   /** The workers of a pack; the first is made at first need. */
@@ -104,6 +110,13 @@ export class WorkerService {
     const worker = [...this.#alive].find(({ spec }) => spec.id === id)
     if (!worker) throw new BridgeError('UNKNOWN_WORKER', `There is no worker ${id}.`)
     return worker
+  }
+
+  /** Ends a worker and starts it at once; its packs are imported anew. */
+  async restart(id: string): Promise<void> {
+    const worker = this.find(id)
+    await worker.stop()
+    await Promise.all(worker.spec.packs.map((pack) => worker.import(pack.id)))
   }
 
   log(id: string): LogFile {
@@ -217,12 +230,26 @@ export class WorkerService {
     }
   }
 
+  /** What each worker takes, while a panel is open. One look at a time. */
+  async #measure(): Promise<void> {
+    const running = [...this.#alive].flatMap((worker) => (worker.pid === null ? [] : [{ worker, pid: worker.pid }]))
+    if (this.#measuring || running.length === 0 || !this.events.watched()) return
+    this.#measuring = true
+    try {
+      const vram = this.context.engine.fingerprint.gpus.length > 0 ? await readVram() : null
+      this.#meter.forget(running.map(({ pid }) => pid))
+      for (const { worker, pid } of running) worker.usage = await this.#meter.measure(pid, vram)
+    } finally {
+      this.#measuring = false
+    }
+  }
+
   killAll(): void {
     this.#alive.forEach((worker) => worker.kill())
   }
 
   async stopAll(): Promise<void> {
-    clearInterval(this.#watch)
+    this.#watches.forEach((watch) => clearInterval(watch))
     await Promise.all([...this.#alive].map((worker) => worker.stop()))
   }
 }

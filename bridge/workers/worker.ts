@@ -4,11 +4,13 @@ import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
-import type { WorkerExit, WorkerInfo, WorkerState } from '../../schemas/worker'
+import type { LastCall, WorkerExit, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
 import type { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
 import { Peer } from '../rpc/peer'
+import { climb } from './cancelLadder'
+import { deathError, describeExit } from './exit'
 import { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
 import { TaskLink, type Done } from './taskLink'
@@ -25,17 +27,11 @@ interface Running {
 
 const START_MS = 120_000
 const STOP_MS = 2000
-/** A cancelled call that does not end by itself is interrupted in its Python code, then ended with its process. */
-const INTERRUPT_AFTER_MS = 1000
-const KILL_AFTER_MS = 6000
 const TAIL_LINES = 200
 const MOST_WAITING = 64
 
 /** A call that is shorter than this is not shown as one: it would only make the panel flicker. */
 const SHOW_BUSY_MS = 50
-
-const describeExit = ({ code, signal }: Omit<WorkerExit, 'lines'>): string =>
-  signal ? `was ended by ${signal}` : code === null ? 'could not be started' : `ended with exit code ${code}`
 
 /** A supervised worker: starts on demand, tells at once how its process died, and starts again by the restart policy. */
 export class Worker {
@@ -49,6 +45,8 @@ export class Worker {
   #started: number | null = null
   #lastUsed = Date.now()
   #showing: NodeJS.Timeout | null = null
+  #usage: WorkerUsage | null = null
+  #lastCall: LastCall | null = null
   readonly #loading = new Map<string, Promise<LoadedPack>>()
   readonly #loaded = new Set<string>()
   readonly #calls = new Map<string, string>()
@@ -72,7 +70,16 @@ export class Worker {
       restarts: this.#counts.restarts,
       calls: this.#counts.calls,
       lines: this.log.count,
+      usage: this.#process ? this.#usage : null,
+      last_call: this.#lastCall,
     }
+  }
+
+  /** What its processes take now. */
+  set usage(usage: WorkerUsage | null) {
+    if (JSON.stringify(usage) === JSON.stringify(this.#usage)) return
+    this.#usage = usage
+    this.events.onChange(this.info)
   }
 
   get pid(): number | null {
@@ -114,7 +121,10 @@ export class Worker {
     if (this.#calls.size >= MOST_WAITING) {
       throw new BridgeError('ENV_BUSY', `${this.spec.id} has ${MOST_WAITING} calls waiting.`)
     }
-    this.#calls.set(call.call, `${call.class} (node ${call.node})`)
+    const node = `${call.class} (node ${call.node})`
+    const began = performance.now()
+    let failed = true
+    this.#calls.set(call.call, node)
     this.#counts.calls++
     try {
       // a warm worker is not waited for
@@ -122,11 +132,13 @@ export class Worker {
       const running = this.#running ?? (await this.#ready())
       this.#showBusy()
       const done = await this.#run(running, call, kwargs, onNote)
-      if (!done.error) this.#delivering.add(call.call)
+      failed = done.error !== undefined
+      if (!failed) this.#delivering.add(call.call)
       return done
     } finally {
       this.#calls.delete(call.call)
       this.#lastUsed = Date.now()
+      this.#lastCall = { node, ended: this.#lastUsed, seconds: (performance.now() - began) / 1000, failed }
       this.#showBusy()
     }
   }
@@ -153,14 +165,13 @@ export class Worker {
     if (!this.#calls.has(call)) return false
     const target = this.#process
     this.#running?.peer.notify('call.cancel', { call })
-    const insist = async (afterMs: number, act: (target: WorkerProcess) => void): Promise<void> => {
-      await pause(afterMs, undefined, { ref: false })
-      if (this.#calls.has(call) && target && this.#process === target) act(target)
-    }
-    void insist(INTERRUPT_AFTER_MS, (process) => process.signal('SIGINT'))
-    void insist(KILL_AFTER_MS, (process) => {
-      this.log.append('A cancelled call did not end: the worker is ended.', 'worker', 'warn')
-      process.kill()
+    climb({
+      runs: () => this.#calls.has(call) && target !== null && this.#process === target,
+      interrupt: () => target?.signal('SIGINT'),
+      kill: () => {
+        this.log.append('A cancelled call did not end: the worker is ended.', 'worker', 'warn')
+        target?.kill()
+      },
     })
     return true
   }
@@ -287,11 +298,7 @@ export class Worker {
     this.#delivering.clear()
     this.log.append(`The worker ${describeExit(exit)}.`, 'worker', wanted ? 'info' : 'error')
     this.events.onGone(pid, this.spec.packs.map(({ id }) => id))
-    const what = `The worker of ${this.spec.packs.map(({ id }) => id).join(', ')} ${describeExit(exit)}`
-    const code = ended.ready ? 'WORKER_DIED' : 'WORKER_START_FAILED'
-    const told = lines.at(-1)
-    const hint = ended.ready ? undefined : told && `It said: ${told}`
-    const reason = new BridgeError(code, `${what}${node ? ` while ${node} ran` : ''}.`, { details: { ...exit, lines }, ...(hint && { hint }) })
+    const reason = deathError({ ...exit, lines }, this.spec.packs.map(({ id }) => id), ended.ready, node)
     ended.tasks.close(reason)
     ended.peer.close(reason)
     if (wanted) return this.#set({ status: 'stopped' })

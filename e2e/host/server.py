@@ -57,6 +57,7 @@ class PromptServer:
         self.app = web.Application(middlewares=[offline_policy])
         self.routes = web.RouteTableDef()
         self.sockets, self.client_id = {}, None
+        self.on_prompt_handlers = []
         self.frontend = pathlib.Path(frontend)
         self.settings = saved_settings()
         self.executor = Executor(self.send_sync)
@@ -64,6 +65,10 @@ class PromptServer:
     def send_sync(self, event, data, sid=None):
         """Any thread: send an event to the browser."""
         self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self._send(event, data, sid)))
+
+    def add_on_prompt_handler(self, handler):
+        """Handlers may look at and change what is to be queued."""
+        self.on_prompt_handlers.append(handler)
 
     def send_progress_text(self, text, node_id, sid=None):
         """Show text on a node."""
@@ -142,11 +147,13 @@ class PromptServer:
     async def prompt(self, request):
         """Queue a prompt."""
         body = await request.json()
+        for handler in self.on_prompt_handlers:
+            body = handler(body)
         problem = validate(body["prompt"])
         if problem is not None:
             error = {"type": "invalid_prompt", "message": problem, "details": "", "extra_info": {}}
             return web.json_response({"error": error, "node_errors": {}}, status=400)
-        prompt_id = str(uuid.uuid4())
+        prompt_id = str(body.get("prompt_id", uuid.uuid4()))
         self.client_id = body.get("client_id")
         self.executor.put(prompt_id, body["prompt"], self.client_id)
         return web.json_response({"prompt_id": prompt_id, "number": 0, "node_errors": {}})

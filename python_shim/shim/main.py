@@ -30,7 +30,7 @@ class Shim:
         self.relay: Any = None
         self.client = BridgeClient(
             self.process,
-            serves={"isolation.apply": self.registry.apply},
+            serves={"isolation.apply": self.registry.apply, "pack.nodes": self.registry.nodes},
             hears={
                 "host.event": lambda params: pass_event(self.calls, params),
                 "lease.release": self.calls.release,
@@ -59,6 +59,7 @@ class Shim:
         server = importlib.import_module("server").PromptServer.instance
         self.relay = Relay(self.process)
         server.routes.get(ROUTE)(self.relay.handle)
+        server.add_on_prompt_handler(self.registry.on_prompt)
         server.app.middlewares.append(HostWeb(self.client, self.registry).middleware())
         server.app.on_startup.append(self._on_startup)
 

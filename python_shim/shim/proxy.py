@@ -14,6 +14,8 @@ from . import proxy_v3
 from .calls import Calls
 
 _ABSENT = object()
+#: Whether a node runs in a worker, by pack, node class, node id and prompt id.
+Goes = Callable[[str, str, str, "str | None"], bool]
 
 
 def context() -> tuple[str, str | None]:
@@ -23,35 +25,35 @@ def context() -> tuple[str, str | None]:
     return ("", None) if current is None else (str(current.node_id), current.prompt_id)
 
 
-def _function(calls: Calls, pack: str, name: str, own_class: Callable[[Any], bool], original: Any) -> Any:
-    """The async FUNCTION. A subclass that another pack made of a patched class keeps the original."""
+def _function(calls: Calls, pack: str, name: str, original: Any = None, goes: Goes | None = None) -> Any:
+    """The async FUNCTION; with an original, which runs where the user has chosen ComfyUI. A subclass that another pack made of
+    a patched class keeps the original."""
+    own = f"custom_nodes.{pack}"
 
     async def isolated(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not own_class(type(self)):
+        node, prompt = context()
+        here = getattr(type(self), "RELATIVE_PYTHON_MODULE", None) != own or (goes is not None and not goes(pack, name, node, prompt))
+        if here and original is not None:
             result = original(self, *args, **kwargs)
             return await result if inspect.isawaitable(result) else result
-        node, prompt = context()
         return await calls.run(pack, name, "FUNCTION", node, prompt, kwargs)
 
     return isolated
 
 
-def _belongs(pack: str) -> Callable[[Any], bool]:
-    return lambda cls: getattr(cls, "RELATIVE_PYTHON_MODULE", None) == f"custom_nodes.{pack}"
-
-
 class Patch:
     """A class of a loaded pack whose FUNCTION goes to the worker. Takes effect at the next run, cached instances included."""
 
-    def __init__(self, calls: Calls, pack: str, name: str, cls: Any) -> None:
+    def __init__(self, calls: Calls, pack: str, name: str, cls: Any, goes: Goes) -> None:
         newer = proxy_v3.is_v3(cls)
         self._cls, self._attribute = cls, "execute" if newer else cls.FUNCTION
         self._before = cls.__dict__.get(self._attribute, _ABSENT)
         if newer:
-            setattr(cls, "execute", classmethod(proxy_v3.execute(calls, pack, name, context)))  # noqa: B010
+            original = cls.execute.__func__
+            setattr(cls, "execute", classmethod(proxy_v3.execute(calls, pack, name, context, original, goes)))  # noqa: B010
         else:
             original = getattr(cls, cls.FUNCTION)
-            setattr(cls, cls.FUNCTION, _function(calls, pack, name, _belongs(pack), original))
+            setattr(cls, cls.FUNCTION, _function(calls, pack, name, original, goes))
 
     def undo(self) -> None:
         """Put back exactly what was there: an inherited method is inherited again."""
@@ -160,7 +162,7 @@ def make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
         "OUTPUT_NODE": spec["output_node"],
         "DEPRECATED": spec["deprecated"],
         "EXPERIMENTAL": spec["experimental"],
-        spec["function"]: _function(calls, pack, name, _belongs(pack), None),
+        spec["function"]: _function(calls, pack, name),
     }
     for attribute in ("return_names", "output_tooltips", "output_is_list"):
         if spec[attribute] is not None:

@@ -39,11 +39,14 @@ def _with_hidden(cls: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**kwargs, HIDDEN: values} if values else kwargs
 
 
-def execute(calls: Calls, pack: str, name: str, context: Context) -> Any:
-    """The async `execute` that runs in the worker."""
+def execute(calls: Calls, pack: str, name: str, context: Context, original: Any = None, goes: Any = None) -> Any:
+    """The async `execute` that runs in the worker; with an original, which runs where the user has chosen ComfyUI."""
 
     async def isolated(cls: Any, *args: Any, **kwargs: Any) -> Any:
         node, prompt = context()
+        if original is not None and not goes(pack, name, node, prompt):
+            result = original(cls, *args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
         return await calls.run(pack, name, "FUNCTION", node, prompt, _with_hidden(cls, kwargs))
 
     return isolated

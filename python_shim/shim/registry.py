@@ -12,6 +12,7 @@ from ..wire.errors import CodedError
 from ..wire.live import live_inputs
 from . import log, places
 from .calls import Calls
+from .choices import Choices
 from .proxy import Patch, make_proxy, renew
 
 #: What `LoadedPack` of the schemas holds.
@@ -25,7 +26,8 @@ class Registry:
         self._calls = calls
         self._folders: dict[str, str] = {}
         self._errors: dict[str, str | None] = {}
-        self._patches: dict[str, list[Patch]] = {}
+        self._patches: dict[str, dict[str, Patch]] = {}
+        self.choices = Choices()
         self._proxies: dict[str, list[str]] = {}
         self._web: dict[str, dict[str, Any]] = {}
         self.load_in_host: Any = None
@@ -34,13 +36,24 @@ class Registry:
         """ComfyUI has tried to import a pack."""
         self._folders[pack] = folder
         self._errors[pack] = error
+        chosen = self._saved().get("classes", {}).get(pack, {})
+        if chosen and error is None:
+            self.choices.set_pack(pack, False, chosen)
+            for name, cls in self.own_classes(pack).items():
+                if chosen.get(name):
+                    self._patch(pack, name, cls)
+
+    def _saved(self) -> dict[str, Any]:
+        """What the user has chosen, from disk, so that no bridge is needed."""
+        try:
+            saved = json.loads((places.home() / "state.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return saved if isinstance(saved, dict) else {}
 
     def is_isolated(self, pack: str) -> bool:
-        """Whether the user has set the pack to run in a worker. Read from disk, so that no bridge is needed."""
-        try:
-            return pack in json.loads((places.home() / "state.json").read_text())["isolated"]
-        except (OSError, ValueError, KeyError):
-            return False
+        """Whether the user has set the pack to run in a worker."""
+        return pack in self._saved().get("isolated", [])
 
     def cached(self, pack: str) -> dict[str, Any] | None:
         """What the worker said of the pack when it was last loaded."""
@@ -83,7 +96,7 @@ class Registry:
     def updated(self, report: dict[str, Any]) -> None:
         """A worker has started again: its pack may list other choices now, and serves its routes elsewhere."""
         pack = report["pack"]
-        if pack not in self._proxies and pack not in self._patches:
+        if pack not in self._proxies and not self.choices.has_pack(pack):
             return
         self.offered(report)
         proxied = self._proxies.get(pack, [])
@@ -95,7 +108,7 @@ class Registry:
 
     def web(self) -> dict[str, dict[str, Any]]:
         """Routes and handlers of the packs that run in a worker, by pack."""
-        return {pack: entry for pack, entry in self._web.items() if pack in self._proxies or pack in self._patches}
+        return {pack: entry for pack, entry in self._web.items() if pack in self._proxies or self.choices.has_pack(pack)}
 
     def proxied(self) -> list[str]:
         """Packs whose node classes answer for a worker."""
@@ -105,25 +118,53 @@ class Registry:
         """`isolation.apply` of the schemas."""
         pack = params["pack"]
         loaded = params["loaded"]
-        if params["on"] and loaded is not None:
+        self.choices.set_pack(pack, params["on"], params["classes"])
+        if loaded is not None:
             self._switch_on(pack, loaded)
         else:
             self._switch_off(pack)
         return {"pack": self.report_pack(pack), "restart_needed": None}
 
     def _switch_on(self, pack: str, loaded: dict[str, Any]) -> None:
-        self.offered(loaded)
+        whole = self.choices.has_pack(pack)
+        if whole:
+            self.offered(loaded)
         own = self.own_classes(pack)
         proxied = self._proxies.get(pack, [])
-        if pack not in self._patches:
-            here = [spec["name"] for spec in loaded["classes"] if spec["name"] in own and spec["name"] not in proxied]
-            self._patches[pack] = [Patch(self._calls, pack, name, own[name]) for name in here]
-        elsewhere = [spec for spec in loaded["classes"] if spec["name"] not in own or spec["name"] in proxied]
+        for spec in loaded["classes"]:
+            wanted = whole or self.choices.for_class(pack, spec["name"])
+            if wanted and spec["name"] in own and spec["name"] not in proxied:
+                self._patch(pack, spec["name"], own[spec["name"]])
+        elsewhere = [spec for spec in loaded["classes"] if whole and (spec["name"] not in own or spec["name"] in proxied)]
         if elsewhere:
             self.register_proxies(pack, self._folder(pack), {**loaded, "classes": elsewhere})
 
+    def _patch(self, pack: str, name: str, cls: Any) -> None:
+        patches = self._patches.setdefault(pack, {})
+        if name not in patches:
+            patches[name] = Patch(self._calls, pack, name, cls, self.choices.isolated)
+
+    def on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
+        """For `PromptServer.add_on_prompt_handler`: nodes on the canvas that are to run in a worker though their pack does not."""
+        chosen = self.choices.on_prompt(body)
+        nodes = sys.modules["nodes"]
+        for node, isolated in chosen.items():
+            name = (body.get("prompt") or {}).get(node, {}).get("class_type")
+            cls = nodes.NODE_CLASS_MAPPINGS.get(name)
+            parent, _, pack = str(getattr(cls, "RELATIVE_PYTHON_MODULE", "")).partition(".")
+            if isolated and parent == "custom_nodes" and name not in self._proxies.get(pack, []):
+                self._patch(pack, name, cls)
+        return body
+
+    def nodes(self, params: dict[str, Any]) -> dict[str, Any]:
+        """`pack.nodes` of the schemas."""
+        own = self.own_classes(params["pack"])
+        shown = getattr(sys.modules["nodes"], "NODE_DISPLAY_NAME_MAPPINGS", {})
+        found = [{"name": name, "display_name": str(shown.get(name, name)), "live_inputs": _live(name, cls)} for name, cls in own.items()]
+        return {"nodes": found, "imported": bool(own) and not self._proxies.get(params["pack"])}
+
     def _switch_off(self, pack: str) -> None:
-        for patch in self._patches.pop(pack, []):
+        for patch in self._patches.pop(pack, {}).values():
             patch.undo()
         self._web.pop(pack, None)
         names = self._proxies.pop(pack, [])
@@ -150,23 +191,22 @@ class Registry:
         """The `HostPack` of the schemas."""
         own = self.own_classes(pack)
         error = self._errors.get(pack)
-        state = "worker" if pack in self._proxies or pack in self._patches else "failed" if error else "host"
-        return {"id": pack, "loaded": state, "error": error, "classes": len(own), "live_classes": self._live(own)}
-
-    def _live(self, own: dict[str, Any]) -> list[str]:
-        """Node classes that take live objects, which cannot leave ComfyUI."""
-        found = []
-        for name, cls in own.items():
-            try:
-                if live_inputs(cls.INPUT_TYPES()):
-                    found.append(name)
-            except Exception as error:  # noqa: BLE001 - a pack's own fault, and not ours to report here
-                log.debug("comfyui-envmanager: INPUT_TYPES of %s: %s", name, error)
-        return sorted(found)
+        state = "worker" if pack in self._proxies or self.choices.has_pack(pack) else "failed" if error else "host"
+        live = sorted(name for name, cls in own.items() if _live(name, cls))
+        return {"id": pack, "loaded": state, "error": error, "classes": len(own), "live_classes": live}
 
     def packs(self) -> list[str]:
         """Every pack that ComfyUI has tried to load, or that runs in a worker."""
         return sorted(self._folders)
+
+
+def _live(name: str, cls: Any) -> list[str]:
+    """The inputs of a node class that take live objects, which cannot leave ComfyUI."""
+    try:
+        return live_inputs(cls.INPUT_TYPES())
+    except Exception as error:  # noqa: BLE001 - a pack's own fault, and not ours to report here
+        log.debug("comfyui-envmanager: INPUT_TYPES of %s: %s", name, error)
+        return []
 
 
 def _add_folders(folders: dict[str, Any]) -> None:

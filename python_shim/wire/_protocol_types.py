@@ -33,109 +33,156 @@ class PacksRescan(TypedDict, closed=True):
     result: dict[str, Any]
 
 
-class Params1(TypedDict, closed=True):
+class Params(TypedDict, closed=True):
     pack: str
 
 
-class Result1(TypedDict, closed=True):
+class Result2(TypedDict, closed=True):
     job: str
 
 
-class Params3(TypedDict, closed=True):
+class Params4(TypedDict, closed=True):
     env: str
 
 
 class InstallUndo(TypedDict, closed=True):
-    params: Params3
-    result: dict[str, Any]
-
-
-class Params4(TypedDict, closed=True):
-    job: str
-
-
-class JobCancel(TypedDict, closed=True):
     params: Params4
     result: dict[str, Any]
 
 
 class Params5(TypedDict, closed=True):
+    job: str
+
+
+class JobCancel(TypedDict, closed=True):
+    params: Params5
+    result: dict[str, Any]
+
+
+class JobRetry(TypedDict, closed=True):
+    params: Params5
+    result: Result2
+
+
+class Params7(TypedDict, closed=True):
     env: str
 
 
 class EnvRepair(TypedDict, closed=True):
-    params: Params5
-    result: Result1
+    params: Params7
+    result: Result2
 
 
 class EnvDelete(TypedDict, closed=True):
-    params: Params5
-    result: dict[str, Any]
-
-
-class Params7(TypedDict, closed=True):
-    pack: str
-    on: bool
-
-
-class IsolationSet(TypedDict, closed=True):
     params: Params7
     result: dict[str, Any]
 
 
-class Params8(TypedDict, closed=True):
+class Params9(TypedDict, closed=True):
+    change: str
+
+
+class HostRestore(TypedDict, closed=True):
+    params: Params9
+    result: dict[str, Any]
+
+
+Params10 = TypedDict(
+    'Params10',
+    {
+        'pack': str,
+        'class': NotRequired[str],
+        'on': bool | None,
+    },
+    closed=True,
+)
+
+
+class IsolationSet(TypedDict, closed=True):
+    params: Params10
+    result: dict[str, Any]
+
+
+class Params11(TypedDict, closed=True):
     worker: str
 
 
 class WorkerStop(TypedDict, closed=True):
-    params: Params8
+    params: Params11
     result: dict[str, Any]
 
 
-class Params9(TypedDict, closed=True):
+class WorkerRestart(TypedDict, closed=True):
+    params: Params11
+    result: dict[str, Any]
+
+
+KeepWarmItem: TypeAlias = str
+
+
+class Params13(TypedDict, closed=True):
+    offline: NotRequired[bool]
+    registry: NotRequired[bool]
+    workers_per_pack: NotRequired[int]
+    share_workers: NotRequired[bool]
+    idle_minutes: NotRequired[float]
+    keep_warm: NotRequired[list[KeepWarmItem]]
+
+
+class SettingsSet(TypedDict, closed=True):
+    params: Params13
+    result: dict[str, Any]
+
+
+class Params14(TypedDict, closed=True):
     log: str
-    after: int
+    after: NotRequired[int]
+    before: NotRequired[int | None]
 
 
-class Params11(TypedDict, closed=True):
+class Params16(TypedDict, closed=True):
     pack: str
 
 
 class NodesChanged(TypedDict, closed=True):
-    params: Params11
+    params: Params16
 
 
-class Params14(TypedDict, closed=True):
+class Params19(TypedDict, closed=True):
     pack: str
     prompt: Any
 
 
-class Result4(TypedDict, closed=True):
+class Result11(TypedDict, closed=True):
     prompt: Any
 
 
 class PromptHandle(TypedDict, closed=True):
-    params: Params14
-    result: Result4
+    params: Params19
+    result: Result11
 
 
-class Params15(TypedDict, closed=True):
+class Params20(TypedDict, closed=True):
     worker: str
     handles: list[str]
 
 
 class HandleRelease(TypedDict, closed=True):
-    params: Params15
+    params: Params20
 
 
-class Params17(TypedDict, closed=True):
+class Params22(TypedDict, closed=True):
+    pack: str
+
+
+class Params23(TypedDict, closed=True):
     worker: str
     pid: int | None
     packs: list[str]
 
 
 class WorkerGone(TypedDict, closed=True):
-    params: Params17
+    params: Params23
 
 
 class WorkerPing(TypedDict, closed=True):
@@ -143,42 +190,42 @@ class WorkerPing(TypedDict, closed=True):
     result: dict[str, Any]
 
 
-class Result6(TypedDict, closed=True):
+class Result14(TypedDict, closed=True):
     value: Any
 
 
-class Params20(TypedDict, closed=True):
+class Params26(TypedDict, closed=True):
     pack: str
 
 
-class Params21(TypedDict, closed=True):
+class Params27(TypedDict, closed=True):
     pack: str
     prompt: Any
 
 
-class Result7(TypedDict, closed=True):
+class Result15(TypedDict, closed=True):
     prompt: Any
 
 
 class PromptHandle1(TypedDict, closed=True):
-    params: Params21
-    result: Result7
+    params: Params27
+    result: Result15
 
 
-class Params22(TypedDict, closed=True):
+class Params28(TypedDict, closed=True):
     call: str
 
 
 class CallCancel(TypedDict, closed=True):
-    params: Params22
+    params: Params28
 
 
-class Params23(TypedDict, closed=True):
+class Params29(TypedDict, closed=True):
     handles: list[str]
 
 
 class HandleRelease1(TypedDict, closed=True):
-    params: Params23
+    params: Params29
 
 
 class WorkerRelax(TypedDict, closed=True):
@@ -500,6 +547,7 @@ class ConnectionFile(TypedDict, closed=True):
 class StateFile(TypedDict, closed=True):
     schema: Literal[1]
     isolated: list[str]
+    classes: NotRequired[dict[str, dict[str, bool]]]
 
 
 class EnvCombination(TypedDict, closed=True):
@@ -508,7 +556,7 @@ class EnvCombination(TypedDict, closed=True):
     cuda: str | None
 
 
-class Params24(TypedDict, closed=True):
+class Params30(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -516,7 +564,7 @@ class Params24(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params24
+    params: Params30
 
 
 class Python(TypedDict, closed=True):
@@ -562,6 +610,15 @@ class Fingerprint(TypedDict, closed=True):
     torch: Torch | None
     cuda: Cuda | None
     gpus: list[Gpu]
+
+
+class PanelSettings(TypedDict, closed=True):
+    offline: bool
+    registry: bool
+    workers_per_pack: int
+    share_workers: bool
+    idle_minutes: float
+    keep_warm: list[KeepWarmItem]
 
 
 class RejectedItem(TypedDict, closed=True):
@@ -620,6 +677,7 @@ class PackInfo(TypedDict, closed=True):
     import_error: str | None
     classes: int | None
     live_classes: list[str]
+    class_isolation: dict[str, bool]
 
 
 class EnvInfo(TypedDict, closed=True):
@@ -634,6 +692,8 @@ class EnvInfo(TypedDict, closed=True):
     unique_bytes: float | None
     combination: EnvCombination | None
     can_undo: bool
+    python: str
+    torch: str | None
     created: float
 
 
@@ -652,6 +712,8 @@ class State1(TypedDict, closed=True):
 class State2(TypedDict, closed=True):
     status: Literal['failed']
     error: WireError
+    phase: Literal['queued', 'planning', 'downloading', 'installing', 'verifying', 'switching']
+    line: int | None
 
 
 class State3(TypedDict, closed=True):
@@ -667,6 +729,8 @@ class JobInfo(TypedDict, closed=True):
     started: float
     ended: float | None
     lines: int
+    position: int | None
+    in_place: bool
 
 
 class State4(TypedDict, closed=True):
@@ -702,16 +766,23 @@ class State9(TypedDict, closed=True):
     retry_at: float | None
 
 
-class WorkerInfo(TypedDict, closed=True):
-    id: str
-    env: str | None
-    packs: list[str]
-    state: State4 | State5 | State6 | State7 | State8 | State9
-    pid: int | None
-    started: float | None
-    restarts: int
-    calls: int
-    lines: int
+class WorkerUsage(TypedDict, closed=True):
+    cpu_percent: float
+    memory_bytes: float
+    vram_bytes: float | None
+
+
+class LastCall(TypedDict, closed=True):
+    node: str
+    ended: float
+    seconds: float
+    failed: bool
+
+
+class PackNode(TypedDict, closed=True):
+    name: str
+    display_name: str
+    live_inputs: list[str]
 
 
 class AddItem(TypedDict, closed=True):
@@ -763,6 +834,38 @@ class EnvOffer(TypedDict, closed=True):
     cost: float
 
 
+class ChangedItem(TypedDict, closed=True):
+    name: str
+    version: str
+
+
+class HostChange(TypedDict, closed=True):
+    id: str
+    pack: str
+    state: Literal['open', 'done', 'restored']
+    created: float
+    added: list[str]
+    changed: list[ChangedItem]
+    restorable: bool
+
+
+class Leftover(TypedDict, closed=True):
+    what: str
+    bytes: float
+
+
+class Check(TypedDict, closed=True):
+    id: str
+    status: Literal['ok', 'warn', 'fail']
+    message: str
+    fix: str
+
+
+class ReportPart(TypedDict, closed=True):
+    text: str
+    hidden: Literal['secret', 'user', 'host'] | None
+
+
 class LogLine(TypedDict, closed=True):
     seq: int
     time: float
@@ -799,12 +902,6 @@ class StateEvent6(TypedDict, closed=True):
     kind: Literal['job']
     seq: int
     job: JobInfo
-
-
-class StateEvent7(TypedDict, closed=True):
-    kind: Literal['worker']
-    seq: int
-    worker: WorkerInfo
 
 
 class HostPack(TypedDict, closed=True):
@@ -888,52 +985,123 @@ class EnvRecord(TypedDict, closed=True):
     created: float
 
 
-class Params(TypedDict, closed=True):
+class Result(TypedDict, closed=True):
+    nodes: list[PackNode]
+    known: bool
+    inside: bool
+    notes: list[str]
+
+
+class PackNodes(TypedDict, closed=True):
+    params: Params
+    result: Result
+
+
+class Params1(TypedDict, closed=True):
     pack: str
     combination: NotRequired[EnvCombination | None]
+    in_place: NotRequired[bool]
 
 
 class InstallPreview(TypedDict, closed=True):
-    params: Params
+    params: Params1
     result: InstallPlan
 
 
-class Result(TypedDict, closed=True):
+class Result1(TypedDict, closed=True):
     offers: list[EnvOffer]
 
 
 class InstallFind(TypedDict, closed=True):
-    params: Params1
-    result: Result
-
-
-class InstallStart(TypedDict, closed=True):
     params: Params
     result: Result1
 
 
-class Result3(TypedDict, closed=True):
+class Params3(TypedDict, closed=True):
+    pack: str
+    combination: NotRequired[EnvCombination | None]
+    in_place: NotRequired[bool]
+    isolate: NotRequired[bool]
+
+
+class InstallStart(TypedDict, closed=True):
+    params: Params3
+    result: Result2
+
+
+class Result5(TypedDict, closed=True):
+    changes: list[HostChange]
+
+
+class HostChanges(TypedDict, closed=True):
+    params: dict[str, Any]
+    result: Result5
+
+
+class Result6(TypedDict, closed=True):
+    items: list[Leftover]
+
+
+class SpaceLook(TypedDict, closed=True):
+    params: dict[str, Any]
+    result: Result6
+
+
+class SpaceFree(TypedDict, closed=True):
+    params: dict[str, Any]
+    result: Result6
+
+
+class Result8(TypedDict, closed=True):
+    checks: list[Check]
+
+
+class DoctorRun(TypedDict, closed=True):
+    params: dict[str, Any]
+    result: Result8
+
+
+class Result9(TypedDict, closed=True):
+    parts: list[ReportPart]
+
+
+class ReportMake(TypedDict, closed=True):
+    params: dict[str, Any]
+    result: Result9
+
+
+class Result10(TypedDict, closed=True):
     lines: list[LogLine]
     more: bool
 
 
 class LogRead(TypedDict, closed=True):
-    params: Params9
-    result: Result3
+    params: Params14
+    result: Result10
 
 
-class Params10(TypedDict, closed=True):
+class Params15(TypedDict, closed=True):
     log: str
     lines: list[LogLine]
 
 
 class LogLines(TypedDict, closed=True):
-    params: Params10
+    params: Params15
 
 
-class Result5(TypedDict, closed=True):
+class Result12(TypedDict, closed=True):
     pack: HostPack
     restart_needed: str | None
+
+
+class Result13(TypedDict, closed=True):
+    nodes: list[PackNode]
+    imported: bool
+
+
+class PackNodes1(TypedDict, closed=True):
+    params: Params22
+    result: Result13
 
 
 class HostEventModel(TypedDict, closed=True):
@@ -944,14 +1112,14 @@ class LeaseRelease(TypedDict, closed=True):
     params: Leases
 
 
-class Params19(TypedDict, closed=True):
+class Params25(TypedDict, closed=True):
     call: NodeCall
     kwargs: Any
 
 
 class SideCall(TypedDict, closed=True):
-    params: Params19
-    result: Result6
+    params: Params25
+    result: Result14
 
 
 WorkerToBridge = TypedDict(
@@ -1050,12 +1218,38 @@ class HostInfo(TypedDict, closed=True):
     uv: str | None
     writable: bool
     problems: list[str]
+    version: str
+    settings: PanelSettings
+    fixed: list[str]
+    checked: float | None
+    restart_needed: str | None
+    free_bytes: float | None
+
+
+class WorkerInfo(TypedDict, closed=True):
+    id: str
+    env: str | None
+    packs: list[str]
+    state: State4 | State5 | State6 | State7 | State8 | State9
+    pid: int | None
+    started: float | None
+    restarts: int
+    calls: int
+    lines: int
+    usage: WorkerUsage | None
+    last_call: LastCall | None
 
 
 class StateEvent1(TypedDict, closed=True):
     kind: Literal['host']
     seq: int
     host: HostInfo
+
+
+class StateEvent7(TypedDict, closed=True):
+    kind: Literal['worker']
+    seq: int
+    worker: WorkerInfo
 
 
 StateEvent: TypeAlias = StateEvent1 | StateEvent2 | StateEvent3 | StateEvent4 | StateEvent5 | StateEvent6 | StateEvent7
@@ -1101,12 +1295,12 @@ class HostReportModel(TypedDict, closed=True):
 
 
 class PackLoad(TypedDict, closed=True):
-    params: Params11
+    params: Params16
     result: LoadedPack
 
 
 class PackDescribe(TypedDict, closed=True):
-    params: Params11
+    params: Params16
     result: LoadedPack | None
 
 
@@ -1123,29 +1317,31 @@ ShimToBridge = TypedDict(
 )
 
 
-class Params16(TypedDict, closed=True):
+class Params21(TypedDict, closed=True):
     pack: str
     on: bool
+    classes: dict[str, bool]
     loaded: LoadedPack | None
 
 
 class IsolationApply(TypedDict, closed=True):
-    params: Params16
-    result: Result5
+    params: Params21
+    result: Result12
 
 
-class Params18(TypedDict, closed=True):
+class Params24(TypedDict, closed=True):
     loaded: LoadedPack
 
 
 class PackLoaded(TypedDict, closed=True):
-    params: Params18
+    params: Params24
 
 
 BridgeToShim = TypedDict(
     'BridgeToShim',
     {
         'isolation.apply': IsolationApply,
+        'pack.nodes': PackNodes1,
         'host.event': HostEventModel,
         'lease.release': LeaseRelease,
         'worker.gone': WorkerGone,
@@ -1156,7 +1352,7 @@ BridgeToShim = TypedDict(
 
 
 class PackDescribe1(TypedDict, closed=True):
-    params: Params20
+    params: Params26
     result: LoadedPack
 
 
@@ -1211,15 +1407,25 @@ PanelToBridge = TypedDict(
     {
         'state.snapshot': StateSnapshot,
         'packs.rescan': PacksRescan,
+        'pack.nodes': PackNodes,
         'install.preview': InstallPreview,
         'install.find': InstallFind,
         'install.start': InstallStart,
         'install.undo': InstallUndo,
         'job.cancel': JobCancel,
+        'job.retry': JobRetry,
         'env.repair': EnvRepair,
         'env.delete': EnvDelete,
+        'host.changes': HostChanges,
+        'host.restore': HostRestore,
         'isolation.set': IsolationSet,
         'worker.stop': WorkerStop,
+        'worker.restart': WorkerRestart,
+        'space.look': SpaceLook,
+        'space.free': SpaceFree,
+        'doctor.run': DoctorRun,
+        'report.make': ReportMake,
+        'settings.set': SettingsSet,
         'log.read': LogRead,
     },
     closed=True,

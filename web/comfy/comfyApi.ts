@@ -1,6 +1,8 @@
 /** The only file that touches the host. Typed by hand: the frontend's own type packages cannot be installed. */
 import { app as hostApp } from '../../scripts/app.js'
 import { api as hostApi } from '../../scripts/api.js'
+import type { CanvasNode, MenuItem } from '../canvas/nodeIsolation'
+import type { Setting } from '../hostSettings'
 
 interface SidebarTab {
   id: string
@@ -9,6 +11,7 @@ interface SidebarTab {
   tooltip: string
   label: string
   type: 'custom'
+  iconBadge?: string | null
   render: (element: HTMLElement) => void
   destroy: () => void
 }
@@ -25,23 +28,42 @@ interface Command {
   id: string
   label: string
   icon: string
+  tooltip?: string
   function: () => void
+}
+
+interface NodeDef {
+  name?: string
+  /** `custom_nodes.<folder>` for a node pack. */
+  python_module?: string
 }
 
 interface Extension {
   name: string
   commands: Command[]
+  keybindings: { commandId: string; combo: { key: string; ctrl?: boolean; alt?: boolean; shift?: boolean } }[]
+  menuCommands: { path: string[]; commands: string[] }[]
+  settings: Setting[]
   bottomPanelTabs: BottomPanelTab[]
+  aboutPageBadges: { label: string; url: string; icon: string }[]
+  getSelectionToolboxCommands: (item: CanvasNode) => string[]
+  getNodeMenuItems: (node: CanvasNode) => (MenuItem | null)[]
+  beforeRegisterNodeDef: (nodeType: unknown, nodeData: NodeDef) => void
+  nodeCreated: (node: CanvasNode) => void
   setup: () => void
 }
 
 interface App {
   registerExtension: (extension: Extension) => void
+  canvas?: { selected_nodes?: Record<string, CanvasNode>; setDirty?: (foreground: boolean, background: boolean) => void }
+  graph?: { setDirtyCanvas?: (foreground: boolean, background: boolean) => void }
   extensionManager: {
     registerSidebarTab: (tab: SidebarTab) => void
+    getSidebarTabs?: () => SidebarTab[]
+    sidebarTab?: { activeSidebarTabId?: string | null }
     command: { execute: (id: string) => Promise<void> }
     bottomPanel?: { toggleBottomPanelTab: (id: string) => void; activeBottomPanelTabId?: string | null; bottomPanelVisible?: boolean }
-    dialog: { confirm: (options: { title: string; message: string; type: 'default'; itemList?: string[] }) => Promise<boolean | null> }
+    setting: { get: (id: string) => unknown; set: (id: string, value: unknown) => Promise<void> }
     toast: { add: (message: { severity: 'success' | 'info' | 'warn' | 'error'; summary: string; detail: string; life: number }) => void }
   }
 }
@@ -56,6 +78,12 @@ const api = hostApi as Api
 export const registerExtension = (extension: Extension): void => app.registerExtension(extension)
 export const registerSidebarTab = (tab: SidebarTab): void => app.extensionManager.registerSidebarTab(tab)
 
+/** A number on the tab's icon; null clears it. The host's own reactive object is changed: a function of ours would not be seen to change. */
+export function setSidebarBadge(id: string, badge: string | null): void {
+  const tab = app.extensionManager.getSidebarTabs?.().find((one) => one.id === id)
+  if (tab) tab.iconBadge = badge
+}
+
 /** Address of a WebSocket route of ours on ComfyUI's own origin, also below a sub-path. */
 export function socketUrl(path: string): string {
   const url = new URL(api.apiURL(path), location.href)
@@ -68,6 +96,11 @@ export const refreshNodeDefinitions = (): Promise<void> => app.extensionManager.
 
 export const toggleSidebarTab = (id: string): Promise<void> => app.extensionManager.command.execute(`Workspace.ToggleSidebarTab.${id}`)
 
+/** Opens the sidebar tab, if it is not open. */
+export async function showSidebarTab(id: string): Promise<void> {
+  if (app.extensionManager.sidebarTab?.activeSidebarTabId !== id) await toggleSidebarTab(id)
+}
+
 /** Brings a tab of the bottom panel to the front, without closing it if it is there already. */
 export function showBottomTab(id: string): void {
   const panel = app.extensionManager.bottomPanel
@@ -75,10 +108,51 @@ export function showBottomTab(id: string): void {
   panel?.toggleBottomPanelTab(id)
 }
 
-export async function confirm(title: string, message: string, items: string[]): Promise<boolean> {
-  return (await app.extensionManager.dialog.confirm({ title, message, type: 'default', itemList: items })) === true
-}
-
 export function toastError(summary: string, detail: string): void {
   app.extensionManager.toast.add({ severity: 'error', summary, detail, life: 10_000 })
+}
+
+export function toastInfo(summary: string): void {
+  app.extensionManager.toast.add({ severity: 'info', summary, detail: '', life: 4000 })
+}
+
+/** A setting of the host; undefined while it has none of that name. */
+export function getSetting(id: string): unknown {
+  try {
+    return app.extensionManager.setting.get(id)
+  } catch {
+    return undefined
+  }
+}
+
+export const setSetting = (id: string, value: unknown): Promise<void> => app.extensionManager.setting.set(id, value)
+
+export const selectedNodes = (): CanvasNode[] => Object.values(app.canvas?.selected_nodes ?? {})
+
+/** Draws the canvas again: badges may have changed. */
+export const redraw = (): void => app.canvas?.setDirty?.(true, true)
+
+interface BadgeOptions {
+  text: string
+  bgColor: string
+  fgColor: string
+}
+
+/** A badge on a node whose text is asked for at each drawing; an empty one is not drawn. */
+export function addBadge(node: CanvasNode, text: () => string): void {
+  const Badge = (window as unknown as { LGraphBadge?: new (options: BadgeOptions) => unknown }).LGraphBadge
+  if (Badge) node.badges?.push(() => new Badge({ text: text(), bgColor: '#4f46b8', fgColor: '#ffffff' }))
+}
+
+/** Frontends before 1.30 know no `getNodeMenuItems`; there the class's own menu is added to. Later ones would show it twice. */
+export function addOldNodeMenu(nodeType: unknown, items: (node: CanvasNode) => (MenuItem | null)[]): void {
+  const [major = 0, minor = 0] = String((window as unknown as { __COMFYUI_FRONTEND_VERSION__?: string }).__COMFYUI_FRONTEND_VERSION__ ?? '').split('.').map(Number)
+  if (major > 1 || (major === 1 && minor >= 30)) return
+  const prototype = (nodeType as { prototype: { getExtraMenuOptions?: (canvas: unknown, options: unknown[]) => unknown } }).prototype
+  const before = prototype.getExtraMenuOptions
+  prototype.getExtraMenuOptions = function (this: CanvasNode, canvas: unknown, options: unknown[]) {
+    const result = before?.call(this, canvas, options)
+    options.push(...items(this))
+    return result
+  }
 }

@@ -3,7 +3,7 @@ import type { JobInfo } from '../../schemas/job'
 import type { Snapshot } from '../../schemas/panelLink'
 import { reduce } from './reduce'
 
-const job = (id: string, lines: number): JobInfo => ({ id: `job-${id}`, action: 'install', pack: 'p', env: 'p', state: { status: 'done' }, started: 0, ended: null, lines })
+const job = (id: string, lines: number): JobInfo => ({ id: `job-${id}`, action: 'install', pack: 'p', env: 'p', state: { status: 'done' }, started: 0, ended: null, lines, position: null, in_place: false })
 const state = { seq: 4, host: { writable: false }, packs: [], envs: [], jobs: [job('aaaaaa', 1)], workers: [] } as unknown as Snapshot
 
 test('an event changes its thing and nothing else', () => {

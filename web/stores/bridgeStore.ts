@@ -1,8 +1,9 @@
 import { defineStore } from 'pinia'
 import { computed, ref, shallowRef } from 'vue'
 import type { JobInfo } from '../../schemas/job'
+import type { PanelSettings } from '../../schemas/care'
 import type { Snapshot, StateEvent } from '../../schemas/panelLink'
-import { en } from '../i18n/en'
+import { t } from '../i18n'
 import { type Bridge, type BridgeEvents, CallError, type Method, type Params, type Result } from '../rpc/bridge'
 import { reduce } from '../state/reduce'
 
@@ -12,14 +13,17 @@ export type Connection =
   | { status: 'starting'; message: string }
   | { status: 'failed'; message: string; hint: string }
   | { status: 'live' }
-  | { status: 'lost' }
+  /** `since`: when it was last known how things are. */
+  | { status: 'lost'; since: number }
 
 /** What the panel does to its host: tests put their own in place. */
 export interface HostActions {
-  confirm: (title: string, message: string, items: string[]) => Promise<boolean>
   toastError: (summary: string, detail: string) => void
   refreshNodes: () => void
   showLog: () => void
+  /** Settings have changed at the bridge: the host's own settings page shows them too. */
+  settingsChanged: (settings: PanelSettings) => void
+  copy: (text: string) => Promise<void>
 }
 
 /** A projection of the bridge's state. Holds no truth of its own. */
@@ -30,20 +34,25 @@ export const useBridgeStore = defineStore('envmanager-bridge', () => {
   let bridge: Bridge | null = null
   let host: HostActions | null = null
   let early: StateEvent[] = []
+  /** A snapshot is on its way: what is shown meanwhile is the last one. */
+  let fetching = false
 
   const take = (event: StateEvent): void => {
-    if (!state.value) return void early.push(event)
+    if (fetching || !state.value) return void early.push(event)
     const next = reduce(state.value, event)
     if (next) state.value = next
     else void refetch()
+    if (event.kind === 'host') host?.settingsChanged(event.host.settings)
   }
 
   const refetch = async (): Promise<void> => {
-    state.value = null
+    fetching = true
     early = []
     try {
       state.value = (await bridge?.call('state.snapshot', {})) ?? null
+      fetching = false
       connection.value = { status: 'live' }
+      if (state.value) host?.settingsChanged(state.value.host.settings)
       early.splice(0).forEach(take)
     } catch {
       // the link is gone again: its end is told by onLost
@@ -53,7 +62,7 @@ export const useBridgeStore = defineStore('envmanager-bridge', () => {
   const events: BridgeEvents = {
     onOpen: () => void refetch(),
     onLost: () => {
-      if (connection.value.status !== 'failed') connection.value = { status: 'lost' }
+      if (connection.value.status === 'live') connection.value = { status: 'lost', since: Date.now() }
     },
     onNotice: ({ status, message, hint }) => {
       if (status === 'failed') connection.value = { status, message, hint }
@@ -69,16 +78,26 @@ export const useBridgeStore = defineStore('envmanager-bridge', () => {
     bridge ??= connect(events)
   }
 
-  /** Asks the bridge; an error is shown and comes back as null. */
-  const ask = async <M extends Method>(method: M, params: Params<M>): Promise<Result<M> | null> => {
+  /** Asks the bridge; an error comes back as its sentence and what to do. */
+  const tryAsk = async <M extends Method>(method: M, params: Params<M>): Promise<{ result: Result<M> } | { message: string }> => {
     try {
-      return (await bridge?.call(method, params)) ?? null
+      if (!bridge) return { message: t.connecting }
+      return { result: await bridge.call(method, params) }
     } catch (error) {
       const { message, hint } = error instanceof CallError ? error : { message: String(error), hint: '' }
-      host?.toastError(en.failed, [message, hint].filter(Boolean).join(' '))
-      return null
+      return { message: [message, hint].filter(Boolean).join(' ') }
     }
   }
+
+  /** Asks the bridge; an error is shown and comes back as null. */
+  const ask = async <M extends Method>(method: M, params: Params<M>): Promise<Result<M> | null> => {
+    const answer = await tryAsk(method, params)
+    if ('result' in answer) return answer.result
+    host?.toastError(t.failed, answer.message)
+    return null
+  }
+
+  const writable = computed(() => connection.value.status === 'live' && (state.value?.host.writable ?? false))
 
   const jobOf = computed(() => {
     const latest = new Map<string, JobInfo>()
@@ -90,8 +109,10 @@ export const useBridgeStore = defineStore('envmanager-bridge', () => {
     connection,
     state,
     jobOf,
+    writable,
     start,
     ask,
+    tryAsk,
     hostActions: () => host,
     listen: (listener: (log: string, lines: Parameters<BridgeEvents['onLines']>[1]) => void) => {
       linesOf.add(listener)

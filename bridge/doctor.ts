@@ -1,0 +1,85 @@
+import { access, constants, mkdir } from 'node:fs/promises'
+import type { Check } from '../schemas/care'
+import type { EnvRecord } from '../schemas/env'
+import type { Engine } from './engine'
+import { checkRecords, importFailure } from './install/verify'
+import { askInterpreter } from './probe/interpreter'
+import { driverRuns } from './resolve/judge'
+import { torchServes } from './resolve/torchBuilds'
+import { minor, numbers } from './resolve/versions'
+import { freeBytes } from './serve/hostInfo'
+
+/** What is wrong with one environment, by looking inside it; null: nothing. */
+async function problemOf(record: EnvRecord, engine: Engine): Promise<string | null> {
+  const python = engine.envs.pythonOf(record)
+  const site = await askInterpreter(python).then(({ sites }) => sites[0] ?? '', () => null)
+  if (site === null) return 'its Python does not run'
+  const wrong = await checkRecords(site)
+  if (wrong.length > 0) return `${wrong[0]} (${wrong.length} in all)`
+  const { direct } = await engine.envs.lock(record).catch(() => ({ direct: [] as string[] }))
+  for (const name of direct) {
+    const said = await importFailure(python, site, name, AbortSignal.timeout(60_000))
+    if (said) return `${name} cannot be imported: ${said.at(-1)}`
+  }
+  return null
+}
+
+async function envChecks(engine: Engine): Promise<Check[]> {
+  const records = await engine.envs.list()
+  return Promise.all(
+    records.map(async (record): Promise<Check> => {
+      const id = `env:${record.id}`
+      const problem = await problemOf(record, engine)
+      if (problem) return { id, status: 'fail', message: problem, fix: `comfy-env repair ${record.id}` }
+      return { id, status: 'ok', message: `${record.packages.length} packages, all as installed`, fix: '' }
+    }),
+  )
+}
+
+/** Whether the driver runs torch's CUDA, and torch has code for every GPU. */
+function gpuChecks({ fingerprint }: Engine): Check[] {
+  const { torch, cuda, gpus, platform, python } = fingerprint
+  if (!torch?.cuda) return []
+  const [major = 0] = numbers(torch.cuda)
+  const tooOld = cuda?.driver && !driverRuns(major, cuda.driver, platform.os)
+  const combination = { python: minor(python.version), torch: torch.version, cuda: torch.cuda }
+  const unserved = gpus.filter(({ compute }) => torchServes(combination, platform.arch, compute) === false)
+  const driver: Check = tooOld
+    ? { id: 'driver', status: 'fail', message: `${cuda.driver} is too old for CUDA ${torch.cuda}`, fix: 'Update the NVIDIA driver, or install a torch for an older CUDA.' }
+    : { id: 'driver', status: 'ok', message: `${cuda?.driver ?? 'not found'}, torch wants CUDA ${torch.cuda}`, fix: '' }
+  return [
+    driver,
+    ...unserved.map(({ name, compute }): Check => ({ id: 'gpu', status: 'fail', message: `torch ${torch.version} for CUDA ${torch.cuda} has no code for ${name} (${compute})`, fix: 'comfy-env torch VERSION --to-cuda VERSION tells which build has.' })),
+  ]
+}
+
+async function homeCheck(home: string): Promise<Check> {
+  const fix = 'Choose another place with COMFY_ENV_HOME.'
+  try {
+    await mkdir(home, { recursive: true })
+    await access(home, constants.W_OK)
+    const free = (await freeBytes(home)) ?? 0
+    const gigabytes = `${(free / 1e9).toFixed(1)} GB free in ${home}`
+    return { id: 'disk', status: free > 2e9 ? 'ok' : 'warn', message: gigabytes, fix: free > 2e9 ? '' : fix }
+  } catch {
+    return { id: 'disk', status: 'fail', message: `${home} cannot be written`, fix }
+  }
+}
+
+/** Whether everything is as it should be. The command line, the panel and the report run the same checks. */
+export async function runChecks(engine: Engine): Promise<Check[]> {
+  const { fingerprint, uv } = engine
+  const version = await uv.version().catch(() => null)
+  return [
+    { id: 'python', status: 'ok', message: `${fingerprint.python.version} (${fingerprint.python.executable})`, fix: '' },
+    fingerprint.torch
+      ? { id: 'torch', status: 'ok', message: `${fingerprint.torch.version}, CUDA ${fingerprint.torch.cuda ?? 'none'}`, fix: '' }
+      : { id: 'torch', status: 'warn', message: 'this Python has no torch', fix: 'Name ComfyUI’s Python with --interpreter.' },
+    version === null
+      ? { id: 'uv', status: 'fail', message: 'uv was not found', fix: 'python -m pip install uv' }
+      : { id: 'uv', status: 'ok', message: version, fix: '' },
+    ...gpuChecks(engine),
+    await homeCheck(engine.settings.home),
+    ...(await envChecks(engine)),
+  ]
+}

@@ -1,0 +1,153 @@
+import type { z } from 'zod'
+import type { Snapshot } from '../../schemas/panelLink'
+import { panelToBridge } from '../../schemas/panelLink'
+import { homedir } from 'node:os'
+import { runChecks } from '../doctor'
+import { BridgeError } from '../errors/bridgeError'
+import { cleanUp } from '../install/cleanup'
+import type { Handlers } from '../rpc/peer'
+import { packFolder, usesWorker, type Context } from './context'
+import { hostChanges, restoreHost } from './hostChanges'
+import type { IsolationService } from './isolationService'
+import type { JobService } from './jobService'
+import type { PackService } from './packService'
+import { hide, ownNames, reportText } from './report'
+import { changeSettings } from './settingsService'
+import type { WorkerService } from './workerService'
+
+export interface PanelServices {
+  context: Context
+  packs: PackService
+  jobs: JobService
+  workers: WorkerService
+  isolation: IsolationService
+}
+
+type Served = Handlers<typeof panelToBridge>
+type Params<M extends keyof (typeof panelToBridge)['requests']> = z.output<(typeof panelToBridge)['requests'][M]['params']>
+
+const REPORT_LINES = 200
+
+function installing({ context, packs, jobs, isolation }: PanelServices) {
+  const choiceOf = ({ combination, in_place }: Params<'install.preview'>) => ({ ...(combination !== undefined && { combination }), ...(in_place && { inPlace: true }) })
+  return {
+    'install.preview': async (params: Params<'install.preview'>) =>
+      (await context.engine.plan(await packFolder(context, params.pack), choiceOf(params), () => undefined)).plan,
+    'install.find': async ({ pack }: Params<'install.find'>) => ({ offers: await context.engine.find(await packFolder(context, pack)) }),
+    'install.start': async ({ pack, combination, in_place, isolate }: Params<'install.start'>) => {
+      const { dir } = await packFolder(context, pack)
+      packs.setFailure(pack, null)
+      packs.setInstalling(pack)
+      const more = { ...(combination !== undefined && { combination }), ...(in_place && { in_place }), ...(isolate && { isolate }) }
+      return { job: jobs.start({ action: 'install', pack, dir, ...more }) }
+    },
+    'install.undo': async ({ env }: Params<'install.undo'>) => {
+      const record = await context.engine.envs.undo(env)
+      await packs.rescan()
+      await isolation.renew(record.pack)
+      return {}
+    },
+    'job.cancel': ({ job }: Params<'job.cancel'>) => (jobs.cancel(job), {}),
+    'job.retry': ({ job }: Params<'job.retry'>) => {
+      const { pack } = jobs.request(job)
+      packs.setFailure(pack, null)
+      packs.setInstalling(pack)
+      return { job: jobs.retry(job) }
+    },
+  }
+}
+
+function environments({ context, packs, jobs, workers }: PanelServices) {
+  const { engine } = context
+  const find = async (env: string) => {
+    const record = await engine.envs.read(env)
+    if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment ${env}.`)
+    return record
+  }
+  return {
+    'env.repair': async ({ env }: Params<'env.repair'>) => ({ job: jobs.start({ action: 'repair', pack: (await find(env)).pack, env }) }),
+    'env.delete': async ({ env }: Params<'env.delete'>) => {
+      const { pack } = await find(env)
+      if (usesWorker(context, pack)) {
+        throw new BridgeError('ENV_BUSY', `${pack} runs isolated in ${env}.`, { hint: 'Switch its isolation off first.' })
+      }
+      await workers.retire(pack)
+      await engine.envs.remove(env)
+      await packs.rescan()
+      return {}
+    },
+    'host.restore': async ({ change }: Params<'host.restore'>) => {
+      const restored = await restoreHost(engine, change)
+      packs.needRestart(`ComfyUI’s own environment was put back to what it was before ${restored.pack}.`)
+      await packs.rescan()
+      return {}
+    },
+    'space.free': async () => {
+      const items = await cleanUp(engine.envs, engine.settings.cache, engine.uv, true)
+      await packs.rescan()
+      return { items }
+    },
+  }
+}
+
+function changingWhatRuns({ context, isolation, workers }: PanelServices) {
+  return {
+    'isolation.set': async ({ pack, class: name, on }: Params<'isolation.set'>) => {
+      if (name !== undefined) await isolation.setClass(pack, name, on)
+      else if (on === null) throw new BridgeError('BAD_REQUEST', 'isolation.set: a pack is on or off.')
+      else await isolation.set(pack, on)
+      return {}
+    },
+    'worker.stop': async ({ worker }: Params<'worker.stop'>) => (await workers.find(worker).stop(), {}),
+    'worker.restart': async ({ worker }: Params<'worker.restart'>) => (await workers.restart(worker), {}),
+    'settings.set': async (changed: Params<'settings.set'>) => (await changeSettings(context, changed), {}),
+  }
+}
+
+async function makeReport({ context, packs, jobs, workers }: PanelServices, snapshot: Snapshot) {
+  const { engine } = context
+  const checks = await check(context, packs)
+  const failed = snapshot.jobs.filter(({ state }) => state.status === 'failed').slice(-3).map(({ id }) => [id, jobs.log(id).tail(REPORT_LINES)] as const)
+  const crashed = snapshot.workers.filter(({ state }) => state.status === 'crashed').map(({ id }) => [id, workers.log(id).tail(REPORT_LINES)] as const)
+  return { parts: hide(reportText(snapshot, checks, new Map([...failed, ...crashed])), ownNames(engine.settings.comfyui === null ? '' : homedir())) }
+}
+
+/** Runs every check; what they say of environments becomes their state. */
+async function check({ engine }: Context, packs: PackService) {
+  const checks = await runChecks(engine)
+  const damaged = checks.filter(({ id, status }) => id.startsWith('env:') && status === 'fail').map(({ id, message }) => [id.slice('env:'.length), message] as const)
+  await packs.setDamaged(new Map(damaged))
+  return checks
+}
+
+/** What a panel may ask. `writable` false: it may look and not change. */
+export function panelHandlers(services: PanelServices, writable: boolean): Served {
+  const { context, packs, jobs, workers, isolation } = services
+  const { engine } = context
+  const snapshot = (): Snapshot => {
+    const state = context.store.snapshot()
+    return { ...state, host: { ...state.host, writable } }
+  }
+  const changing = <H extends object>(handlers: H): H => {
+    if (writable) return handlers
+    const refuse = (): never => {
+      throw new BridgeError('FORBIDDEN', 'ComfyUI listens beyond this computer, so the panel may look and not change.', {
+        hint: `To allow it, create the file ${engine.settings.home}/allow-remote and restart ComfyUI.`,
+      })
+    }
+    return Object.fromEntries(Object.keys(handlers).map((name) => [name, refuse])) as H
+  }
+  return {
+    'state.snapshot': snapshot,
+    'pack.nodes': ({ pack }) => isolation.nodes(pack),
+    'host.changes': async () => ({ changes: await hostChanges(engine) }),
+    'log.read': ({ log: id, after, before }) => {
+      const log = id.startsWith('job-') ? jobs.log(id) : workers.log(id)
+      return after === undefined ? log.readBefore(before ?? null) : log.read(after)
+    },
+    'doctor.run': async () => ({ checks: await check(context, packs) }),
+    'report.make': () => makeReport(services, snapshot()),
+    'space.look': async () => ({ items: await cleanUp(engine.envs, engine.settings.cache, engine.uv, false) }),
+    ...changing({ 'packs.rescan': async () => (await packs.rescan(), {}), ...installing(services), ...environments(services), ...changingWhatRuns(services) }),
+  }
+}

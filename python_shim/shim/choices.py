@@ -1,0 +1,82 @@
+"""Where each node runs: the nearest choice wins, one on the canvas before its node class before its pack."""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from typing import Any
+
+#: The property of a node on the canvas, saved with the workflow. True: in a worker, False: in ComfyUI.
+PROPERTY = "envmanager_isolated"
+#: Prompts whose choices are kept: more than ComfyUI's queue holds in practice.
+MOST_PROMPTS = 1000
+
+
+def node_choices(workflow: Any) -> dict[str, bool]:
+    """The choices that a workflow's nodes carry, by node id as the prompt has it.
+
+    A node inside a subgraph is named by the ids on its way down, `12:3` (ComfyUI frontend, `graphToPrompt`).
+    """
+    if not isinstance(workflow, dict):
+        return {}
+    definitions = (workflow.get("definitions") or {}).get("subgraphs") or []
+    subgraphs = {graph["id"]: graph for graph in definitions if isinstance(graph, dict) and "id" in graph}
+    found: dict[str, bool] = {}
+
+    def walk(graph: dict[str, Any], prefix: str, above: frozenset[str]) -> None:
+        for node in graph.get("nodes") or []:
+            if not isinstance(node, dict):
+                continue
+            name, kind = f"{prefix}{node.get('id')}", node.get("type")
+            choice = (node.get("properties") or {}).get(PROPERTY)
+            if isinstance(choice, bool):
+                found[name] = choice
+            if isinstance(kind, str) and kind in subgraphs and kind not in above:
+                walk(subgraphs[kind], f"{name}:", above | {kind})
+
+    walk(workflow, "", frozenset())
+    return found
+
+
+class Choices:
+    """What the user has chosen for packs, node classes and the nodes of each prompt."""
+
+    def __init__(self) -> None:
+        self._packs: set[str] = set()
+        self._classes: dict[str, dict[str, bool]] = {}
+        self._prompts: OrderedDict[str, dict[str, bool]] = OrderedDict()
+
+    def set_pack(self, pack: str, on: bool, classes: dict[str, bool]) -> None:
+        """Choose for a pack and for those of its node classes that differ."""
+        (self._packs.add if on else self._packs.discard)(pack)
+        self._classes[pack] = classes
+
+    def on_prompt(self, body: dict[str, Any]) -> dict[str, bool]:
+        """Keep what a prompt's nodes have chosen. Gives the prompt an id, if it has none, to know it by when it runs."""
+        extra = body.get("extra_data") or {}
+        chosen = node_choices((extra.get("extra_pnginfo") or {}).get("workflow"))
+        if chosen:
+            prompt = str(body.setdefault("prompt_id", str(uuid.uuid4())))
+            self._prompts[prompt] = chosen
+            while len(self._prompts) > MOST_PROMPTS:
+                self._prompts.popitem(last=False)
+        return chosen
+
+    def has_pack(self, pack: str) -> bool:
+        """Whether the whole pack is to run in a worker."""
+        return pack in self._packs
+
+    def uses_worker(self, pack: str) -> bool:
+        """Whether the pack, or one of its node classes, is to run in a worker."""
+        return pack in self._packs or any(self._classes.get(pack, {}).values())
+
+    def for_class(self, pack: str, name: str) -> bool:
+        """Whether nodes of a class run in a worker, unless they have chosen otherwise."""
+        return self._classes.get(pack, {}).get(name, pack in self._packs)
+
+    def isolated(self, pack: str, name: str, node: str, prompt: str | None) -> bool:
+        """Whether a node runs in a worker. A node that was made by another (`expand`) follows the one that it stands for."""
+        chosen = self._prompts.get(prompt or "", {})
+        while node and node not in chosen and "." in node:
+            node = node.rsplit(".", 1)[0]
+        return chosen.get(node, self.for_class(pack, name))

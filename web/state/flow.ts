@@ -1,0 +1,46 @@
+import type { EnvCombination, InstallPlan } from '../../schemas/env'
+import type { PackNode } from '../../schemas/pack'
+
+/** What to install, and into what: a combination for a sealed env, null for an overlay, absent: the kind that it has. */
+export interface Choice {
+  pack: string
+  combination?: EnvCombination | null
+  in_place?: boolean
+}
+
+export interface Planned {
+  choice: Choice
+  plan: InstallPlan
+}
+
+export interface PackNodes {
+  nodes: PackNode[]
+  known: boolean
+  inside: boolean
+  notes: string[]
+}
+
+/** What the panel is asking the user, if anything. One question at a time. */
+export type Flow =
+  | { step: 'idle' }
+  | { step: 'planning'; choices: Choice[]; done: number; isolate: boolean }
+  | { step: 'confirm'; planned: Planned[]; failed: { pack: string; message: string }[]; isolate: boolean }
+  | { step: 'isolate'; pack: string; found: PackNodes }
+  | { step: 'ask'; title: string; message: string; action: string; danger: boolean; items: string[] }
+
+/** The next plan has come, or failed to. Null once the question is gone: the answer is for nobody. */
+export function planned(flow: Flow, result: Planned | { pack: string; message: string }, sofar: Flow & { step: 'confirm' }): (Flow & { step: 'confirm' }) | null {
+  if (flow.step !== 'planning') return null
+  return 'plan' in result ? { ...sofar, planned: [...sofar.planned, result] } : { ...sofar, failed: [...sofar.failed, result] }
+}
+
+/** Whether any of the plans touches ComfyUI's torch: a confirmation of its own is needed then. */
+export const changesTorch = (all: Planned[]): boolean => all.some(({ plan }) => plan.torch_changes)
+
+/** Bytes of all plans together; null where one does not know. */
+export function downloadBytes(all: Planned[]): number | null {
+  return all.reduce<number | null>((sum, { plan }) => (sum === null || plan.download_bytes === null ? null : sum + plan.download_bytes), 0)
+}
+
+/** Where files come from, each host once. */
+export const hostsOf = (all: Planned[]): string[] => [...new Set(all.flatMap(({ plan }) => plan.hosts))].sort()
