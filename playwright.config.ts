@@ -5,7 +5,6 @@ import { FRONTENDS } from './scripts/devPython.ts'
 const debian = '/usr/bin/chromium'
 
 export default defineConfig({
-  testDir: 'e2e/specs',
   workers: 1,
   timeout: 180_000,
   expect: { timeout: 20_000 },
@@ -19,5 +18,8 @@ export default defineConfig({
       args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
     },
   },
-  projects: FRONTENDS.map((frontend) => ({ name: `frontend-${frontend}`, metadata: { frontend } })),
+  projects: [
+    { name: 'scenes', testDir: 'e2e/scenes' },
+    ...FRONTENDS.map((frontend) => ({ name: `frontend-${frontend}`, testDir: 'e2e/specs', metadata: { frontend } })),
+  ],
 })

@@ -20,6 +20,15 @@ export default defineConfig(({ mode }) => {
       ssr: { noExternal: true, external: ['bufferutil', 'utf-8-validate'] },
     }
   }
+  if (mode === 'play') {
+    return {
+      root: 'web/play',
+      base: './',
+      plugins: [vue()],
+      define: { __VERSION__: JSON.stringify(manifest.version) },
+      build: { outDir: '../../node_modules/.cache/play', emptyOutDir: true, cssTarget: 'chrome123' },
+    }
+  }
   if (mode === 'bench') {
     return {
       build: {

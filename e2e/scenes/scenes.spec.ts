@@ -1,0 +1,187 @@
+/** Every state of the panel, on a scripted bridge: readable by everyone, in both themes, as narrow as the sidebar gets. */
+import AxeBuilder from '@axe-core/playwright'
+import { expect, type Page, test } from '@playwright/test'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT } from '../../scripts/devPython.ts'
+import { type PlayServer, servePlay } from '../support/play.ts'
+
+const PICTURES = join(ROOT, 'test-results', 'scenes')
+let server: PlayServer
+test.beforeAll(async () => {
+  mkdirSync(PICTURES, { recursive: true })
+  server = await servePlay()
+})
+test.afterAll(() => server.close())
+
+interface Look {
+  theme: 'dark' | 'light'
+  width: number
+}
+
+async function open(page: Page, scene: string, { theme, width }: Look = { theme: 'dark', width: 360 }): Promise<void> {
+  await page.goto(`${server.url}/?${new URLSearchParams({ scene, theme, width: String(width), bare: '1' })}`)
+  await expect(page.locator(`body[data-played="${scene}"]`)).toBeAttached()
+}
+
+const sceneNames = async (page: Page): Promise<string[]> => {
+  await page.goto(server.url)
+  return page.getByRole('navigation').getByRole('listitem').allInnerTexts()
+}
+
+/** Elements that stick out of the panel sideways, by their class. */
+const sticksOut = (page: Page): Promise<string[]> =>
+  page.evaluate(() => {
+    const scroller = document.querySelector('.em-view') ?? document.querySelector('.em-log-head')
+    const roots = [...document.querySelectorAll<HTMLElement>('.em-view, .em-tabs, .em-log-head, dialog[open] .em-dialog-body')]
+    return scroller ? roots.filter((root) => root.scrollWidth > root.clientWidth + 1).map((root) => root.className) : []
+  })
+
+for (const look of [{ theme: 'dark', width: 360 }, { theme: 'light', width: 280 }] as const) {
+  test(`every state is readable, ${look.theme} at ${look.width} px`, async ({ page }) => {
+    test.setTimeout(300_000)
+    await page.setViewportSize({ width: look.width, height: 900 })
+    const asked: string[] = []
+    page.on('request', (request) => void (new URL(request.url()).origin !== server.url && asked.push(request.url())))
+    const names = await sceneNames(page)
+    expect(names.length).toBeGreaterThan(40)
+    for (const name of names) {
+      await open(page, name, look)
+      await page.screenshot({ path: join(PICTURES, `${name.replace(/[^a-z]+/g, '-')}-${look.theme}-${look.width}.png`) })
+      const { violations } = await new AxeBuilder({ page }).options({ resultTypes: ['violations'] }).analyze()
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      const told = serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 120)} ${failureSummary?.split('\n')[1]}`).join(' | ')}`)
+      expect.soft(told, name).toEqual([])
+      expect.soft(await sticksOut(page), `${name} sticks out`).toEqual([])
+    }
+    expect(asked, 'nothing from another origin').toEqual([])
+  })
+}
+
+test('hostile lines and names are shown as text', async ({ page }) => {
+  await page.setViewportSize({ width: 900, height: 900 })
+  await open(page, 'log: hostile lines')
+  await expect(page.locator('.em-line')).toHaveCount(10)
+  await expect(page.locator('.em-log')).toContainText('<img src=x onerror=')
+  await expect(page.locator('.em-log')).toContainText('invoice_⟨U+202E⟩gpj.exe')
+  await expect(page.locator('.em-log').locator('img, script, a')).toHaveCount(0)
+  await page.getByRole('button', { name: /Show all 16,00\d characters/ }).click()
+  await open(page, 'packs: strange names')
+  await expect(page.locator('.em-pack')).toHaveCount(4)
+  await expect(page.locator('.em-pack').first()).toContainText('<b>text</b>')
+  await expect(page.locator('.em-pack b')).toHaveCount(0)
+  expect(await page.title()).toBe('Env Manager, every state')
+})
+
+test('keyboard only: through the tabs, into a dialog, and out again', async ({ page }) => {
+  await open(page, 'install: preview')
+  const dialog = page.getByRole('dialog')
+  await expect(dialog).toContainText('numpy 2.1.3 → 1.26.4')
+  await expect(dialog).toContainText('ComfyUI’s torch changesno')
+  await page.keyboard.press('Escape')
+  await expect(dialog).toHaveCount(0)
+  await page.getByRole('tab', { name: 'Packs' }).focus()
+  await page.keyboard.press('ArrowRight')
+  await expect(page.getByRole('tab', { name: 'Environments' })).toBeFocused()
+  await expect(page.getByRole('tabpanel')).toContainText('comfyui-kjnodes')
+  await page.keyboard.press('End')
+  await expect(page.getByRole('tabpanel')).toContainText('This machine')
+  await page.keyboard.press('Tab')
+  await expect(page.getByRole('tabpanel')).toBeFocused()
+})
+
+test('a change of torch needs a confirmation of its own', async ({ page }) => {
+  await open(page, 'install: torch changes')
+  const dialog = page.getByRole('dialog')
+  await expect(dialog).toContainText('ComfyUI’s torch changesYES')
+  const agree = dialog.getByRole('button', { name: 'Install', exact: true })
+  const isolate = dialog.getByRole('button', { name: 'Install and isolate' })
+  await expect(agree.or(isolate)).toBeDisabled()
+  await dialog.getByLabel('I understand that this changes the torch that every node pack uses.').check()
+  await expect(agree.or(isolate)).toBeEnabled()
+})
+
+test('packs are searched, filtered and ordered', async ({ page }) => {
+  await open(page, 'packs: five hundred')
+  await expect(page.locator('.em-list-head')).toContainText('500 node packs')
+  await page.getByLabel('Search node packs').fill('package-7 pack-2')
+  await expect(page.locator('.em-list-head')).toContainText(/^\d+ of 500 node packs/)
+  await page.getByLabel('Search node packs').fill('')
+  await page.getByLabel('Show').selectOption({ label: 'No wheel (62)' })
+  await expect(page.locator('.em-pack')).toHaveCount(62)
+  await page.getByLabel('Show').selectOption({ label: 'All (500)' })
+  await page.getByLabel('Order').selectOption('Problems first')
+  await expect(page.locator('.em-pack').first()).toHaveAttribute('data-state', 'broken')
+})
+
+test('several packs in one go', async ({ page }) => {
+  await open(page, 'packs: selected')
+  await page.getByRole('button', { name: 'Clear', exact: true }).click()
+  await page.getByLabel('Select vintage-tone').check()
+  await page.getByLabel('Select ComfyUI-KJNodes').check()
+  await expect(page.getByRole('button', { name: 'Install 2' })).toBeEnabled()
+})
+
+test('the log: search, level, phase, folding, selection', async ({ page, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  await page.setViewportSize({ width: 1000, height: 800 })
+  await open(page, 'log: failed')
+  const lines = page.locator('.em-line')
+  await expect(page.getByRole('alert')).toContainText('cannot be imported: libcudart.so.12')
+  await expect(page.getByRole('alert')).toContainText('Nothing was changed')
+  await expect(page.getByRole('alert')).toContainText('First error: ImportError: libcudart.so.12')
+  await page.getByRole('button', { name: 'Go to line 31' }).click()
+  await expect(page.locator('[data-seq="31"]')).toHaveClass(/em-line-picked/)
+  await page.getByLabel('Search the log').fill('package-1')
+  await expect(page.getByRole('search')).toContainText('1 of 11')
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('search')).toContainText('2 of 11')
+  await page.getByLabel('Matches only').check()
+  await expect(lines).toHaveCount(11)
+  await page.getByLabel('Search the log').fill('')
+  await page.getByLabel('Level').selectOption('Errors')
+  await expect(lines).toHaveCount(2)
+  await page.getByLabel('Level').selectOption('All levels')
+  await page.getByLabel('Phase', { exact: true }).selectOption('planning')
+  await expect(lines).toHaveCount(5)
+  await page.getByLabel('Phase', { exact: true }).selectOption('All phases')
+  await page.getByRole('button', { name: 'installing, 21 lines' }).click()
+  await expect(lines).toHaveCount(11)
+  await page.locator('[data-seq="2"] .em-seq').click()
+  await page.locator('[data-seq="4"] .em-seq').click({ modifiers: ['Shift'] })
+  await page.getByLabel('Times').uncheck()
+  await page.getByRole('button', { name: 'Copy 3 lines' }).click()
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('info   planning  Resolved 5 packages in 312ms\ninfo   planning  + nvdiffrast 0.4.0+cu128torch2.8\ninfo   planning  + numpy 1.26.4')
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Save' }).click()])
+  expect(download.suggestedFilename()).toBe('job-failed.log')
+  await page.getByRole('button', { name: 'Copy link to the line' }).click()
+  expect(new URL(await page.evaluate(() => navigator.clipboard.readText())).searchParams.get('envmanager-log')).toBe('job-failed:2')
+})
+
+test('a hundred thousand lines: the end at once, the needle found, the rest behind it', async ({ page }) => {
+  await page.setViewportSize({ width: 1000, height: 800 })
+  await open(page, 'log: a hundred thousand lines')
+  await expect(page.locator('[data-seq="100000"]')).toBeInViewport()
+  await expect(page.locator('.em-log-take')).toContainText('100,000 lines')
+  await page.getByLabel('Search the log').fill('needle')
+  await expect(page.getByRole('search')).toContainText('1 of 1')
+  await expect(page.locator('[data-seq="4322"]')).toBeInViewport()
+})
+
+test('the report shows what was hidden, and is copied as it is shown', async ({ page, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  await open(page, 'machine: report')
+  const dialog = page.getByRole('dialog')
+  await expect(dialog).toContainText('3 places were hidden')
+  await expect(dialog.locator('mark.em-hidden-secret').last()).toHaveText('***')
+  await dialog.getByRole('button', { name: 'Copy the report' }).click()
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('HF_TOKEN=***')
+})
+
+test('200 % zoom: everything is still there', async ({ page }) => {
+  // a zoom of 200 % is a page of half as many CSS pixels
+  await page.setViewportSize({ width: 280, height: 400 })
+  await open(page, 'install: preview', { theme: 'dark', width: 280 })
+  await expect(page.getByRole('dialog').getByRole('button', { name: 'Install and isolate' })).toBeInViewport()
+  await expect(page.getByRole('dialog').getByRole('button', { name: 'Cancel' })).toBeInViewport()
+})
