@@ -2,7 +2,7 @@ import { access, constants, mkdir } from 'node:fs/promises'
 import type { Check } from '../schemas/care'
 import type { EnvRecord } from '../schemas/env'
 import type { Engine } from './engine'
-import { checkRecords, importFailure } from './install/verify'
+import { findDamage, importFailure } from './install/verify'
 import { askInterpreter } from './probe/interpreter'
 import { driverRuns } from './resolve/judge'
 import { torchServes } from './resolve/torchBuilds'
@@ -14,8 +14,8 @@ async function problemOf(record: EnvRecord, engine: Engine): Promise<string | nu
   const python = engine.envs.pythonOf(record)
   const site = await askInterpreter(python).then(({ sites }) => sites[0] ?? '', () => null)
   if (site === null) return 'its Python does not run'
-  const wrong = await checkRecords(site)
-  if (wrong.length > 0) return `${wrong[0]} (${wrong.length} in all)`
+  const wrong = await findDamage(site)
+  if (wrong[0]) return `${wrong[0].what} (${wrong.length} in all)`
   const { direct } = await engine.envs.lock(record).catch(() => ({ direct: [] as string[] }))
   for (const name of direct) {
     const said = await importFailure(python, site, name, AbortSignal.timeout(60_000))

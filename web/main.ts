@@ -1,6 +1,6 @@
 import { createPinia } from 'pinia'
 import { type App, type Component, createApp, watch } from 'vue'
-import { menuItems, nodeIsolated, type NodeWorld, toggle } from './canvas/nodeIsolation'
+import { classOf, menuItems, nodeIsolated, type NodeWorld, toggle } from './canvas/nodeIsolation'
 import * as comfy from './comfy/comfyApi'
 import { hostSettings } from './hostSettings'
 import { t, useLocale } from './i18n'
@@ -129,7 +129,7 @@ comfy.registerExtension({
   settings: settings.settings,
   bottomPanelTabs: [{ id: LOG, title: t.logTab, type: 'custom', ...mountable(LogPanel) }],
   aboutPageBadges: [{ label: t.about(__VERSION__), url: '', icon: 'pi pi-box' }],
-  getSelectionToolboxCommands: (item) => (world.packOf(item.type ?? '') === undefined ? [] : [TOGGLE]),
+  getSelectionToolboxCommands: (item) => (world.packOf(classOf(item)) === undefined ? [] : [TOGGLE]),
   getNodeMenuItems: (node) => menuItems(world, node),
   beforeRegisterNodeDef: (nodeType, { name, python_module: module = '' }) => {
     const [parent, pack] = [module.slice(0, module.indexOf('.')), module.slice(module.indexOf('.') + 1)]
@@ -138,7 +138,7 @@ comfy.registerExtension({
     comfy.addOldNodeMenu(nodeType, (node) => menuItems(world, node))
   },
   nodeCreated: (node) => {
-    if (world.packOf(node.type ?? '') !== undefined) comfy.addBadge(node, () => (nodeIsolated(world, node) ? t.nodeBadge : ''))
+    if (world.packOf(classOf(node)) !== undefined) comfy.addBadge(node, () => (nodeIsolated(world, node) ? t.nodeBadge : ''))
   },
   setup,
 })

@@ -19,7 +19,7 @@ import type { FullPlan } from './plan'
 import { withTurn } from './turns'
 import type { Uv } from './uv'
 import { installLockArgs, installWheelsArgs, venvArgs } from './uvArgs'
-import { checkRecords, importFailure } from './verify'
+import { findDamage, importFailure } from './verify'
 
 /** Where a running build tells how far it is. */
 export interface Reporter {
@@ -99,9 +99,21 @@ function pythonFor(version: string, { interpreter, full }: Ready): string {
   return full.lock.python.startsWith(`${version}.`) || full.lock.python === version ? interpreter : version
 }
 
+/**
+ * uv links an env's files from its cache: who changes one in place changes the cache too, and the next env gets the damage. What is
+ * damaged is taken out of the cache, once. True: the env is worth building again.
+ */
+async function mendCache(site: string, { reporter, uv, signal }: Ready): Promise<boolean> {
+  const names = [...new Set((await findDamage(site)).map(({ distribution }) => distribution))]
+  if (names.length === 0) return false
+  reporter.log(`uv’s cache holds damaged files of ${names.join(', ')}: they are fetched anew`, 'warn')
+  await uv.run(['cache', 'clean', ...names], { signal })
+  return true
+}
+
 async function verify(folder: string, site: string, { reporter, full, signal }: Ready): Promise<void> {
   reporter.phase('verifying')
-  const wrong = await checkRecords(site)
+  const wrong = (await findDamage(site)).map(({ what }) => what)
   if (wrong.length > 0) {
     wrong.forEach((text) => reporter.log(text, 'error'))
     throw new BridgeError('VERIFY_FAILED', `The new environment is not what was installed: ${wrong[0]}.`, { details: { wrong } })
@@ -129,7 +141,11 @@ async function build(input: Ready): Promise<EnvRecord> {
   const current = await store.read(id)
   const { generation, folder } = await store.stage(id, current)
   try {
-    const site = await installInto(folder, files, input)
+    let site = await installInto(folder, files, input)
+    if (await mendCache(site, input)) {
+      await rm(folder, { recursive: true, force: true })
+      site = await installInto(folder, files, input)
+    }
     if (packDir) await runInstallScript(packDir, pythonIn(folder), site, hostSites, full.lock, input)
     await verify(folder, site, input)
     reporter.phase('switching')

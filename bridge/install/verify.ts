@@ -12,22 +12,30 @@ async function wrongFile(site: string, { path, hash }: RecordRow): Promise<strin
   return createHash('sha256').update(content).digest('base64url') === hash ? null : `${path} has another content`
 }
 
+export interface Damage {
+  /** Name of the distribution, as its folder has it. */
+  distribution: string
+  /** What is wrong, in a few words. */
+  what: string
+}
+
 /** Compares every installed file with the hash that its wheel recorded. Returns what is wrong, the first few. */
-export async function checkRecords(site: string): Promise<string[]> {
-  const wrong: string[] = []
+export async function findDamage(site: string): Promise<Damage[]> {
+  const damage: Damage[] = []
   for (const entry of await readdir(site)) {
     if (!entry.endsWith('.dist-info')) continue
+    const distribution = entry.split('-')[0] ?? entry
     const text = await readFile(join(site, entry, 'RECORD'), 'utf8').catch(() => null)
     if (text === null) {
-      wrong.push(`${entry} has no RECORD`)
+      damage.push({ distribution, what: `${entry} has no RECORD` })
       continue
     }
     for (const row of parseRecord(text)) {
-      const found = await wrongFile(site, row)
-      if (found && wrong.length < 20) wrong.push(found)
+      const what = await wrongFile(site, row)
+      if (what && damage.length < 20) damage.push({ distribution, what })
     }
   }
-  return wrong
+  return damage
 }
 
 /** Files of one installed distribution that are missing or have another content than its wheel recorded. */

@@ -153,17 +153,23 @@ export class JobService {
 
   #reporter(job: Job): Reporter {
     let last = 0
+    let later: NodeJS.Timeout | null = null
+    const show = (): void => {
+      if (later) clearTimeout(later)
+      later = null
+      last = Date.now()
+      if (job.info.state.status === 'running') this.#show(job)
+    }
     return {
       log: (text, level) => job.log.append(text, this.#phase(job), level),
       phase: (phase, done, total, unit) => {
         const changed = this.#phase(job) !== phase
         const finished = done !== undefined && done === total
-        if (!changed && !finished && Date.now() - last < PROGRESS_MS) return
-        last = Date.now()
         const state: JobState = { status: 'running', phase, done: done ?? null, total: total ?? null, unit: unit ?? null }
         job.info = { ...job.info, state }
         if (changed) job.log.append(`— ${phase} —`, phase)
-        this.#show(job)
+        if (changed || finished || Date.now() - last >= PROGRESS_MS) show()
+        else later ??= setTimeout(show, PROGRESS_MS).unref() // the last step of a download that stalls is shown as well
       },
     }
   }

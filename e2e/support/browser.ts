@@ -65,27 +65,38 @@ export class Panel {
       install: row.getByRole('button', { name: /^(Install|Update|Try again)$/ }),
       cancel: row.getByRole('button', { name: 'Cancel' }),
       isolation: row.getByRole('switch'),
-      log: row.getByRole('button', { name: 'Log' }),
+      log: row.getByRole('button', { name: 'Log', exact: true }),
       chip: row.locator('.em-chip'),
     }
   }
 
   get dialog() {
-    return this.page.getByRole('dialog').last()
+    return this.page.locator('dialog.em-dialog[open]')
   }
 
   get logLines() {
     return this.page.locator('.em-line')
   }
 
+  /** Opens one of the panel's views. */
+  async view(name: 'Packs' | 'Envs' | 'Workers' | 'Activity' | 'Machine'): Promise<void> {
+    await this.page.getByRole('tab', { name }).click()
+  }
+
   /** Clicks Install and agrees to the preview. */
-  async install(id: string): Promise<void> {
+  async install(id: string, isolate = true): Promise<void> {
     await this.pack(id).install.click()
-    await this.dialog.getByRole('button', { name: 'Confirm' }).click()
+    await this.dialog.getByLabel('Run isolated as soon as it is installed').setChecked(isolate)
+    await this.agree()
+  }
+
+  async agree(): Promise<void> {
+    await this.dialog.getByRole('button', { name: /^(Install|Install and isolate|Isolate)$/ }).click()
   }
 
   async isolate(id: string): Promise<void> {
     await this.pack(id).isolation.click()
+    await this.agree()
     await expect(this.pack(id).isolation).toHaveAttribute('aria-checked', 'true')
     await expect(this.pack(id).isolation).toBeEnabled({ timeout: 60_000 })
   }

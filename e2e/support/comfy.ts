@@ -18,6 +18,8 @@ export interface ComfyOptions {
   env?: Record<string, string>
   /** Use a real ComfyUI if `COMFYUI_DIR` names one. */
   real?: boolean
+  /** The Python of the test host. */
+  python?: string
 }
 
 export interface Comfy {
@@ -64,21 +66,30 @@ function prepare(base: string, packs: string[]): void {
 }
 
 /** The command line of the real ComfyUI, or of the test host. */
-function command(base: string, port: number, frontend: string, real: string | null): { file: string; args: string[]; cwd: string } {
+function command(base: string, port: number, { frontend, python = PYTHON }: ComfyOptions, real: string | null): { file: string; args: string[]; cwd: string } {
   const common = ['--base-directory', base, '--front-end-root', frontendRoot(frontend), '--port', String(port)]
-  if (!real) return { file: PYTHON, args: [join(ROOT, 'e2e', 'host', 'main.py'), ...common], cwd: base }
+  if (!real) return { file: python, args: [join(ROOT, 'e2e', 'host', 'main.py'), ...common], cwd: base }
   const file = process.env.COMFYUI_PYTHON ?? 'python3'
   return { file, args: [join(real, 'main.py'), '--cpu', '--disable-api-nodes', ...common], cwd: real }
 }
 
-/** Starts ComfyUI with our pack and the given ones, and waits until it serves. */
+/** Starts ComfyUI with our pack and the given ones, and waits until it serves. A port that another program took meanwhile is not insisted on. */
 export async function startComfy(options: ComfyOptions): Promise<Comfy> {
   const base = options.base ?? mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
   prepare(base, options.packs)
-  const port = options.port ?? (await freePort())
+  for (let tries = 1; ; tries++) {
+    try {
+      return await startOn(options.port ?? (await freePort()), base, options)
+    } catch (error) {
+      if (options.port || tries === 3 || !String(error).includes('address already in use')) throw error
+    }
+  }
+}
+
+async function startOn(port: number, base: string, options: ComfyOptions): Promise<Comfy> {
   const real = options.real !== false && process.env.COMFYUI_DIR ? resolve(process.env.COMFYUI_DIR) : null
   const home = join(base, 'user', '__envmanager')
-  const { file, args, cwd } = command(base, port, options.frontend, real)
+  const { file, args, cwd } = command(base, port, options, real)
   const child = spawn(file, args, { cwd, env: { ...process.env, COMFY_ENV_REGISTRY: 'off', ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let printed = ''
   child.stdout.on('data', (data: Buffer) => (printed += data.toString()))

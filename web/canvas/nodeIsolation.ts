@@ -7,6 +7,8 @@ export const PROPERTY = 'envmanager_isolated'
 /** What we use of a node on the canvas (LiteGraph's `LGraphNode`). */
 export interface CanvasNode {
   type?: string | null
+  /** The node class; it is there before `type` is. */
+  comfyClass?: string
   title?: string
   properties?: Record<string, unknown>
   badges?: unknown[]
@@ -29,6 +31,8 @@ export interface NodeWorld {
   writable: () => boolean
 }
 
+export const classOf = (node: CanvasNode): string => node.comfyClass ?? node.type ?? ''
+
 const choiceOf = (node: CanvasNode): boolean | undefined => (typeof node.properties?.[PROPERTY] === 'boolean' ? node.properties[PROPERTY] : undefined)
 
 /** Whether nodes of a class run isolated unless they have chosen otherwise. */
@@ -47,7 +51,7 @@ const onlyIsolated = (world: NodeWorld, type: string): boolean => {
 
 /** Whether a node runs isolated: its own choice before its class's before its pack's. */
 export function nodeIsolated(world: NodeWorld, node: CanvasNode): boolean {
-  const type = node.type ?? ''
+  const type = classOf(node)
   if (world.packOf(type) === undefined) return false
   if (onlyIsolated(world, type)) return true
   return choiceOf(node) ?? classIsolated(world, type)
@@ -62,7 +66,7 @@ export function choose(node: CanvasNode, choice: boolean | undefined): void {
 
 /** Isolates the nodes if one of them is not, else brings them back. False: none of them is of a pack. */
 export function toggle(world: NodeWorld, nodes: CanvasNode[]): boolean {
-  const ours = nodes.filter(({ type }) => world.packOf(type ?? '') !== undefined)
+  const ours = nodes.filter((node) => world.packOf(classOf(node)) !== undefined)
   const on = ours.some((node) => !nodeIsolated(world, node))
   ours.forEach((node) => choose(node, on))
   return ours.length > 0
@@ -70,7 +74,7 @@ export function toggle(world: NodeWorld, nodes: CanvasNode[]): boolean {
 
 /** The entry of a node's menu: three choices, the one that holds marked. Empty for ComfyUI's own nodes. */
 export function menuItems(world: NodeWorld, node: CanvasNode): (MenuItem | null)[] {
-  const type = node.type ?? ''
+  const type = classOf(node)
   if (world.packOf(type) === undefined) return []
   const now = choiceOf(node)
   const fixed = onlyIsolated(world, type)

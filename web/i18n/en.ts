@@ -84,7 +84,7 @@ export const en = {
   toggleNode: 'Isolate the selected nodes, or bring them back into ComfyUI',
   makeReportCommand: 'Make a diagnostic report',
   about: (version: string) => `Env Manager ${version}`,
-  views: { packs: 'Packs', envs: 'Environments', workers: 'Workers', jobs: 'Activity', care: 'Machine' },
+  views: { packs: 'Packs', envs: 'Envs', workers: 'Workers', jobs: 'Activity', care: 'Machine' },
   viewsLabel: 'Views',
   needsAttention: (number: number) => count(number, 'needs attention', 'need attention'),
 
@@ -274,7 +274,7 @@ export const en = {
   jobTitle: (pack: string, time: string) => `${pack}, ${time}`,
   tookSeconds: (seconds: string) => `took ${seconds}`,
   rolledBack: 'Nothing was changed: the environment is as it was before.',
-  failedIn: (phase: string) => `Failed while ${phase}`,
+  failedIn: (phase: string) => `Failed while ${phase.toLowerCase()}`,
   firstError: 'First error',
   goToError: (line: number) => `Go to line ${line}`,
   details2: 'What it said',

@@ -5,6 +5,7 @@ import type { PanelSettings } from '../../schemas/care'
 import type { Snapshot, StateEvent } from '../../schemas/panelLink'
 import { t } from '../i18n'
 import { type Bridge, type BridgeEvents, CallError, type Method, type Params, type Result } from '../rpc/bridge'
+import { harmless } from '../state/harmless'
 import { reduce } from '../state/reduce'
 
 /** How the panel stands to its bridge. */
@@ -39,7 +40,7 @@ export const useBridgeStore = defineStore('envmanager-bridge', () => {
 
   const take = (event: StateEvent): void => {
     if (fetching || !state.value) return void early.push(event)
-    const next = reduce(state.value, event)
+    const next = reduce(state.value, harmless(event))
     if (next) state.value = next
     else void refetch()
     if (event.kind === 'host') host?.settingsChanged(event.host.settings)
@@ -49,7 +50,7 @@ export const useBridgeStore = defineStore('envmanager-bridge', () => {
     fetching = true
     early = []
     try {
-      state.value = (await bridge?.call('state.snapshot', {})) ?? null
+      state.value = harmless((await bridge?.call('state.snapshot', {})) ?? null)
       fetching = false
       connection.value = { status: 'live' }
       if (state.value) host?.settingsChanged(state.value.host.settings)
