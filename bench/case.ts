@@ -6,7 +6,7 @@ export interface Timing {
 /** One line of the benchmark. `ratio`: the fastest peer's median over ours. */
 export interface Case {
   id: string
-  unit: 'ms' | 'µs'
+  unit: 'ms' | 'µs' | 'MB'
   ours: Timing
   peers: Record<string, Timing>
   floor: Timing | null

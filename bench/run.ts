@@ -1,4 +1,5 @@
 /** `npm run bench [-- --json]`: the product's speed against its targets, and other libraries beside it in the same run. */
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -64,8 +65,21 @@ async function resolving(): Promise<Case> {
   return { id: 'resolve-100', unit: 'ms', ours, peers: {}, floor: null, ratio: null, target: '≤ 200 ms', met: ours.p50 <= 200 }
 }
 
-const calls = callCases()
-const cases = [parsing(), await resolving(), ...calls.cases]
+/** In a browser of its own process, so that it is not measured beside the calls. */
+function panelCases(): Case[] {
+  const text = execFileSync(process.execPath, [join(ROOT, 'bench', 'panel.ts')], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+  const measured = JSON.parse(text.trim().split('\n').at(-1) ?? '[]') as { id: string; unit: 'ms' | 'MB'; values: number[]; limit: number }[]
+  return measured.map(({ id, unit, values, limit }) => {
+    const ours = timing(values)
+    return { id, unit, ours, peers: {}, floor: null, ratio: null, target: `≤ ${limit} ${unit}`, met: ours.p50 <= limit }
+  })
+}
+
+/** `--only=panel`: just that part. */
+const only = process.argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length)
+const wanted = (part: string): boolean => only === undefined || only === part
+const calls = wanted('calls') ? callCases() : { cases: [], peakSharedBytes: {} }
+const cases = [...(wanted('resolve') ? [parsing(), await resolving()] : []), ...calls.cases, ...(wanted('panel') ? panelCases() : [])]
 const targets_met = cases.every(({ met }) => met !== false)
 const machine = {
   cpu: cpus()[0]?.model ?? '',

@@ -3,7 +3,7 @@ import { type App, type Component, createApp, watch } from 'vue'
 import { classOf, menuItems, nodeIsolated, type NodeWorld, toggle } from './canvas/nodeIsolation'
 import * as comfy from './comfy/comfyApi'
 import { hostSettings } from './hostSettings'
-import { t, useLocale } from './i18n'
+import { addLocale, t, useLocale } from './i18n'
 import { placeIn } from './log/link'
 import LogPanel from './LogPanel.vue'
 import css from './panel.css?inline'
@@ -20,6 +20,7 @@ const TOGGLE = 'EnvManager.ToggleNode'
 const pinia = createPinia()
 const bridge = useBridgeStore(pinia)
 
+Object.assign(window, { comfyEnvManager: { addLocale } })
 useLocale(String(comfy.getSetting('Comfy.Locale') ?? 'en'))
 
 /** The host calls render at each opening and destroy at each closing; what the panel knows outlives both. */

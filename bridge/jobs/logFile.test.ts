@@ -28,15 +28,15 @@ test('the end is read first, and then backwards to the start, without a gap', as
   const log = new LogFile(join(folder, 'job.ndjson'), () => undefined)
   for (let i = 1; i <= 7001; i++) log.append(`line ${i}`, 'phase')
   await log.close()
-  let seen: number[] = []
+  const pages: number[][] = []
   let before: number | null = null
   for (let more = true; more; ) {
     const page = await log.readBefore(before)
-    seen = [...page.lines.map(({ seq }) => seq), ...seen]
-    before = seen[0] ?? null
+    pages.unshift(page.lines.map(({ seq }) => seq))
+    before = pages[0]?.[0] ?? null
     more = page.more
   }
-  expect(seen).toEqual(Array.from({ length: 7001 }, (_, i) => i + 1))
+  expect(pages.flat()).toEqual(Array.from({ length: 7001 }, (_, i) => i + 1))
 })
 
 test('a very long line is cut, and says so', () => {

@@ -1,5 +1,5 @@
 /** Every state of the panel, on a scripted bridge: readable by everyone, in both themes, as narrow as the sidebar gets. */
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '@axe-core/playwright'
 import { expect, type Page, test } from '@playwright/test'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,80 +1,12 @@
 import type { EnvCombination, EnvKind } from '../../schemas/env'
-import type { JobPhase } from '../../schemas/job'
-import type { PackState } from '../../schemas/pack'
-import type { PackFilter, PackSort } from '../state/packList'
 import type { ReasonCode } from '../../schemas/wheel'
+import { filters, kindNotes, kinds, phases, reasons, sorts, states } from './enWords'
 
-const states: Record<PackState, string> = {
-  ready: 'Ready',
-  update: 'Update',
-  missing: 'Not installed',
-  no_wheel: 'No wheel',
-  conflict: 'Conflict',
-  installing: 'Installing',
-  failed: 'Failed',
-  broken: 'Broken',
-  unknown: 'Unknown',
-}
-
-const phases: Record<JobPhase, string> = {
-  queued: 'Waiting',
-  planning: 'Choosing versions',
-  downloading: 'Downloading',
-  installing: 'Installing',
-  verifying: 'Verifying',
-  switching: 'Switching over',
-}
-
-const reasons: Record<ReasonCode, string> = {
-  TAG_PYTHON: 'another Python',
-  TAG_ABI: 'another Python ABI',
-  TAG_PLATFORM: 'another system',
-  GLIBC: 'a newer Linux (glibc)',
-  TORCH_MINOR: 'another torch',
-  TORCH_PATCH: 'another torch patch',
-  TORCH_MIN: 'a newer torch',
-  CUDA_MAJOR: 'another CUDA',
-  CUDA_MINOR: 'another CUDA minor',
-  CXX11ABI: 'another C++ ABI',
-  SM_MISSING: 'another GPU',
-  DRIVER_TOO_OLD: 'a newer driver',
-  BACKEND: 'another backend than this torch',
-  INVALID_NAME: 'its name cannot be read',
-  VERSION: 'another version than asked for',
-  UNLABELLED: 'does not say what it is built for',
-  YANKED: 'withdrawn by its publisher',
-  HASH: 'wrong content',
-  NOT_FOUND: 'is not there',
-  HOST_NOT_ALLOWED: 'its host is not known',
-}
-
-/** Every text of the panel. */
 const combination = ({ python, torch, cuda }: EnvCombination): string => `Python ${python}, torch ${torch}, ${cuda ? `CUDA ${cuda}` : 'CPU'}`
-
-const filters: Record<PackFilter, string> = {
-  all: 'All',
-  attention: 'Needs attention',
-  installable: 'Can be installed',
-  isolated: 'Isolated',
-  ...states,
-}
-
-const sorts: Record<PackSort, string> = { name: 'By name', state: 'Problems first', isolated: 'Isolated first' }
-
-const kinds: Record<EnvKind, string> = {
-  host: 'ComfyUI’s own packages',
-  overlay: 'Overlay',
-  sealed: 'Sealed',
-}
-
-const kindNotes: Record<EnvKind, string> = {
-  host: 'Shares everything with ComfyUI; only the process is its own.',
-  overlay: 'Its own packages first, ComfyUI’s behind them: torch is shared.',
-  sealed: 'Its own Python, torch and CUDA: nothing is shared.',
-}
 
 const count = (number: number, one: string, many: string): string => (number === 1 ? `1 ${one}` : `${number.toLocaleString('en')} ${many}`)
 
+/** Every text of the panel. */
 export const en = {
   tab: 'Environments',
   tabTooltip: 'Environments and isolation',

@@ -8,11 +8,18 @@ export interface Span {
 }
 
 // ECMA-48: CSI … final byte; OSC, DCS, APC, PM, SOS … until BEL or ST; any other two-character escape
+// oxlint-disable-next-line no-control-regex -- control characters are what this file is about
 const ESCAPE = /\u001b\[([0-?]*)([ -/]*[@-~])|\u001b[\]PX^_][\s\S]*?(?:\u0007|\u001b\\|$)|\u001b[ -/]*[0-~]?|\u009b([0-?]*)([ -/]*[@-~])/g
-// eslint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- the same
 const CONTROL = /[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g
 /** Characters that turn text around or hide it (Unicode TR 36, bidirectional and invisible controls). */
 const TRICKS = /[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g
+
+// oxlint-disable-next-line no-control-regex -- the same
+const SUSPECT = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/
+
+/** Whether a text holds anything that is not simply shown. */
+export const isSuspect = (text: string): boolean => SUSPECT.test(text)
 
 const named = (character: string): string => `⟨U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}⟩`
 
@@ -79,4 +86,4 @@ export function parseAnsi(line: string): Span[] {
 }
 
 /** The line without any look: what is searched, copied and saved. */
-export const plainText = (line: string): string => (/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/.test(line) ? parseAnsi(line).map(({ text }) => text).join('') : line)
+export const plainText = (line: string): string => (isSuspect(line) ? parseAnsi(line).map(({ text }) => text).join('') : line)

@@ -33,3 +33,15 @@ export interface Bridge {
   call: <M extends Method>(method: M, params: Params<M>) => Promise<Result<M>>
   close: () => void
 }
+
+/** A result, or the error's sentence with what to do about it. */
+export type Answer<M extends Method> = { result: Result<M> } | { message: string }
+
+export async function answerOf<M extends Method>(bridge: Bridge, method: M, params: Params<M>): Promise<Answer<M>> {
+  try {
+    return { result: await bridge.call(method, params) }
+  } catch (error) {
+    const { message, hint } = error instanceof CallError ? error : { message: String(error), hint: '' }
+    return { message: [message, hint].filter(Boolean).join(' ') }
+  }
+}

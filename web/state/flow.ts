@@ -28,10 +28,12 @@ export type Flow =
   | { step: 'isolate'; pack: string; found: PackNodes }
   | { step: 'ask'; title: string; message: string; action: string; danger: boolean; items: string[] }
 
-/** The next plan has come, or failed to. Null once the question is gone: the answer is for nobody. */
-export function planned(flow: Flow, result: Planned | { pack: string; message: string }, sofar: Flow & { step: 'confirm' }): (Flow & { step: 'confirm' }) | null {
-  if (flow.step !== 'planning') return null
-  return 'plan' in result ? { ...sofar, planned: [...sofar.planned, result] } : { ...sofar, failed: [...sofar.failed, result] }
+type Confirm = Flow & { step: 'confirm' }
+
+/** The next plan has come, or failed to. */
+export function planned(flow: Confirm, choice: Choice, answer: { result: InstallPlan } | { message: string }): Confirm {
+  if ('result' in answer) return { ...flow, planned: [...flow.planned, { choice, plan: answer.result }] }
+  return { ...flow, failed: [...flow.failed, { pack: choice.pack, message: answer.message }] }
 }
 
 /** Whether any of the plans touches ComfyUI's torch: a confirmation of its own is needed then. */

@@ -1,13 +1,11 @@
-import { visible } from '../log/ansi'
-
-const SUSPECT = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/
+import { isSuspect, visible } from '../log/ansi'
 
 /**
  * The same state with every text in it shown as what it is: packs and wheels choose their names, and may choose characters that
  * turn the text around them. Ids hold none by their schemas, so they stay as they are.
  */
 export function harmless<T>(value: T): T {
-  if (typeof value === 'string') return (SUSPECT.test(value) ? value.replace(/[^\n\t]+/g, visible) : value) as T
+  if (typeof value === 'string') return (isSuspect(value) ? value.replace(/[^\n\t]+/g, visible) : value) as T
   if (Array.isArray(value)) return value.map(harmless) as T
   if (value === null || typeof value !== 'object') return value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, harmless(item)])) as T

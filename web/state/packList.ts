@@ -6,12 +6,12 @@ export const PACK_SORTS = ['name', 'state', 'isolated'] as const
 export type PackSort = (typeof PACK_SORTS)[number]
 
 /** States in which a click installs something. */
-const INSTALLABLE: readonly PackState[] = ['update', 'missing', 'conflict', 'failed']
+const INSTALLABLE: ReadonlySet<PackState> = new Set(['update', 'missing', 'conflict', 'failed'])
 /** States that a user should look at, the worst first. */
 const ATTENTION: readonly PackState[] = ['broken', 'failed', 'no_wheel', 'conflict', 'missing', 'update']
 const ORDER: readonly PackState[] = [...ATTENTION, 'installing', 'unknown', 'ready']
 
-export const isInstallable = ({ state }: PackInfo): boolean => INSTALLABLE.includes(state)
+export const isInstallable = ({ state }: PackInfo): boolean => INSTALLABLE.has(state)
 export const needsAttention = ({ state }: PackInfo): boolean => ATTENTION.includes(state)
 export const isIsolated = ({ isolation, class_isolation }: PackInfo): boolean => isolation.state === 'on' || isolation.state === 'starting' || Object.values(class_isolation).includes(true)
 

@@ -1,10 +1,9 @@
 import { defineStore } from 'pinia'
 import { computed, ref, shallowRef } from 'vue'
-import type { JobInfo } from '../../schemas/job'
 import type { PanelSettings } from '../../schemas/care'
 import type { Snapshot, StateEvent } from '../../schemas/panelLink'
 import { t } from '../i18n'
-import { type Bridge, type BridgeEvents, CallError, type Method, type Params, type Result } from '../rpc/bridge'
+import { type Answer, answerOf, type Bridge, type BridgeEvents, type Method, type Params, type Result } from '../rpc/bridge'
 import { harmless } from '../state/harmless'
 import { reduce } from '../state/reduce'
 
@@ -80,14 +79,8 @@ export const useBridgeStore = defineStore('envmanager-bridge', () => {
   }
 
   /** Asks the bridge; an error comes back as its sentence and what to do. */
-  const tryAsk = async <M extends Method>(method: M, params: Params<M>): Promise<{ result: Result<M> } | { message: string }> => {
-    try {
-      if (!bridge) return { message: t.connecting }
-      return { result: await bridge.call(method, params) }
-    } catch (error) {
-      const { message, hint } = error instanceof CallError ? error : { message: String(error), hint: '' }
-      return { message: [message, hint].filter(Boolean).join(' ') }
-    }
+  const tryAsk = async <M extends Method>(method: M, params: Params<M>): Promise<Answer<M>> => {
+    return bridge ? answerOf(bridge, method, params) : { message: t.connecting }
   }
 
   /** Asks the bridge; an error is shown and comes back as null. */
@@ -100,16 +93,9 @@ export const useBridgeStore = defineStore('envmanager-bridge', () => {
 
   const writable = computed(() => connection.value.status === 'live' && (state.value?.host.writable ?? false))
 
-  const jobOf = computed(() => {
-    const latest = new Map<string, JobInfo>()
-    for (const job of state.value?.jobs ?? []) latest.set(job.pack, job)
-    return latest
-  })
-
   return {
     connection,
     state,
-    jobOf,
     writable,
     start,
     ask,

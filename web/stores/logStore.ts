@@ -59,11 +59,10 @@ export const useLogStore = defineStore('envmanager-log', () => {
     if (log === null) return Promise.resolve()
     const mine = round
     const fetchAll = async (): Promise<void> => {
-      do {
-        behind = false
-        await fetchEnd(log, mine)
-        await fetchStart(log, mine)
-      } while (behind && mine === round)
+      behind = false
+      await fetchEnd(log, mine)
+      await fetchStart(log, mine)
+      if (behind && mine === round) await fetchAll()
     }
     filling ??= fetchAll().finally(() => (filling = null))
     return filling
