@@ -130,6 +130,29 @@ test('node classes and single nodes: the nearest choice wins', async ({ page, st
     await expect(async () => expect((await nodeIs(page, 'TroubleWhere')).chosen).toBe(false)).toPass()
   })
 
+  await test.step('a single node, from its context menu', async () => {
+    const at = await page.evaluate(() => {
+      interface Node {
+        type: string
+        pos: [number, number]
+      }
+      const { graph, canvas } = (window as unknown as { app: { graph: { nodes?: Node[]; _nodes: Node[] }; canvas: { ds: { convertOffsetToCanvas: (point: [number, number]) => [number, number] }; canvas: HTMLElement } } }).app
+      const node = (graph.nodes ?? graph._nodes).find(({ type }) => type === 'TroubleWhere')
+      const [x, y] = canvas.ds.convertOffsetToCanvas([(node?.pos[0] ?? 0) + 40, (node?.pos[1] ?? 0) - 12])
+      const box = canvas.canvas.getBoundingClientRect()
+      return { x: box.left + x, y: box.top + y }
+    })
+    await page.mouse.click(at.x, at.y, { button: 'right' })
+    const entry = page.getByText('Where it runs', { exact: true }).first()
+    await expect(entry).toBeVisible()
+    await entry.hover()
+    await entry.click()
+    await panel.picture('node-menu', project.name)
+    await page.getByText(/As its class \(in ComfyUI\)/).click()
+    await expect(async () => expect((await nodeIs(page, 'TroubleWhere')).chosen).toBeUndefined()).toPass()
+    await page.keyboard.press('Escape')
+  })
+
   await test.step('a node class, in the pack’s details, with what cannot cross', async () => {
     await panel.pack('trouble-maker').row.getByText('Details').click()
     await panel.pack('trouble-maker').row.getByText(/\d+ node classes/).click()

@@ -20,6 +20,8 @@ export interface ComfyOptions {
   real?: boolean
   /** The Python of the test host. */
   python?: string
+  /** Folder of the product; this project's if not given. */
+  product?: string
 }
 
 export interface Comfy {
@@ -53,11 +55,11 @@ function freePort(): Promise<number> {
   })
 }
 
-function prepare(base: string, packs: string[]): void {
+function prepare(base: string, packs: string[], product: string): void {
   for (const name of ['custom_nodes', 'input', 'output', 'temp', 'user/default', 'models']) mkdirSync(join(base, name), { recursive: true })
   writeFileSync(join(base, 'user', 'default', 'comfy.settings.json'), JSON.stringify(SETTINGS))
   const ours = join(base, 'custom_nodes', 'comfyui-envmanager')
-  if (!existsSync(ours)) symlinkSync(ROOT, ours, 'junction')
+  if (!existsSync(ours)) symlinkSync(product, ours, 'junction')
   for (const pack of packs) {
     const from = existsSync(join(ROOT, 'e2e', 'packs', pack)) ? join(ROOT, 'e2e', 'packs', pack) : resolve(pack)
     const to = join(base, 'custom_nodes', from.split(/[/\\]/).at(-1) ?? pack)
@@ -76,7 +78,7 @@ function command(base: string, port: number, { frontend, python = PYTHON }: Comf
 /** Starts ComfyUI with our pack and the given ones, and waits until it serves. A port that another program took meanwhile is not insisted on. */
 export async function startComfy(options: ComfyOptions): Promise<Comfy> {
   const base = options.base ?? mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
-  prepare(base, options.packs)
+  prepare(base, options.packs, options.product ?? ROOT)
   for (let tries = 1; ; tries++) {
     try {
       return await startOn(options.port ?? (await freePort()), base, options)

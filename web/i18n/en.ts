@@ -38,6 +38,7 @@ export const en = {
   copied: 'Copied',
 
   packs: 'Node packs',
+  firstRun: 'A node pack that needs attention works in two more clicks: switch “Isolated” on, and agree to the preview. ComfyUI’s own packages stay as they are.',
   search: 'Search node packs',
   clearSearch: 'Show all',
   noPacks: 'No node packs are installed yet. Install one with ComfyUI’s manager, then press “Check again”.',

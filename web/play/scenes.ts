@@ -108,6 +108,7 @@ const bad = { status: 'failed' as const, message: 'COMFY_ENV_NODE names /nowhere
 /** Every state of every view. */
 export const SCENES: Record<string, Scene> = {
   'packs: nine states': { view: 'packs', snapshot: full() },
+  'packs: first run': { view: 'packs', snapshot: snapshot({ packs: NINE.filter(({ state }) => state !== 'installing') }) },
   'packs: details': { view: 'packs', snapshot: full(), filter: 'no_wheel', open: true, answers: previews() },
   'packs: node classes': { view: 'packs', snapshot: full(), filter: 'update', open: true, answers: previews() },
   'packs: offers': {
