@@ -17,6 +17,8 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      // real kills, many times over, and fuzzing: `npm run faults`
+      { extends: true, test: { name: 'faults', include: ['e2e/faults/*.test.ts'], fileParallelism: false, testTimeout: 600_000, hookTimeout: 120_000 } },
     ],
   },
 })

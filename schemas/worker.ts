@@ -29,6 +29,10 @@ export const WorkerUsage = z
   .meta({ id: 'WorkerUsage' })
 export type WorkerUsage = z.infer<typeof WorkerUsage>
 
+/** `silent`: it does not answer; `stuck`: it has not for long, and does nothing either. It is shown, and never ended for it. */
+export const WorkerHealth = z.enum(['ok', 'silent', 'stuck'])
+export type WorkerHealth = z.infer<typeof WorkerHealth>
+
 export const LastCall = z
   .strictObject({ node: z.string(), ended: z.number(), seconds: z.number(), failed: z.boolean() })
   .meta({ id: 'LastCall' })
@@ -47,6 +51,7 @@ export const WorkerInfo = z
     lines: z.number().int(),
     usage: WorkerUsage.nullable().describe('null: no process, or not measured yet'),
     last_call: LastCall.nullable(),
+    health: WorkerHealth,
   })
   .meta({ id: 'WorkerInfo' })
 export type WorkerInfo = z.infer<typeof WorkerInfo>

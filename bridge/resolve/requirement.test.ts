@@ -16,7 +16,7 @@ test.each([
   expect(parseRequirement(text)).toMatchObject(expected)
 })
 
-const REFUSED = ['--index-url=https://evil', '-r /etc/passwd', '-e .', './local', '/etc/passwd', '$(id)', '`id`', 'a;b;c|d && e'.slice(6), 'a\nb', 'a\0b', '', '==1.0', 'name ==', 'x>1 y', 'http://h/x.whl', '../x', 'x[', '{name}']
+const REFUSED = ['--index-url=https://evil', '-r /etc/passwd', '-e .', './local', '/etc/passwd', '$(id)', '`id`', 'a;b;c|d && e'.slice(6), 'a\nb', 'a\0b', '', '==1.0', 'name ==', 'x>1 y', 'http://h/x.whl', '../x', 'x[', '{name}', '--extra-index-url https://evil', '-i https://evil', '--find-links=/tmp', '-f https://evil', '-c constraints.txt', '--no-index', '--trusted-host evil', 'git+https://evil/x.git', 'file:///etc/passwd', '~/x', 'C:\\x', '\\\\host\\share', '%PATH%', '${HOME}', 'x; rm -rf /', 'x && id', 'x | id', 'x > /tmp/y', 'x\r--index-url=https://evil', '\u202ex', '-', '--']
 test.each(REFUSED)('%j is refused', (text) => {
   expect(() => parseRequirement(text)).toThrow(/^The requirement `/)
 })

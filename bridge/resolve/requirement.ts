@@ -38,13 +38,16 @@ export function parseRequirement(text: string): Requirement {
   const [head, ...rest] = at ? [at[1] ?? '', at[3] ?? ''] : line.split(';')
   const match = PATTERN.exec((head ?? '').trim())
   if (!match) return refuse('is not a package name with a version')
+  const marker = rest.join(';').trim()
+  // outside its quotes a marker has names, brackets and comparisons only (PEP 508)
+  if (!/^[a-z_.\s()<>=!~]*$/.test(marker.replace(/"[^"]*"|'[^']*'/g, ''))) return refuse('has a condition that is none')
   const [, name = '', extras = '', specifier = ''] = match
   return {
     text: line,
     name: normalizeName(name),
     extras: extras.split(',').map((extra) => extra.trim()).filter(Boolean),
     specifier: specifier.replace(/\s+/g, ''),
-    marker: rest.join(';').trim() || null,
+    marker: marker || null,
     url: at ? (at[2] ?? null) : null,
   }
 }

@@ -238,7 +238,7 @@ export class WorkerService {
     try {
       const vram = this.context.engine.fingerprint.gpus.length > 0 ? await readVram() : null
       this.#meter.forget(running.map(({ pid }) => pid))
-      for (const { worker, pid } of running) worker.usage = await this.#meter.measure(pid, vram)
+      for (const { worker, pid } of running) worker.measured(await this.#meter.measure(pid, vram))
     } finally {
       this.#measuring = false
     }

@@ -4,13 +4,14 @@ import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
-import type { LastCall, WorkerExit, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
+import type { LastCall, WorkerExit, WorkerHealth, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
 import type { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
 import { Peer } from '../rpc/peer'
 import { climb } from './cancelLadder'
 import { deathError, describeExit } from './exit'
+import { judgeHealth } from './health'
 import { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
 import { TaskLink, type Done } from './taskLink'
@@ -46,6 +47,9 @@ export class Worker {
   #lastUsed = Date.now()
   #showing: NodeJS.Timeout | null = null
   #usage: WorkerUsage | null = null
+  #health: WorkerHealth = 'ok'
+  /** When the question was sent that is not answered yet. */
+  #pinged: number | null = null
   #lastCall: LastCall | null = null
   readonly #loading = new Map<string, Promise<LoadedPack>>()
   readonly #loaded = new Set<string>()
@@ -72,14 +76,25 @@ export class Worker {
       lines: this.log.count,
       usage: this.#process ? this.#usage : null,
       last_call: this.#lastCall,
+      health: this.#process ? this.#health : 'ok',
     }
   }
 
-  /** What its processes take now. */
-  set usage(usage: WorkerUsage | null) {
-    if (JSON.stringify(usage) === JSON.stringify(this.#usage)) return
+  /** What its processes take now; whether it answers is asked beside that. */
+  measured(usage: WorkerUsage | null): void {
+    const before = JSON.stringify([this.#usage, this.#health])
     this.#usage = usage
-    this.events.onChange(this.info)
+    this.#health = judgeHealth(this.#pinged === null ? 0 : Date.now() - this.#pinged, usage?.cpu_percent ?? 0)
+    this.#ping()
+    if (JSON.stringify([this.#usage, this.#health]) !== before) this.events.onChange(this.info)
+  }
+
+  #ping(): void {
+    if (this.#pinged !== null || !this.#running) return
+    const asked = Date.now()
+    this.#pinged = asked
+    const answered = (): void => void (this.#pinged === asked && (this.#pinged = null))
+    this.#running.peer.request('worker.ping', {}).then(answered, answered)
   }
 
   get pid(): number | null {

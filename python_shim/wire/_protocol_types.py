@@ -1238,6 +1238,7 @@ class WorkerInfo(TypedDict, closed=True):
     lines: int
     usage: WorkerUsage | None
     last_call: LastCall | None
+    health: Literal['ok', 'silent', 'stuck']
 
 
 class StateEvent1(TypedDict, closed=True):

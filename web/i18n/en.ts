@@ -192,6 +192,11 @@ export const en = {
   uptime: 'Up for',
   lastCall: 'Last call',
   restarts: 'Restarts',
+  health: {
+    ok: '',
+    silent: 'It does not answer at the moment.',
+    stuck: 'It does not answer and does nothing: it may be stuck. It is not ended by itself; Restart or Stop does that.',
+  },
   notMeasured: 'not measured yet',
   noVram: 'not told by a driver',
   lastCallNote: (node: string, seconds: string, failed: boolean) => `${node}, ${seconds}${failed ? ', failed' : ''}`,

@@ -110,6 +110,7 @@ export const worker = (id: string, state: WorkerState, changed: Partial<WorkerIn
   calls: 128,
   lines: 300,
   usage: ['stopped', 'crashed'].includes(state.status) ? null : { cpu_percent: 3, memory_bytes: 1.4e9, vram_bytes: 2.1e9 },
+  health: 'ok',
   last_call: { node: 'ModernGrain (node 12)', ended: NOW - MINUTE, seconds: 0.42, failed: false },
   ...changed,
 })
