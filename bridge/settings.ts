@@ -52,6 +52,8 @@ export interface Settings {
     /** Packs whose workers start with ComfyUI and do not end when idle. */
     keepWarm: string[]
   }
+  /** Port on loopback for monitoring; null: none is served. */
+  metricsPort: number | null
   /** Settings of the panel that an environment variable or an option fixes. */
   fixed: string[]
   /** Folder of `python_shim`, where the worker lies. */
@@ -130,6 +132,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
       idleMinutes: env.COMFY_ENV_IDLE_MINUTES ? Number(env.COMFY_ENV_IDLE_MINUTES) : (file.workers?.idle_minutes ?? 10),
       keepWarm: env.COMFY_ENV_KEEP_WARM ? list(env.COMFY_ENV_KEEP_WARM) : (file.workers?.keep_warm ?? []),
     },
+    metricsPort: Number(env.COMFY_ENV_METRICS_PORT) || file.metrics_port || null,
     fixed: Object.entries(VARIABLES).flatMap(([name, variable]) => (env[variable] || (name === 'offline' && options.offline) ? [name] : [])),
     pythonShim: shimFolder(),
   }

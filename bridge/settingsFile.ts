@@ -18,6 +18,7 @@ const SettingsFile = z.strictObject({
   registry: z.boolean().optional(),
   offline: z.boolean().optional(),
   proxy: z.string().optional(),
+  metrics_port: z.int().min(1).max(65_535).optional(),
   mirrors: z.record(z.string(), z.string()).optional(),
   workers: z
     .strictObject({

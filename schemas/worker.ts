@@ -23,7 +23,7 @@ export type WorkerState = z.infer<typeof WorkerState>
 export const WorkerUsage = z
   .strictObject({
     cpu_percent: z.number().describe('100: one core'),
-    memory_bytes: z.number().describe('resident, memory shared with others counted in parts where the system tells'),
+    memory_bytes: z.number().describe('resident, of its process and of those that it has started'),
     vram_bytes: z.number().nullable().describe('null: no GPU driver tells it'),
   })
   .meta({ id: 'WorkerUsage' })

@@ -48,8 +48,8 @@ function verdict({ number, by, not }: FaultCase): { word: 'ok' | 'FAILED' | 'not
   return { word: 'ok', figure: told.get(number) ?? `${tests.length} ${tests.length === 1 ? 'test' : 'tests'}, the longest ${longest.toFixed(1)} s` }
 }
 
-const verdicts = FAULT_CASES.map((each) => ({ ...each, ...verdict(each) }))
-for (const { number, title, word, figure } of verdicts) console.log(`${String(number).padStart(2)} ${word.padEnd(8)} ${title}: ${figure}`)
-const count = (word: string): number => verdicts.filter((each) => each.word === word).length
+const verdicts = FAULT_CASES.map((each) => ({ each, told: verdict(each) }))
+for (const { each: { number, title }, told: { word, figure } } of verdicts) console.log(`${String(number).padStart(2)} ${word.padEnd(8)} ${title}: ${figure}`)
+const count = (word: string): number => verdicts.filter(({ told }) => told.word === word).length
 console.log(`${count('ok')} held, ${count('FAILED')} failed, ${count('not here')} not here`)
 process.exitCode = count('FAILED') > 0 ? 1 : 0

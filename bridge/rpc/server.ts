@@ -103,6 +103,19 @@ function listening(http: HttpServer, where: { port: number; host: string } | { p
   })
 }
 
+/** Serves one text on loopback, at `/metrics`, to programs of this computer: a page of another origin has another `Host`, or an `Origin`. */
+export async function serveText(port: number, text: () => string): Promise<() => Promise<void>> {
+  const http = createServer((request, response) => {
+    const { host = '', origin } = request.headers
+    const mine = [`127.0.0.1:${port}`, `localhost:${port}`].includes(host) && origin === undefined
+    if (!mine) return void response.writeHead(403).end()
+    if (request.url !== '/metrics' || request.method !== 'GET') return void response.writeHead(404).end()
+    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'x-content-type-options': 'nosniff' }).end(text())
+  })
+  await listening(http, { port, host: '127.0.0.1' })
+  return () => new Promise((resolve) => void http.close(() => resolve()))
+}
+
 /** Listens on loopback, and on the Unix socket `path` if there is one. `port` 0 takes a free one. */
 export async function listen(port: number, path: string | null, token: string, doors: Doors): Promise<Server> {
   const http = createServer((_, response) => response.writeHead(426).end())

@@ -1,15 +1,17 @@
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
+import { toWire } from '../errors/bridgeError'
 import { makeRunFolder, newToken, refuseSecondBridge, removeConnectionFile, socketPath, writeConnectionFile } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
-import { listen } from '../rpc/server'
+import { listen, serveText } from '../rpc/server'
 import { Store } from '../state/store'
 import { CallLinks } from './callLink'
 import { packFolder, readChoices, type Context } from './context'
 import { hostInfo } from './hostInfo'
 import { IsolationService } from './isolationService'
 import { JobService } from './jobService'
+import { metricsText } from './metrics'
 import { PackService } from './packService'
 import { PanelLinks } from './panelLinks'
 import { ShimLink } from './shimLink'
@@ -52,6 +54,15 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): H
   }
 }
 
+/** Serves metrics if the user wants them; a port that is taken is a problem to show, and none that keeps the bridge from running. */
+async function serveMetrics({ settings }: Engine, store: Store): Promise<(() => Promise<void>) | null> {
+  if (settings.metricsPort === null) return null
+  return serveText(settings.metricsPort, () => metricsText(store.snapshot())).catch((error: unknown) => {
+    store.apply({ kind: 'host', host: { ...store.host, problems: [...store.host.problems, `No metrics: ${toWire(error).message}`] } })
+    return null
+  })
+}
+
 /** Builds the bridge out of its parts. Holds no logic of its own. */
 export async function startBridge(engine: Engine, port: number): Promise<Bridge> {
   const { home } = engine.settings
@@ -84,7 +95,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     },
     onGone: (worker, pid, ids) => shim.peer?.notify('worker.gone', { worker, pid, packs: ids }),
     onReleased: (leases) => calls.release(leases),
-    watched: () => panels.watched,
+    watched: () => panels.watched || engine.settings.metricsPort !== null,
     notes: {
       'host.event': (event) => shim.peer?.notify('host.event', event),
       'lease.release': ({ leases }) => workers.releaseLeases(leases),
@@ -106,6 +117,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     messages: (link) => (link.role === 'shim' ? shim : panels).accept(link),
     calls: (connection) => calls.accept(connection),
   })
+  const endMetrics = await serveMetrics(engine, store)
   await writeConnectionFile(home, server.port, socket, token)
   void packs.rescan()
   void jobs.resume()
@@ -116,7 +128,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
       if (abandoned) workers.killAll()
       await Promise.all([jobs.suspendAll(), workers.stopAll()])
       await removeConnectionFile(home)
-      await server.close()
+      await Promise.all([server.close(), endMetrics?.()])
     },
   }
 }

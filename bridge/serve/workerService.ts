@@ -44,6 +44,8 @@ export class WorkerService {
   /** Which worker holds a node's instance, where a pack has several. */
   readonly #places = new Map<string, Worker>()
   readonly #relaxed = new WeakSet<Worker>()
+  /** How many workers of a pool are being made. */
+  readonly #making = new WeakMap<Worker[], number>()
   readonly #sharing: Sharing
   readonly #meter = new UsageMeter()
   readonly #watches: NodeJS.Timeout[]
@@ -156,17 +158,24 @@ export class WorkerService {
     const node = JSON.stringify([call.pack, call.class, call.node])
     const known = this.#places.get(node)
     if (known && workers.includes(known)) return known
-    const free = workers.find(({ load }) => load === 0) ?? (workers.length < most ? await this.#another(call.pack, workers) : null)
+    const making = this.#making.get(workers) ?? 0
+    const free = workers.find(({ load }) => load === 0) ?? (workers.length + making < most ? await this.#another(call.pack, workers) : null)
     const chosen = free ?? workers.toSorted((a, b) => a.load - b.load)[0] ?? first
     this.#places.set(node, chosen)
     return chosen
   }
 
   async #another(pack: string, workers: Worker[]): Promise<Worker> {
-    const worker = await this.#make(pack, await this.#sharing.poolOf(pack), workers.length + 1)
-    workers.push(worker)
-    this.#alive.add(worker)
-    return worker
+    const making = this.#making.get(workers) ?? 0
+    this.#making.set(workers, making + 1) // many calls come at once: each number is given once
+    try {
+      const worker = await this.#make(pack, await this.#sharing.poolOf(pack), workers.length + making + 1)
+      workers.push(worker)
+      this.#alive.add(worker)
+      return worker
+    } finally {
+      this.#making.set(workers, (this.#making.get(workers) ?? 1) - 1)
+    }
   }
 
   cancel(call: string): void {

@@ -5,6 +5,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Readable, Writable } from 'node:stream'
 import type { WorkerExit } from '../../schemas/worker'
 import { FrameReader } from '../rpc/frames'
+import { readLines } from './outputLines'
 
 export interface ProcessEvents {
   /** A line of what is told beside the tasks. */
@@ -66,7 +67,7 @@ export class WorkerProcess {
     this.#tasks?.on('error', () => undefined)
     this.#hearAnswers(this.#child.stdio[4] as Readable | null, events)
     if (stdout) createInterface({ input: stdout }).on('line', events.onMessage)
-    if (stderr) createInterface({ input: stderr }).on('line', events.onOutput)
+    if (stderr) readLines(stderr, events.onOutput)
     let told = false
     const tell = (code: number | null, signal: string | null): void => {
       if (told) return

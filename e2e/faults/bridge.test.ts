@@ -32,6 +32,7 @@ test('18: kill -9 of the bridge while its worker is idle, loops, or keeps Python
       await subject.end('SIGKILL')
     }
   }
+  expect(took).toHaveLength(TIMES)
   figure(18, `${took.length} of ${TIMES}, worst ${Math.max(...took)} ms`)
 })
 
@@ -74,6 +75,7 @@ describe('one bridge', () => {
     const begin = performance.now()
     const { outputs } = await run(subject.comfy.url, prompt)
     expect(Array.from({ length: 64 }, (_, index) => outputs[`${index + 200}`]?.text?.[0])).toEqual(Array.from({ length: 64 }, (_, index) => `number ${index}`))
+    expect((await subject.panel.snapshot()).workers).toHaveLength(8)
     figure(26, `64 right, ${((performance.now() - begin) / 1000).toFixed(1)} s with the start of the workers, ${(await subject.panel.snapshot()).workers.length} workers`)
   })
 
@@ -112,7 +114,7 @@ describe('one bridge', () => {
       const asked = performance.now()
       await subject.panel.snapshot()
       worst = Math.max(worst, performance.now() - asked)
-      if (sent <= 1050) warm = residentOf(pid)
+      if (sent <= 3500) warm = residentOf(pid)
     }
     expect(isAlive(pid)).toBe(true)
     expect((await subject.panel.snapshot()).jobs).toEqual([])
@@ -162,7 +164,7 @@ describe('one bridge', () => {
     const names = ['../../etc', '..', '.', '..\\..', 'C:\\x', 'C:', 'CON', 'con.txt', 'NUL', 'com1', 'LPT9', 'a\0b', 'a/b', 'a\\b', '/etc', '~', '.hidden', 'a.', 'a ', '', ' ', 'a\nb', 'a\tb', '%2e%2e', '..%2f', 'x'.repeat(129), 'x'.repeat(10_000), 'ä', '\u202ex', 'a:b', 'a*b', 'a?b', 'a"b', 'a<b', 'a>b', 'a|b', '$(id)', '`id`', '${x}', 'a;b', '#', 'a#b', '\u0000', '\ufeffx', '../fault-maker', 'fault-maker/..', 'fault-maker/', './fault-maker', 'Fault-Maker', 'fault-maker.disabled', '__pycache__', 'aux', 'PRN.x', 'a..', 'a. ', '=x', '[x]', '{x}', '^', '%00']
     expect(names).toHaveLength(60)
     for (const pack of names) {
-      for (const method of ['install.preview', 'pack.nodes'] as const) await expect(subject.panel.call(method, { pack }), JSON.stringify(pack)).rejects.toThrow(/BAD_REQUEST|UNKNOWN_PACK/)
+      for (const method of ['install.preview', 'pack.nodes'] as const) await expect(subject.panel.call(method, { pack })).rejects.toThrow(/BAD_REQUEST|UNKNOWN_PACK/)
     }
     figure(59, '60 refused, each by two methods')
   })
