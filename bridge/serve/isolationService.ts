@@ -23,6 +23,9 @@ interface PackNodes {
 
 /** The isolation switch: what it needs first, what it changes, and what is left for a restart. */
 export class IsolationService {
+  /** The last switch of each pack, settled or under way: the next one waits for it, and finds what it has left. */
+  readonly #turns = new Map<string, Promise<void>>()
+
   constructor(
     private readonly context: Context,
     private readonly packs: PackService,
@@ -47,20 +50,28 @@ export class IsolationService {
 
   /** Switches a pack. */
   async set(pack: string, on: boolean): Promise<void> {
-    await this.#switch(pack, () => {
+    const choose = (): void => {
       if (on) this.context.isolated.add(pack)
       else this.context.isolated.delete(pack)
-    })
+    }
+    await this.#inTurn(pack, () => this.#switch(pack, choose))
   }
 
   /** Sets a node class apart from its pack; `on` null: as its pack. */
   async setClass(pack: string, name: string, on: boolean | null): Promise<void> {
-    await this.#switch(pack, () => {
+    const choose = (): void => {
       const { [name]: _, ...others } = this.context.classes.get(pack) ?? {}
       const classes = on === null ? others : { ...others, [name]: on }
       if (Object.keys(classes).length > 0) this.context.classes.set(pack, classes)
       else this.context.classes.delete(pack)
-    })
+    }
+    await this.#inTurn(pack, () => this.#switch(pack, choose))
+  }
+
+  #inTurn(pack: string, work: () => Promise<void>): Promise<void> {
+    const mine = (this.#turns.get(pack) ?? Promise.resolve()).then(work)
+    this.#turns.set(pack, mine.catch(() => undefined))
+    return mine
   }
 
   /** What the switch would be about: the pack's node classes, what of them cannot leave ComfyUI, and what else to say before. */
@@ -114,9 +125,11 @@ export class IsolationService {
   }
 
   /** After an install: the pack's next call runs in the new environment. */
-  async renew(pack: string): Promise<void> {
-    await this.workers.retire(pack)
-    if (usesWorker(this.context, pack)) await this.#switch(pack, () => undefined)
+  renew(pack: string): Promise<void> {
+    return this.#inTurn(pack, async () => {
+      await this.workers.retire(pack)
+      if (usesWorker(this.context, pack)) await this.#switch(pack, () => undefined)
+    })
   }
 
   #refuseUnready(pack: string): void {

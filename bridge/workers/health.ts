@@ -1,4 +1,4 @@
-import type { WorkerHealth } from '../../schemas/worker'
+import type { WorkerHealth, WorkerUsage } from '../../schemas/worker'
 
 /** Without an answer for so long, and without using the CPU, a worker is silent; after that long it is stuck. Milliseconds. */
 const SILENT_MS = 2500
@@ -10,4 +10,25 @@ const WORKS = 3
 export function judgeHealth(silentMs: number, cpuPercent: number): WorkerHealth {
   if (silentMs < SILENT_MS || cpuPercent >= WORKS) return 'ok'
   return silentMs < STUCK_MS ? 'silent' : 'stuck'
+}
+
+/** What one process takes, and whether it answers. */
+export class Vitals {
+  usage: WorkerUsage | null = null
+  health: WorkerHealth = 'ok'
+  /** When the question was sent that is not answered yet. */
+  #asked: number | null = null
+
+  /** Takes a measurement, and asks the process for an answer if none is awaited. True if what is shown has changed. */
+  measured(usage: WorkerUsage | null, ask: (() => Promise<unknown>) | null): boolean {
+    const before = JSON.stringify([this.usage, this.health])
+    this.usage = usage
+    this.health = judgeHealth(this.#asked === null ? 0 : Date.now() - this.#asked, usage?.cpu_percent ?? 0)
+    if (this.#asked === null && ask) {
+      this.#asked = Date.now()
+      const answered = (): void => void (this.#asked = null)
+      ask().then(answered, answered)
+    }
+    return JSON.stringify([this.usage, this.health]) !== before
+  }
 }

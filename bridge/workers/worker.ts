@@ -4,14 +4,14 @@ import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
-import type { LastCall, WorkerExit, WorkerHealth, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
+import type { LastCall, WorkerExit, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
 import type { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
 import { Peer } from '../rpc/peer'
 import { climb } from './cancelLadder'
 import { deathError, describeExit } from './exit'
-import { judgeHealth } from './health'
+import { Vitals } from './health'
 import { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
 import { TaskLink, type Done } from './taskLink'
@@ -46,10 +46,7 @@ export class Worker {
   #started: number | null = null
   #lastUsed = Date.now()
   #showing: NodeJS.Timeout | null = null
-  #usage: WorkerUsage | null = null
-  #health: WorkerHealth = 'ok'
-  /** When the question was sent that is not answered yet. */
-  #pinged: number | null = null
+  #vitals = new Vitals()
   #lastCall: LastCall | null = null
   readonly #loading = new Map<string, Promise<LoadedPack>>()
   readonly #loaded = new Set<string>()
@@ -74,27 +71,16 @@ export class Worker {
       restarts: this.#counts.restarts,
       calls: this.#counts.calls,
       lines: this.log.count,
-      usage: this.#process ? this.#usage : null,
+      usage: this.#process ? this.#vitals.usage : null,
       last_call: this.#lastCall,
-      health: this.#process ? this.#health : 'ok',
+      health: this.#process ? this.#vitals.health : 'ok',
     }
   }
 
   /** What its processes take now; whether it answers is asked beside that. */
   measured(usage: WorkerUsage | null): void {
-    const before = JSON.stringify([this.#usage, this.#health])
-    this.#usage = usage
-    this.#health = judgeHealth(this.#pinged === null ? 0 : Date.now() - this.#pinged, usage?.cpu_percent ?? 0)
-    this.#ping()
-    if (JSON.stringify([this.#usage, this.#health]) !== before) this.events.onChange(this.info)
-  }
-
-  #ping(): void {
-    if (this.#pinged !== null || !this.#running) return
-    const asked = Date.now()
-    this.#pinged = asked
-    const answered = (): void => void (this.#pinged === asked && (this.#pinged = null))
-    this.#running.peer.request('worker.ping', {}).then(answered, answered)
+    const peer = this.#running?.peer
+    if (this.#vitals.measured(usage, peer ? () => peer.request('worker.ping', {}) : null)) this.events.onChange(this.info)
   }
 
   get pid(): number | null {
@@ -283,6 +269,7 @@ export class Worker {
     const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, this.events.notes)
     const running: Running = { ready: false, process, peer, tasks }
     this.#process = process
+    this.#vitals = new Vitals()
     return running
   }
 

@@ -56,6 +56,17 @@ test.each([
   expect(error.traceback?.join('')).toContain('TroubleRaise')
 })
 
+test('switches that come while one is under way: the last one counts', async () => {
+  const before = (await panel.snapshot()).packs.find(({ id }) => id === PACK)?.isolation.state === 'on'
+  for (const last of [false, true, before]) {
+    const switches = [!last, last, !last, last].map((on) => panel.call('isolation.set', { pack: PACK, on }))
+    await Promise.allSettled(switches)
+    const { packs } = await panel.until((snapshot) => snapshot.packs.some(({ id, isolation }) => id === PACK && isolation.state !== 'starting'), 'the switches')
+    expect(packs.find(({ id }) => id === PACK)?.isolation.state).toBe(last ? 'on' : 'off')
+    expect(await text('TroubleWhere')).toMatch(last ? /isolated 1$/ : /isolated 0$/)
+  }
+})
+
 test('progress of an isolated node reaches the browser, on that node', async () => {
   const socket = new WebSocket(`${comfy.url.replace('http', 'ws')}/ws?clientId=tests`)
   const steps: { value: number; max: number; node: string }[] = []
