@@ -46,7 +46,6 @@ const packOfClass = new Map<string, string>()
 const world: NodeWorld = {
   packOf: (type) => packOfClass.get(type),
   pack: (id) => bridge.state?.packs.find((pack) => pack.id === id),
-  writable: () => bridge.writable,
 }
 
 async function copy(text: string): Promise<void> {

@@ -4,7 +4,7 @@ import { type CanvasNode, menuItems, nodeIsolated, type NodeWorld, PROPERTY, tog
 
 const pack = (isolated: boolean, apart: Record<string, boolean> = {}, importError: string | null = null) =>
   ({ id: 'grain', isolation: { state: isolated ? 'on' : 'off' }, class_isolation: apart, import_error: importError }) as unknown as PackInfo
-const world = (info: PackInfo): NodeWorld => ({ packOf: (type) => (type === 'KSampler' ? undefined : 'grain'), pack: () => info, writable: () => true })
+const world = (info: PackInfo): NodeWorld => ({ packOf: (type) => (type === 'KSampler' ? undefined : 'grain'), pack: () => info })
 const node = (choice?: boolean, type = 'Grain'): CanvasNode => ({ type, properties: choice === undefined ? {} : { [PROPERTY]: choice } })
 
 test('the nearest choice wins: node, then class, then pack', () => {

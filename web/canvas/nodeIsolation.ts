@@ -28,7 +28,6 @@ export interface NodeWorld {
   /** The pack of a node class; undefined: it is ComfyUI's own. */
   packOf: (type: string) => string | undefined
   pack: (id: string) => PackInfo | undefined
-  writable: () => boolean
 }
 
 export const classOf = (node: CanvasNode): string => node.comfyClass ?? node.type ?? ''

@@ -18,7 +18,6 @@ export const en = {
   about: (version: string) => `Env Manager ${version}`,
   views: { packs: 'Packs', envs: 'Envs', workers: 'Workers', jobs: 'Activity', care: 'Machine' },
   viewsLabel: 'Views',
-  needsAttention: (number: number) => count(number, 'needs attention', 'need attention'),
 
   machine: 'This machine',
   gpu: 'GPU',
@@ -72,7 +71,6 @@ export const en = {
   live: (number: number) => (number === 1 ? '1 node class takes a live model and cannot run isolated.' : `${number} node classes take live models and cannot run isolated.`),
   classes: (number: number) => count(number, 'node class', 'node classes'),
   nodeClasses: 'Node classes',
-  showClasses: 'Show node classes',
   classOf: (name: string) => `Where ${name} runs`,
   asPack: (isolated: boolean) => `As the pack (${isolated ? 'isolated' : 'in ComfyUI'})`,
   isolated: 'Isolated',
@@ -85,7 +83,6 @@ export const en = {
   cannotCross: (number: number) => `${count(number, 'node class takes', 'node classes take')} a live object of ComfyUI that cannot leave its process. ${number === 1 ? 'It' : 'They'} will end with an error if isolated; set ${number === 1 ? 'it' : 'them'} to “In ComfyUI” under the pack’s details.`,
   allCross: 'Everything its nodes take and give can cross.',
   isolate: 'Isolate',
-  installFirst: 'It needs an environment first.',
 
   environment: (size: string, sealed: EnvCombination | null) => (sealed ? `Sealed environment, ${combination(sealed)}, ${size}` : `Own environment, ${size}`),
   find: 'Find what fits',
@@ -201,7 +198,6 @@ export const en = {
   noVram: 'not told by a driver',
   lastCallNote: (node: string, seconds: string, failed: boolean) => `${node}, ${seconds}${failed ? ', failed' : ''}`,
 
-  jobs: 'Activity',
   noJobs: 'Nothing was installed since ComfyUI started.',
   queue: 'Now',
   history: 'Before',
@@ -218,7 +214,6 @@ export const en = {
   details2: 'What it said',
   cancelAll: 'Cancel all that wait',
 
-  care: 'Machine',
   doctor: 'Check everything',
   checking: 'Checking …',
   checkStatus: { ok: 'ok', warn: 'warning', fail: 'wrong' },
@@ -290,5 +285,4 @@ export const en = {
   nodeMenu: 'Where it runs',
   nodeAsClass: (isolated: boolean) => `As its class (${isolated ? 'isolated' : 'in ComfyUI'})`,
   nodeNotOurs: 'Only nodes of node packs can be isolated.',
-  nodeLive: (name: string, types: readonly string[]) => `${name} takes ${types.join(', ')}, which cannot leave ComfyUI: isolated it will end with an error.`,
 }
