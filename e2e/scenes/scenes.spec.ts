@@ -58,14 +58,18 @@ for (const look of [{ theme: 'dark', width: 360 }, { theme: 'light', width: 280 
   })
 }
 
-test('hostile lines and names are shown as text', async ({ page }) => {
-  await page.setViewportSize({ width: 900, height: 900 })
+test('forty hostile lines, one of sixteen thousand characters, and names are shown as text', async ({ page }) => {
+  await page.setViewportSize({ width: 900, height: 1400 })
   await open(page, 'log: hostile lines')
-  await expect(page.locator('.em-line')).toHaveCount(10)
-  await expect(page.locator('.em-log')).toContainText('<img src=x onerror=')
-  await expect(page.locator('.em-log')).toContainText('invoice_⟨U+202E⟩gpj.exe')
-  await expect(page.locator('.em-log').locator('img, script, a')).toHaveCount(0)
-  await page.getByRole('button', { name: /Show all 16,00\d characters/ }).click()
+  await expect(page.locator('.em-log-take')).toContainText('41 lines')
+  const shown = page.locator('.em-log')
+  await expect(shown).toContainText('Show all 16,005 characters')
+  await expect(shown.locator('img, script, a, svg')).toHaveCount(0)
+  await page.getByRole('button', { name: /Show all 16,005 characters/ }).click()
+  await page.getByLabel('Follow').uncheck()
+  await page.getByRole('log').evaluate((element) => void (element.scrollTop = 0))
+  for (const text of ['<img src=x onerror=alert(1)>', '<script>alert(1)</script>', 'abc⟨U+202E⟩gpj.exe', '{{ constructor.constructor(']) await expect(shown).toContainText(text)
+  await expect(shown.locator('img, script, a, svg')).toHaveCount(0)
   await open(page, 'packs: strange names')
   await expect(page.locator('.em-pack')).toHaveCount(4)
   await expect(page.locator('.em-pack').first()).toContainText('<b>text</b> ⟨U+202E⟩reversed')
@@ -112,6 +116,22 @@ test('packs are searched, filtered and ordered', async ({ page }) => {
   await page.getByLabel('Show').selectOption({ label: 'All (500)' })
   await page.getByLabel('Order').selectOption('Problems first')
   await expect(page.locator('.em-pack').first()).toHaveAttribute('data-state', 'broken')
+})
+
+test('a worker says what it takes, GPU memory too, and when it does not answer', async ({ page }) => {
+  await open(page, 'workers')
+  const busy = page.locator('[data-worker="modern-grain#1"]')
+  await expect(busy).toContainText('CPU187 %RAM3.2 GiBVRAM7.6 GiB')
+  await expect(page.locator('[data-worker="one-more#1"]')).toContainText('it may be stuck. It is not ended by itself')
+  await expect(page.locator('[data-worker="one-more#1"]')).toContainText('VRAMnot told by a driver')
+  await expect(page.locator('[data-worker="trouble-maker#1"]').getByRole('button', { name: 'Allow again' })).toBeEnabled()
+})
+
+test('the first opening says what to do', async ({ page }) => {
+  await open(page, 'packs: first run')
+  await expect(page.locator('.em-hint')).toContainText('works in two more clicks')
+  await open(page, 'packs: none')
+  await expect(page.locator('.em-view')).toContainText('No node packs are installed yet.')
 })
 
 test('several packs in one go', async ({ page }) => {

@@ -1,4 +1,5 @@
 import type { LogLine } from '../../schemas/job'
+import { HOSTILE } from '../log/hostile'
 import { line } from './things'
 
 const ESC = '\u001b'
@@ -25,19 +26,8 @@ export const COLOUR_LOG: LogLine[] = [
   line(18, ' 10%|█         | 1/10\r 50%|█████     | 5/10\r100%|██████████| 10/10', 'ModernGrain (node 12)'),
 ]
 
-/** Lines that try to be more than text. */
-export const HOSTILE_LOG: LogLine[] = [
-  '<img src=x onerror="document.title=\'broken in\'">',
-  '<script>document.title="broken in"</script>',
-  `${ESC}]8;;javascript:document.title="broken in"${ESC}\\a link${ESC}]8;;${ESC}\\`,
-  `${ESC}]0;broken in\u0007 a title`,
-  'invoice_\u202Egpj.exe',
-  '\u2066turned\u2069 \u200bhidden',
-  `${ESC}[2J${ESC}[H cleared screen`,
-  'a\u0000b\u0008c',
-  `long ${'x'.repeat(16_000)}`,
-  '{{ constructor.constructor("document.title=1")() }}',
-].map((text, index) => line(index + 1, text, 'worker'))
+/** Lines that try to be more than text, and one that is very long. */
+export const HOSTILE_LOG: LogLine[] = [...HOSTILE.map(([text]) => text), `long ${'x'.repeat(16_000)}`].map((text, index) => line(index + 1, text, 'worker'))
 
 /** A log as long as they get. */
 export const longLog = (count: number): LogLine[] =>
