@@ -72,14 +72,16 @@ export class WorkerProcess {
     const tell = (code: number | null, signal: string | null): void => {
       if (told) return
       told = true
-      this.#killGroup()
       events.onExit({ code, signal })
     }
     this.#child.once('error', (error) => {
       events.onOutput(`The process could not be started: ${error.message}`)
       tell(null, null)
     })
-    this.#child.once('exit', (code, signal) => void setTimeout(LAST_OUTPUT_MS).then(() => tell(code, signal)))
+    this.#child.once('exit', (code, signal) => {
+      this.#killGroup() // what it has started goes with it, and lets go of its output
+      void setTimeout(LAST_OUTPUT_MS).then(() => tell(code, signal))
+    })
     this.#child.once('close', tell)
   }
 
