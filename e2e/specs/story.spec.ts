@@ -159,15 +159,26 @@ test('two browser tabs show the same, and one install', async ({ page, context, 
   const comfy = await start()
   const first = await Panel.open(page, comfy.url)
   const second = await Panel.open(await context.newPage(), comfy.url)
-  for (const panel of [first, second]) {
-    await panel.pack('modern-grain').install.click()
-    await expect(panel.dialog).toContainText('numpy')
+  const asked = async (pack: string): Promise<void> => {
+    for (const panel of [first, second]) {
+      await panel.pack(pack).install.click()
+      await expect(panel.dialog).toContainText('numpy')
+    }
   }
+  const jobs = (pack: string) => second.page.getByLabel('Log', { exact: true }).getByRole('option', { name: new RegExp(`^${pack}`) })
+  // one agrees when the other's install has ended long ago …
+  await asked('vintage-tone')
+  await first.agree()
+  await expect(second.pack('vintage-tone').chip).toHaveText('Ready', { timeout: 120_000 })
+  await second.agree()
+  await expect(jobs('vintage-tone')).toHaveCount(1)
+  // … and both at once
+  await asked('modern-grain')
   await Promise.all([first.agree(), second.agree()])
   await expect(second.pack('modern-grain').chip).toHaveText('Ready', { timeout: 120_000 })
   await expect(first.pack('modern-grain').chip).toHaveText('Ready')
   await second.pack('modern-grain').log.click()
-  await expect(second.page.getByLabel('Log', { exact: true }).getByRole('option', { name: /^modern-grain/ })).toHaveCount(1)
+  await expect(jobs('modern-grain')).toHaveCount(1)
 })
 
 test('a pack whose wheels exist for another torch only gets an environment of that combination', async ({ page, start }, { project }) => {

@@ -16,6 +16,8 @@ export const useFlowStore = defineStore('envmanager-flow', () => {
   /** Combinations that were found for a pack, by its id. */
   const offers = shallowRef<Record<string, EnvOffer[]>>({})
   const { busy, during } = useBusy()
+  /** The latest job of each pack when its preview was asked for. */
+  let known = new Map<string, string | undefined>()
   let answered: (agreed: boolean) => void = () => undefined
 
   const close = (): void => {
@@ -26,6 +28,7 @@ export const useFlowStore = defineStore('envmanager-flow', () => {
   /** Works out what an install would do, pack by pack, and asks. */
   const install = (choices: Choice[], isolate = true): Promise<void> =>
     during(choices.map(({ pack }) => pack), async () => {
+      known = new Map(choices.map(({ pack }) => [pack, jobs.ofPack.get(pack)?.id]))
       let next: Flow & { step: 'confirm' } = { step: 'confirm', planned: [], failed: [], isolate }
       for (const [done, choice] of choices.entries()) {
         const mine: Flow = { step: 'planning', choices, done, isolate }
@@ -42,11 +45,7 @@ export const useFlowStore = defineStore('envmanager-flow', () => {
     if (flow.value.step !== 'confirm') return
     const choices = flow.value.planned.map(({ choice }) => choice)
     flow.value = { step: 'idle' }
-    let first: string | undefined
-    for (const choice of choices) {
-      const started = await bridge.ask('install.start', { ...choice, isolate: isolate && !choice.in_place })
-      first ??= started?.job
-    }
+    const first = await jobs.install(choices, known, isolate)
     ui.selected = new Set()
     if (choices.length > 1) ui.view = 'jobs'
     jobs.showLog(first)

@@ -1,6 +1,7 @@
 import { defineStore } from 'pinia'
 import { computed } from 'vue'
 import type { JobInfo } from '../../schemas/job'
+import type { Choice } from '../state/flow'
 import { useBridgeStore } from './bridgeStore'
 import { useLogStore } from './logStore'
 
@@ -18,10 +19,21 @@ export const useJobStore = defineStore('envmanager-jobs', () => {
     void log.select(id)
     bridge.hostActions()?.showLog()
   }
+  /** Starts installs, and returns the first job. Where another tab was quicker since `known` (latest jobs by pack), its job counts. */
+  const install = async (choices: Choice[], known: ReadonlyMap<string, string | undefined>, isolate: boolean): Promise<string | undefined> => {
+    let first: string | undefined
+    for (const choice of choices) {
+      const latest = ofPack.value.get(choice.pack)?.id
+      const isNew = latest === known.get(choice.pack)
+      const job = isNew ? (await bridge.ask('install.start', { ...choice, isolate: isolate && !choice.in_place }))?.job : latest
+      first ??= job
+    }
+    return first
+  }
   const repair = async (env: string): Promise<void> => showLog((await bridge.ask('env.repair', { env }))?.job)
   const retry = async (job: string): Promise<void> => showLog((await bridge.ask('job.retry', { job }))?.job)
   const undo = (env: string): Promise<unknown> => bridge.ask('install.undo', { env })
   const cancel = (job: string): Promise<unknown> => bridge.ask('job.cancel', { job })
 
-  return { ofPack, showLog, repair, retry, undo, cancel }
+  return { ofPack, showLog, install, repair, retry, undo, cancel }
 })
