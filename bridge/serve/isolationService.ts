@@ -1,9 +1,8 @@
 import { join } from 'node:path'
-import type { LoadedPack, PackNode } from '../../schemas/pack'
+import { LoadedPack, type PackNode } from '../../schemas/pack'
 import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { readJson, writeAtomic } from '../files'
-import { LoadedPack as LoadedPackSchema } from '../../schemas/pack'
 import { packFolder, saveChoices, usesWorker, type Context } from './context'
 import type { PackService } from './packService'
 import type { WorkerService } from './workerService'
@@ -85,7 +84,7 @@ export class IsolationService {
   }
 
   async #keptNodes(pack: string): Promise<PackNode[]> {
-    const kept = await readJson(this.#classesPath(pack), LoadedPackSchema)
+    const kept = await readJson(this.#classesPath(pack), LoadedPack)
     return (kept?.classes ?? []).map(({ name, display_name, live_inputs }) => ({ name, display_name: display_name ?? name, live_inputs }))
   }
 

@@ -1,7 +1,6 @@
 import type { z } from 'zod'
 import type { Snapshot } from '../../schemas/panelLink'
 import { panelToBridge } from '../../schemas/panelLink'
-import { homedir } from 'node:os'
 import { runChecks } from '../doctor'
 import { BridgeError } from '../errors/bridgeError'
 import { cleanUp } from '../install/cleanup'
@@ -105,11 +104,10 @@ function changingWhatRuns({ context, isolation, workers }: PanelServices) {
 }
 
 async function makeReport({ context, packs, jobs, workers }: PanelServices, snapshot: Snapshot) {
-  const { engine } = context
   const checks = await check(context, packs)
   const failed = snapshot.jobs.filter(({ state }) => state.status === 'failed').slice(-3).map(({ id }) => [id, jobs.log(id).tail(REPORT_LINES)] as const)
   const crashed = snapshot.workers.filter(({ state }) => state.status === 'crashed').map(({ id }) => [id, workers.log(id).tail(REPORT_LINES)] as const)
-  return { parts: hide(reportText(snapshot, checks, new Map([...failed, ...crashed])), ownNames(engine.settings.comfyui === null ? '' : homedir())) }
+  return { parts: hide(reportText(snapshot, checks, new Map([...failed, ...crashed])), ownNames()) }
 }
 
 /** Runs every check; what they say of environments becomes their state. */

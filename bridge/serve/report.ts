@@ -1,4 +1,4 @@
-import { hostname, userInfo } from 'node:os'
+import { homedir, hostname, userInfo } from 'node:os'
 import type { Check, ReportPart } from '../../schemas/care'
 import type { Snapshot } from '../../schemas/panelLink'
 import { redactSecrets } from '../redact'
@@ -10,10 +10,7 @@ export interface Names {
   host: string
 }
 
-export function ownNames(home: string): Names {
-  const { username } = userInfo()
-  return { user: username, home, host: hostname() }
-}
+export const ownNames = (): Names => ({ user: userInfo().username, home: homedir(), host: hostname() })
 
 const escape = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 

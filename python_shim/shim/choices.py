@@ -66,10 +66,6 @@ class Choices:
         """Whether the whole pack is to run in a worker."""
         return pack in self._packs
 
-    def uses_worker(self, pack: str) -> bool:
-        """Whether the pack, or one of its node classes, is to run in a worker."""
-        return pack in self._packs or any(self._classes.get(pack, {}).values())
-
     def for_class(self, pack: str, name: str) -> bool:
         """Whether nodes of a class run in a worker, unless they have chosen otherwise."""
         return self._classes.get(pack, {}).get(name, pack in self._packs)
