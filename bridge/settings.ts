@@ -51,7 +51,11 @@ export interface Settings {
     idleMinutes: number
     /** Packs whose workers start with ComfyUI and do not end when idle. */
     keepWarm: string[]
+    /** Gigabytes that a worker may take; 0: as much as there is. */
+    memoryGb: number
   }
+  /** Packs whose workers are sandboxed (`*`: every one), and what these may do beyond their own. */
+  sandbox: { packs: string[]; network: boolean; read: string[]; write: string[] }
   /** Port on loopback for monitoring; null: none is served. */
   metricsPort: number | null
   /** Settings of the panel that an environment variable or an option fixes. */
@@ -78,6 +82,7 @@ const VARIABLES: Record<keyof PanelSettings, string> = {
   share_workers: 'COMFY_ENV_SHARE_WORKERS',
   idle_minutes: 'COMFY_ENV_IDLE_MINUTES',
   keep_warm: 'COMFY_ENV_KEEP_WARM',
+  memory_gb: 'COMFY_ENV_WORKER_MEMORY_GB',
 }
 
 const yes = (text: string | null): boolean => text !== null && /^(1|true|yes|on)$/i.test(text)
@@ -131,6 +136,13 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
       share: env.COMFY_ENV_SHARE_WORKERS ? yes(env.COMFY_ENV_SHARE_WORKERS) : (file.workers?.share ?? false),
       idleMinutes: env.COMFY_ENV_IDLE_MINUTES ? Number(env.COMFY_ENV_IDLE_MINUTES) : (file.workers?.idle_minutes ?? 10),
       keepWarm: env.COMFY_ENV_KEEP_WARM ? list(env.COMFY_ENV_KEEP_WARM) : (file.workers?.keep_warm ?? []),
+      memoryGb: Number(env.COMFY_ENV_WORKER_MEMORY_GB) || file.workers?.memory_gb || 0,
+    },
+    sandbox: {
+      packs: env.COMFY_ENV_SANDBOX ? list(env.COMFY_ENV_SANDBOX) : (file.sandbox?.packs ?? []),
+      network: file.sandbox?.network ?? false,
+      read: file.sandbox?.read ?? [],
+      write: file.sandbox?.write ?? [],
     },
     metricsPort: Number(env.COMFY_ENV_METRICS_PORT) || file.metrics_port || null,
     fixed: Object.entries(VARIABLES).flatMap(([name, variable]) => (env[variable] || (name === 'offline' && options.offline) ? [name] : [])),

@@ -26,6 +26,15 @@ const SettingsFile = z.strictObject({
       share: z.boolean().optional(),
       idle_minutes: z.number().nonnegative().optional(),
       keep_warm: z.array(z.string()).optional(),
+      memory_gb: z.number().nonnegative().optional(),
+    })
+    .optional(),
+  sandbox: z
+    .strictObject({
+      packs: z.array(z.string()).optional(),
+      network: z.boolean().optional(),
+      read: z.array(z.string().startsWith('/')).optional(),
+      write: z.array(z.string().startsWith('/')).optional(),
     })
     .optional(),
 })
@@ -56,13 +65,14 @@ export async function writeSettings(home: string, changed: Partial<PanelSettings
   const path = pathIn(home)
   const text = await readFile(path, 'utf8').catch(() => '')
   const before = parseToml(text, path)
-  const { offline, registry, workers_per_pack: perPack, share_workers: share, idle_minutes: idle, keep_warm: warm } = changed
+  const { offline, registry, workers_per_pack: perPack, share_workers: share, idle_minutes: idle, keep_warm: warm, memory_gb: memory } = changed
   const workers = {
     ...(before.workers as object | undefined),
     ...(perPack !== undefined && { per_pack: perPack }),
     ...(share !== undefined && { share }),
     ...(idle !== undefined && { idle_minutes: idle }),
     ...(warm !== undefined && { keep_warm: warm }),
+    ...(memory !== undefined && { memory_gb: memory }),
   }
   const after = {
     ...before,

@@ -30,6 +30,7 @@ export const PanelSettings = z
     share_workers: z.boolean(),
     idle_minutes: z.number().min(0).max(10_080),
     keep_warm: z.array(z.string().max(128)).max(500),
+    memory_gb: z.number().min(0).max(100_000).describe('that each worker may take; 0: as much as there is'),
   })
   .meta({ id: 'PanelSettings' })
 export type PanelSettings = z.infer<typeof PanelSettings>

@@ -8,6 +8,7 @@ export const ConnectionFile = z
     socket: z.string().nullable().describe('a Unix socket that does the same as the port, and is faster; null where there is none'),
     token: z.string().regex(/^[0-9a-f]{64}$/),
     pid: z.number().int(),
+    segments: z.string().nullable().describe('folder for shared memory with names, where a sandbox needs them; null: it is anonymous'),
   })
   .meta({ id: 'ConnectionFile' })
 export type ConnectionFile = z.infer<typeof ConnectionFile>

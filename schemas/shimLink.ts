@@ -101,7 +101,7 @@ export const bridgeToShim = {
   notifications: {
     'host.event': HostEvent,
     'lease.release': Leases,
-    'worker.gone': z.strictObject({ worker: z.string(), pid: z.number().int().nullable(), packs: z.array(PackId) }),
+    'worker.gone': z.strictObject({ worker: z.string(), owner: z.string(), packs: z.array(PackId) }),
     // a worker has started and says anew what its pack offers
     'pack.loaded': z.strictObject({ loaded: LoadedPack }),
   },

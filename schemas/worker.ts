@@ -45,6 +45,7 @@ export const WorkerInfo = z
     packs: z.array(PackId),
     state: WorkerState,
     pid: z.number().int().nullable(),
+    sandboxed: z.boolean().describe('without network, and with its own files only'),
     started: z.number().nullable(),
     restarts: z.number().int(),
     calls: z.number().int(),

@@ -20,6 +20,7 @@ const SHOWN: { name: Shown; type: Setting['type']; defaultValue: boolean | numbe
   { name: 'share_workers', type: 'boolean', defaultValue: false },
   { name: 'workers_per_pack', type: 'slider', defaultValue: 1, attrs: { min: 1, max: 16, step: 1 } },
   { name: 'idle_minutes', type: 'number', defaultValue: 10, attrs: { min: 0, max: 1440 } },
+  { name: 'memory_gb', type: 'number', defaultValue: 0, attrs: { min: 0, max: 1000 } },
 ]
 
 const idOf = (name: Shown): string => `EnvManager.${name}`

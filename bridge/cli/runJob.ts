@@ -19,7 +19,7 @@ export interface JobResult {
 export async function runJob(request: JobRequest, engine: Engine, output: Output): Promise<JobResult> {
   const job = await new Promise<JobInfo>((resolve) => {
     const store = new Store(plainHost(engine), () => undefined)
-    const context = { engine, store, host: null, hostPacks: new Map(), isolated: new Set<string>(), classes: new Map() }
+    const context = { engine, store, segments: null, host: null, hostPacks: new Map(), isolated: new Set<string>(), classes: new Map() }
     const jobs = new JobService(context, { onLine: (_, line) => output.note(line.text), onEnded: async (ended) => resolve(ended) }, false)
     const id = jobs.start(request)
     const signal = interruptSignal()

@@ -48,6 +48,7 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   ENV_BUSY: failed('Wait for the running job, or cancel it.'),
   ENV_BROKEN: failed('`comfy-env repair ENV` rebuilds it from its lock.'),
   CANCELLED: { exit: 130, hint: 'Nothing was changed.' },
+  SANDBOX_UNAVAILABLE: failed('Install it (Debian, Ubuntu: `apt install bubblewrap`), or take the pack out of [sandbox] in settings.toml.'),
   WORKER_START_FAILED: failed('The worker’s log has its last lines.'),
   WORKER_DIED: failed('Run again: a new worker starts by itself. The call may have run partly.'),
   WORKER_CRASH_LOOP: failed('Look at the worker’s log, then start it again from the panel.'),

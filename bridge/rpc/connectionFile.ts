@@ -61,8 +61,8 @@ export function socketPath(folder: string, name: string): string | null {
 }
 
 /** Tells the shim where we are: a file that only this user reads, in that folder. */
-export async function writeConnectionFile(home: string, port: number, socket: string | null, token: string): Promise<void> {
-  const content: ConnectionFile = { protocol: PROTOCOL_VERSION, port, socket, token, pid: process.pid }
+export async function writeConnectionFile(home: string, where: Pick<ConnectionFile, 'port' | 'socket' | 'segments'>, token: string): Promise<void> {
+  const content: ConnectionFile = { protocol: PROTOCOL_VERSION, ...where, token, pid: process.pid }
   await writeAtomic(pathIn(home), `${JSON.stringify(content)}\n`, 0o600)
 }
 

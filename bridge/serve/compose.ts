@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
@@ -6,6 +7,8 @@ import { makeRunFolder, newToken, refuseSecondBridge, removeConnectionFile, sock
 import type { Handlers } from '../rpc/peer'
 import { listen, serveText } from '../rpc/server'
 import { Store } from '../state/store'
+import { findBwrap } from '../workers/sandbox'
+import { makeSegmentsFolder } from '../workers/segmentsFolder'
 import { CallLinks } from './callLink'
 import { packFolder, readChoices, type Context } from './context'
 import { hostInfo } from './hostInfo'
@@ -63,13 +66,19 @@ async function serveMetrics({ settings }: Engine, store: Store): Promise<(() => 
   })
 }
 
+/** Sandboxed processes cannot open each other's anonymous memory: where there are any, all memory has names. */
+async function segmentsFolder({ settings }: Engine): Promise<string | null> {
+  return settings.sandbox.packs.length > 0 && findBwrap() !== null ? makeSegmentsFolder(settings.home) : null
+}
+
 /** Builds the bridge out of its parts. Holds no logic of its own. */
 export async function startBridge(engine: Engine, port: number): Promise<Bridge> {
   const { home } = engine.settings
   await refuseSecondBridge(home)
   await engine.envs.sweep()
   const store = new Store(await hostInfo(engine, null), (event) => panels.tell(event))
-  const context: Context = { engine, store, host: null, hostPacks: new Map(), ...(await readChoices(home)) }
+  const segments = await segmentsFolder(engine)
+  const context: Context = { engine, store, segments, host: null, hostPacks: new Map(), ...(await readChoices(home)) }
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
@@ -93,7 +102,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
       void isolation.keep(loaded)
       shim.peer?.notify('pack.loaded', { loaded })
     },
-    onGone: (worker, pid, ids) => shim.peer?.notify('worker.gone', { worker, pid, packs: ids }),
+    onGone: (worker, owner, ids) => shim.peer?.notify('worker.gone', { worker, owner, packs: ids }),
     onReleased: (leases) => calls.release(leases),
     watched: () => panels.watched || engine.settings.metricsPort !== null,
     notes: {
@@ -118,7 +127,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     calls: (connection) => calls.accept(connection),
   })
   const endMetrics = await serveMetrics(engine, store)
-  await writeConnectionFile(home, server.port, socket, token)
+  await writeConnectionFile(home, { port: server.port, socket, segments }, token)
   void packs.rescan()
   void jobs.resume()
   return {
@@ -128,6 +137,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
       if (abandoned) workers.killAll()
       await Promise.all([jobs.suspendAll(), workers.stopAll()])
       await removeConnectionFile(home)
+      if (segments) await rm(segments, { recursive: true, force: true })
       await Promise.all([server.close(), endMetrics?.()])
     },
   }

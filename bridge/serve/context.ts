@@ -10,6 +10,8 @@ import type { Store } from '../state/store'
 export interface Context {
   engine: Engine
   store: Store
+  /** Folder for shared memory with names; null: no sandbox needs one. */
+  segments: string | null
   /** The connected ComfyUI; null before its first report and after it has gone. */
   host: HostReport | null
   /** How packs fared in ComfyUI. */

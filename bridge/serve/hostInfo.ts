@@ -7,8 +7,8 @@ import { oneLine } from '../probe/fingerprint'
 /** The settings that the panel shows, as they stand. */
 export function panelSettings({ settings }: Pick<Engine, 'settings'>): PanelSettings {
   const { offline, registry, workers } = settings
-  const { perPack, share, idleMinutes, keepWarm } = workers
-  return { offline, registry, workers_per_pack: perPack, share_workers: share, idle_minutes: idleMinutes, keep_warm: keepWarm }
+  const { perPack, share, idleMinutes, keepWarm, memoryGb } = workers
+  return { offline, registry, workers_per_pack: perPack, share_workers: share, idle_minutes: idleMinutes, keep_warm: keepWarm, memory_gb: memoryGb }
 }
 
 /** What is known of the host without asking anything. */

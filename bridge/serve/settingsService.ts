@@ -16,6 +16,6 @@ export async function changeSettings({ engine, store }: Context, changed: Change
   await writeSettings(settings.home, given)
   settings.offline = next.offline
   settings.registry = next.registry
-  settings.workers = { perPack: next.workers_per_pack, share: next.share_workers, idleMinutes: next.idle_minutes, keepWarm: next.keep_warm }
+  settings.workers = { perPack: next.workers_per_pack, share: next.share_workers, idleMinutes: next.idle_minutes, keepWarm: next.keep_warm, memoryGb: next.memory_gb }
   store.apply({ kind: 'host', host: { ...store.host, settings: panelSettings(engine) } })
 }

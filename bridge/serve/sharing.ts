@@ -1,9 +1,10 @@
 import { readdir } from 'node:fs/promises'
 import { envIdOf } from '../install/envStore'
 import { packFolder, type Context } from './context'
+import { wantsSandbox } from './workerSpecs'
 
 /** What runs in one process: `id` starts its workers' ids. */
-interface Pool {
+export interface Pool {
   id: string
   packs: string[]
 }
@@ -40,7 +41,7 @@ export class Sharing {
   async poolOf(pack: string): Promise<Pool> {
     const known = this.#pools.get(pack)
     if (known) return known
-    const pool = this.context.engine.settings.workers.share ? await this.#shared(pack) : { id: envIdOf(pack), packs: [pack] }
+    const pool = this.context.engine.settings.workers.share && !wantsSandbox(this.context, pack) ? await this.#shared(pack) : { id: envIdOf(pack), packs: [pack] }
     for (const name of pool.packs) this.#pools.set(name, pool)
     return pool
   }
@@ -50,7 +51,7 @@ export class Sharing {
     const packs: string[] = []
     const taken = new Set<string>()
     for (const name of [...new Set([...this.context.isolated, pack])].sort()) {
-      if ((await this.#envKey(name)) !== wanted) continue
+      if (wantsSandbox(this.context, name) || (await this.#envKey(name)) !== wanted) continue
       const names = await packFolder(this.context, name).then(({ dir }) => topLevelNames(dir), () => null)
       if (!names || names.some((top) => taken.has(top))) continue
       names.forEach((top) => taken.add(top))

@@ -6,20 +6,18 @@ import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import type { workerToBridge } from '../../schemas/workerLink'
 import type { LogLine } from '../../schemas/job'
 import { BridgeError } from '../errors/bridgeError'
-import { envIdOf } from '../install/envStore'
 import { LogFile } from '../jobs/logFile'
-import { readPackNeeds } from '../packs/config'
-import { socketPath } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
 import { LOOK_MS, readVram, UsageMeter } from '../workers/usage'
 import { Worker } from '../workers/worker'
-import { packFolder, type Context } from './context'
-import { Sharing } from './sharing'
+import type { Context } from './context'
+import { Sharing, type Pool } from './sharing'
+import { fileOf, specOf } from './workerSpecs'
 
 export interface WorkerServiceEvents {
   onLine: (worker: string, line: LogLine) => void
   onLoaded: (loaded: LoadedPack) => void
-  onGone: (worker: string, pid: number | null, packs: string[]) => void
+  onGone: (worker: string, owner: string, packs: string[]) => void
   /** Leases of ComfyUI's memory that a worker has let go of. */
   onReleased: (leases: string[]) => void
   /** Whether anyone looks at what workers take. */
@@ -73,39 +71,23 @@ export class WorkerService {
     return [first]
   }
 
-  async #make(pack: string, pool: { id: string; packs: string[] }, number: number): Promise<Worker> {
+  async #make(pack: string, pool: Pool, number: number): Promise<Worker> {
     const { engine, store } = this.context
-    const id = `${pool.id}#${number}`
-    const packs = await Promise.all(pool.packs.map(async (name) => ({ id: name, dir: (await packFolder(this.context, name)).dir })))
-    const [record, ...variables] = await Promise.all([engine.envs.read(envIdOf(pack)), ...packs.map(({ dir }) => this.#variables(dir))])
-    const file = id.replace('#', '-')
-    const log = this.#logs.get(id) ?? new LogFile(join(engine.settings.home, 'logs', `${file}.ndjson`), (line) => this.events.onLine(id, line))
+    const spec = await specOf(this.context, pack, pool, number)
+    const { id } = spec
+    const log = this.#logs.get(id) ?? new LogFile(join(engine.settings.home, 'logs', `${fileOf(id)}.ndjson`), (line) => this.events.onLine(id, line))
     this.#logs.set(id, log)
-    const spec = {
-      id,
-      env: record?.id ?? null,
-      python: record ? engine.envs.pythonOf(record) : engine.interpreter,
-      shim: engine.settings.pythonShim,
-      packs,
-      variables: Object.assign({}, ...variables) as Record<string, string>,
-      socket: socketPath(join(engine.settings.home, 'run'), `${file}.sock`),
-    }
     return new Worker(spec, log, {
       onChange: (info) => store.apply({ kind: 'worker', worker: info }),
       onLoaded: this.events.onLoaded,
-      onGone: (pid, names) => {
+      onGone: (owner, names) => {
         if (spec.socket) void rm(spec.socket, { force: true })
-        this.events.onGone(id, pid, names)
+        this.events.onGone(id, owner, names)
       },
       onReleased: (leases) => this.releaseLeases(leases),
       folders: () => this.context.host?.folders ?? null,
       notes: this.events.notes,
     })
-  }
-
-  /** Environment variables of a pack's config. A broken one is the pack's state already, and keeps no worker from starting. */
-  async #variables(dir: string): Promise<Record<string, string>> {
-    return readPackNeeds(dir, this.context.engine.fingerprint.platform.os).then(({ environment }) => environment, () => ({}))
   }
 
   find(id: string): Worker {
@@ -190,11 +172,11 @@ export class WorkerService {
     this.#alive.forEach((worker) => worker.foldersChanged(folders))
   }
 
-  /** Tells the owners of leases that nobody holds them any more. A lease's name starts with its owner's process id. */
+  /** Tells the owners of leases that nobody holds them any more. */
   releaseLeases(leases: string[]): void {
     let rest = leases
     for (const worker of this.#alive) {
-      const own = rest.filter((lease) => lease.startsWith(`${worker.pid}-`))
+      const own = rest.filter((lease) => worker.owns(lease))
       if (own.length === 0) continue
       worker.notify('lease.release', { leases: own })
       rest = rest.filter((lease) => !own.includes(lease))

@@ -23,9 +23,9 @@ export class Vitals {
   measured(usage: WorkerUsage | null, ask: (() => Promise<unknown>) | null): boolean {
     const before = JSON.stringify([this.usage, this.health])
     this.usage = usage
-    this.health = judgeHealth(this.#asked === null ? 0 : Date.now() - this.#asked, usage?.cpu_percent ?? 0)
+    this.health = judgeHealth(this.#asked === null ? 0 : performance.now() - this.#asked, usage?.cpu_percent ?? 0)
     if (this.#asked === null && ask) {
-      this.#asked = Date.now()
+      this.#asked = performance.now()
       const answered = (): void => void (this.#asked = null)
       ask().then(answered, answered)
     }

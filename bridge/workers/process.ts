@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { dirname, delimiter, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import type { Readable, Writable } from 'node:stream'
 import type { WorkerExit } from '../../schemas/worker'
 import { FrameReader } from '../rpc/frames'
+import type { Launch } from './launch'
 import { readLines } from './outputLines'
 
 export interface ProcessEvents {
@@ -18,45 +20,38 @@ export interface ProcessEvents {
   onExit: (exit: Omit<WorkerExit, 'lines'>) => void
 }
 
-const DROPPED = /^(PYTHON\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$/
-
-/**
- * The allocator settings keep glibc from giving big buffers back to the system and faulting them in again at the next call, and
- * idle OpenMP threads from spinning against ComfyUI on few cores.
- */
-function environment(python: string, own: Readonly<Record<string, string>>): Record<string, string> {
-  const given = [...Object.entries(process.env), ...Object.entries(own)].filter(([name, value]) => value !== undefined && !DROPPED.test(name))
-  return {
-    ...(Object.fromEntries(given) as Record<string, string>),
-    PATH: `${dirname(python)}${delimiter}${process.env.PATH ?? ''}`,
-    ENVMANAGER_PARENT: String(process.pid),
-    COMFYUI_ISOLATION_WORKER: '1',
-    PYTHONNOUSERSITE: '1',
-    PYTHONUTF8: '1',
-    PIP_REQUIRE_VIRTUALENV: '1',
-    OMP_WAIT_POLICY: 'PASSIVE',
-    MALLOC_MMAP_THRESHOLD_: '8589934592',
-    MALLOC_TRIM_THRESHOLD_: '17179869184',
-    MALLOC_TOP_PAD_: '67108864',
-    // copies of this size and more are written past the caches: what is copied is read by another process
-    GLIBC_TUNABLES: 'glibc.cpu.x86_non_temporal_threshold=4194304',
-  }
-}
-
 /** Output that comes after the exit is waited for this long: a grandchild may hold the pipe open. */
 const LAST_OUTPUT_MS = 100
+
+/** Bubblewrap ends with 128 and the number of the signal that its program was ended by, as a shell does. */
+function unwrapped(code: number): Omit<WorkerExit, 'lines'> {
+  const signal = Object.entries(constants.signals).find(([, number]) => number === code - 128)?.[0]
+  return signal === undefined ? { code, signal: null } : { code: null, signal }
+}
+
+/** The first child of a process; null if there is none. Linux. */
+function firstBelow(pid: number | null): number | null {
+  if (pid === null) return null
+  try {
+    return Number.parseInt(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'), 10) || null
+  } catch {
+    return null
+  }
+}
 
 /** A worker's process: the only place that starts one. */
 export class WorkerProcess {
   readonly #child: ChildProcess
   readonly #tasks: Writable | null
 
-  /** `variables`: what the pack asks for in its environment; ours go before them. */
-  constructor(python: string, shim: string, variables: Readonly<Record<string, string>>, events: ProcessEvents) {
-    this.#child = spawn(python, ['-X', 'faulthandler', join(shim, 'worker')], {
+  constructor(
+    private readonly launch: Launch,
+    events: ProcessEvents,
+  ) {
+    this.#child = spawn(launch.command, launch.args, {
       // lines, lines, what is printed; tasks, and their answers
       stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
-      env: environment(python, variables),
+      env: launch.env,
       // a group of its own, so that what a node starts can be ended with it
       detached: process.platform !== 'win32',
       windowsHide: true,
@@ -72,7 +67,7 @@ export class WorkerProcess {
     const tell = (code: number | null, signal: string | null): void => {
       if (told) return
       told = true
-      events.onExit({ code, signal })
+      events.onExit(launch.sandboxed && code !== null ? unwrapped(code) : { code, signal })
     }
     this.#child.once('error', (error) => {
       events.onOutput(`The process could not be started: ${error.message}`)
@@ -117,7 +112,11 @@ export class WorkerProcess {
   }
 
   signal(name: NodeJS.Signals): void {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill(name)
+    const { pid, exitCode, signalCode } = this.#child
+    if (!pid || exitCode !== null || signalCode !== null) return
+    if (!this.launch.sandboxed || name === 'SIGKILL') return void this.#child.kill(name)
+    const worker = firstBelow(firstBelow(pid)) // bubblewrap, its first process inside, the worker
+    if (worker !== null) process.kill(worker, name)
   }
 
   /** Ends the process and everything that it has started. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { CallNote } from '../../schemas/callLink'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
@@ -10,16 +11,21 @@ import { BridgeError } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
 import { Peer } from '../rpc/peer'
 import { climb } from './cancelLadder'
-import { deathError, describeExit } from './exit'
+import { deathError, describeExit, oomKills } from './exit'
 import { Vitals } from './health'
+import { launchOf } from './launch'
 import { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
+import { makeOwnFolder, removeOwnFolder } from './segmentsFolder'
 import { TaskLink, type Done } from './taskLink'
 import type { WorkerEvents, WorkerSpec } from './workerSpec'
 
 type WorkerPeer = Peer<typeof workerToBridge, typeof bridgeToWorker>
 /** A process; `ready` once it has answered. */
 interface Running {
+  /** Names the process in what it shares with others. */
+  owner: string
+  oomBefore: number | null
   ready: boolean
   process: WorkerProcess
   peer: WorkerPeer
@@ -44,7 +50,7 @@ export class Worker {
   #crashes: Crashes = []
   #counts = { restarts: 0, calls: 0 }
   #started: number | null = null
-  #lastUsed = Date.now()
+  #lastUsed = performance.now() // not the clock of the day, which may jump
   #showing: NodeJS.Timeout | null = null
   #vitals = new Vitals()
   #lastCall: LastCall | null = null
@@ -67,6 +73,7 @@ export class Worker {
       packs: this.spec.packs.map(({ id }) => id),
       state: this.#state,
       pid: this.pid,
+      sandboxed: this.spec.sandbox !== null,
       started: this.#started,
       restarts: this.#counts.restarts,
       calls: this.#counts.calls,
@@ -83,6 +90,11 @@ export class Worker {
     if (this.#vitals.measured(usage, peer ? () => peer.request('worker.ping', {}) : null)) this.events.onChange(this.info)
   }
 
+  /** Whether a lease is of its process: such a name starts with its owner's. */
+  owns(lease: string): boolean {
+    return this.#running !== null && lease.startsWith(`${this.#running.owner}-`)
+  }
+
   get pid(): number | null {
     return this.#process?.pid ?? null
   }
@@ -94,7 +106,7 @@ export class Worker {
 
   /** Milliseconds since a running worker was last needed; 0 while it is, or while there is no process. */
   get idleMs(): number {
-    return this.#running === null || this.#calls.size + this.#delivering.size > 0 ? 0 : Date.now() - this.#lastUsed
+    return this.#running === null || this.#calls.size + this.#delivering.size > 0 ? 0 : performance.now() - this.#lastUsed
   }
 
   /** Starts the worker if need be, imports the pack once per process, and returns its node classes. */
@@ -109,7 +121,7 @@ export class Worker {
     loading.then(
       (loaded) => {
         this.#loaded.add(pack)
-        this.#lastUsed = Date.now()
+        this.#lastUsed = performance.now()
         this.events.onLoaded(loaded)
       },
       () => this.#loading.delete(pack),
@@ -138,8 +150,8 @@ export class Worker {
       return done
     } finally {
       this.#calls.delete(call.call)
-      this.#lastUsed = Date.now()
-      this.#lastCall = { node, ended: this.#lastUsed, seconds: (performance.now() - began) / 1000, failed }
+      this.#lastUsed = performance.now()
+      this.#lastCall = { node, ended: Date.now(), seconds: (this.#lastUsed - began) / 1000, failed }
       this.#showBusy()
     }
   }
@@ -191,8 +203,8 @@ export class Worker {
 
   /** Settles when no call runs and every result has arrived, or after the limit. */
   async idle(limitMs: number): Promise<void> {
-    const until = Date.now() + limitMs
-    while (this.#calls.size + this.#delivering.size > 0 && Date.now() < until) await pause(50)
+    const until = performance.now() + limitMs
+    while (this.#calls.size + this.#delivering.size > 0 && performance.now() < until) await pause(50)
   }
 
   /** Ends the process without asking it: ComfyUI has gone, and nobody waits for an answer. */
@@ -214,8 +226,8 @@ export class Worker {
     this.#running = null // calls from now on wait for the next process
     this.#set({ status: 'stopping' })
     process.endTasks()
-    const until = Date.now() + STOP_MS
-    while (this.#process === process && Date.now() < until) await pause(10)
+    const until = performance.now() + STOP_MS
+    while (this.#process === process && performance.now() < until) await pause(10)
     process.kill()
     while (this.#process === process) await pause(10)
   }
@@ -228,13 +240,13 @@ export class Worker {
   }
 
   async #start(): Promise<Running> {
-    const decision = decide(this.#crashes, Date.now())
+    const decision = decide(this.#crashes, performance.now())
     if (decision.restart === 'never') {
       throw new BridgeError('WORKER_CRASH_LOOP', `${this.spec.id} crashed three times in five minutes and is not started again.`, {
         details: { lines: this.log.tail(TAIL_LINES) },
       })
     }
-    if (decision.restart === 'at') await pause(Math.max(0, decision.time - Date.now()))
+    if (decision.restart === 'at') await pause(Math.max(0, decision.time - performance.now()))
     this.#set({ status: 'starting' })
     this.#started = Date.now()
     const running = this.#spawn()
@@ -252,14 +264,16 @@ export class Worker {
     }
     running.ready = true
     this.#running = running
-    this.#lastUsed = Date.now()
+    this.#lastUsed = performance.now()
     this.#set({ status: 'ready' })
     return running
   }
 
   #spawn(): Running {
-    const { python, shim, variables } = this.spec
-    const process: WorkerProcess = new WorkerProcess(python, shim, variables, {
+    const owner = randomBytes(6).toString('hex')
+    const { segments } = this.spec
+    if (segments) makeOwnFolder(segments, owner)
+    const process: WorkerProcess = new WorkerProcess(launchOf(this.spec, owner, this.events.folders()), {
       onMessage: (text) => peer.receive(text),
       onAnswer: (header, body) => tasks.answered(header, body),
       onOutput: (text) => this.log.append(text, this.#runningNode() ?? 'worker'),
@@ -267,7 +281,7 @@ export class Worker {
     })
     const tasks = new TaskLink((data) => process.give(data), this.events.onReleased)
     const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, this.events.notes)
-    const running: Running = { ready: false, process, peer, tasks }
+    const running: Running = { owner, oomBefore: oomKills(), ready: false, process, peer, tasks }
     this.#process = process
     this.#vitals = new Vitals()
     return running
@@ -292,23 +306,24 @@ export class Worker {
     const wanted = this.#state.status === 'stopping'
     const lines = this.log.tail(TAIL_LINES)
     const node = this.#runningNode()
-    const { pid } = this
+    const { owner } = ended
+    if (this.spec.segments) removeOwnFolder(this.spec.segments, owner)
     this.#process = null
     this.#running = null
     this.#loading.clear()
     this.#loaded.clear()
     this.#delivering.clear()
     this.log.append(`The worker ${describeExit(exit)}.`, 'worker', wanted ? 'info' : 'error')
-    this.events.onGone(pid, this.spec.packs.map(({ id }) => id))
-    const reason = deathError({ ...exit, lines }, this.spec.packs.map(({ id }) => id), ended.ready, node)
+    this.events.onGone(owner, this.spec.packs.map(({ id }) => id))
+    const reason = deathError({ ...exit, lines }, this.spec.packs.map(({ id }) => id), { wasReady: ended.ready, node, oomBefore: ended.oomBefore })
     ended.tasks.close(reason)
     ended.peer.close(reason)
     if (wanted) return this.#set({ status: 'stopped' })
-    const now = Date.now()
+    const now = performance.now()
     this.#crashes = [...recent(this.#crashes, now), now]
     this.#counts.restarts++
     const decision = decide(this.#crashes, now)
-    this.#set({ status: 'crashed', exit: { ...exit, lines }, retry_at: decision.restart === 'at' ? decision.time : null })
+    this.#set({ status: 'crashed', exit: { ...exit, lines }, retry_at: decision.restart === 'at' ? Date.now() + decision.time - now : null })
   }
 
   #set(state: WorkerState): void {

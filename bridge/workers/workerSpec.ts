@@ -3,6 +3,7 @@ import type { HostFolders } from '../../schemas/shimLink'
 import type { WorkerInfo } from '../../schemas/worker'
 import type { workerToBridge } from '../../schemas/workerLink'
 import type { Handlers } from '../rpc/peer'
+import type { Sandbox } from './sandbox'
 
 export interface WorkerSpec {
   id: string
@@ -13,6 +14,12 @@ export interface WorkerSpec {
   packs: { id: string; dir: string }[]
   /** Environment variables that its packs ask for. */
   variables: Record<string, string>
+  /** Bytes of memory that it may take; null: as much as there is. */
+  memoryBytes: number | null
+  /** What it runs in; null: it has the user's rights. */
+  sandbox: Sandbox | null
+  /** Folder of shared memory with names; null: it is anonymous. */
+  segments: string | null
   /** Where it serves its packs' HTTP routes; null: on a port of its own choice. */
   socket: string | null
 }
@@ -20,7 +27,8 @@ export interface WorkerSpec {
 export interface WorkerEvents {
   onChange: (info: WorkerInfo) => void
   onLoaded: (loaded: LoadedPack) => void
-  onGone: (pid: number | null, packs: string[]) => void
+  /** `owner`: how its process was named in what it shared. */
+  onGone: (owner: string, packs: string[]) => void
   onReleased: (leases: string[]) => void
   /** ComfyUI's folders as they are now; null: there is no ComfyUI. */
   folders: () => HostFolders | null

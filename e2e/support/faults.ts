@@ -27,8 +27,8 @@ export class Subject {
     readonly pack: string,
   ) {}
 
-  static async start(pack: string, env: Record<string, string> = {}): Promise<Subject> {
-    const comfy = await startComfy({ frontend: FRONTENDS[0], packs: [pack], env })
+  static async start(pack: string, env: Record<string, string> = {}, others: string[] = []): Promise<Subject> {
+    const comfy = await startComfy({ frontend: FRONTENDS[0], packs: [pack, ...others], env })
     const panel = await PanelClient.connect(comfy.url)
     await panel.until(({ packs }) => packs.some(({ id, state }) => id === pack && state === 'ready'), pack)
     await panel.call('isolation.set', { pack, on: true })

@@ -234,8 +234,7 @@ class Calls:
     def worker_gone(self, params: dict[str, Any]) -> None:
         """A worker's process has ended: nothing of ours is held by it any more."""
         self.pool.release_holder(params["worker"])
-        if params["pid"] is not None:
-            self.mapped.owner_gone(params["pid"])
+        self.mapped.owner_gone(params["owner"])
 
     def bridge_gone(self) -> None:
         """The bridge has ended, and its workers with it."""

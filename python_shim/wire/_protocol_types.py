@@ -127,6 +127,7 @@ class Params13(TypedDict, closed=True):
     share_workers: NotRequired[bool]
     idle_minutes: NotRequired[float]
     keep_warm: NotRequired[list[KeepWarmItem]]
+    memory_gb: NotRequired[float]
 
 
 class SettingsSet(TypedDict, closed=True):
@@ -177,7 +178,7 @@ class Params22(TypedDict, closed=True):
 
 class Params23(TypedDict, closed=True):
     worker: str
-    pid: int | None
+    owner: str
     packs: list[str]
 
 
@@ -240,7 +241,7 @@ class Exception(TypedDict, closed=True):
 
 
 class WireError(TypedDict, closed=True):
-    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN', 'MEMORY_FULL', 'SEGMENT_GONE']
+    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'SANDBOX_UNAVAILABLE', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN', 'MEMORY_FULL', 'SEGMENT_GONE']
     message: str
     hint: str
     details: NotRequired[dict[str, Any]]
@@ -542,6 +543,7 @@ class ConnectionFile(TypedDict, closed=True):
     socket: str | None
     token: str
     pid: int
+    segments: str | None
 
 
 class StateFile(TypedDict, closed=True):
@@ -619,6 +621,7 @@ class PanelSettings(TypedDict, closed=True):
     share_workers: bool
     idle_minutes: float
     keep_warm: list[KeepWarmItem]
+    memory_gb: float
 
 
 class RejectedItem(TypedDict, closed=True):
@@ -1232,6 +1235,7 @@ class WorkerInfo(TypedDict, closed=True):
     packs: list[str]
     state: State4 | State5 | State6 | State7 | State8 | State9
     pid: int | None
+    sandboxed: bool
     started: float | None
     restarts: int
     calls: int

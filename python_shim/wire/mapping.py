@@ -18,6 +18,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from .pages import written
+from .segments import owner_of
 
 if TYPE_CHECKING:
     from ._protocol_types import SegmentRef
@@ -56,7 +57,7 @@ class MappedSegments:
         self._starts: list[int] = []
         self._parked: collections.OrderedDict[str, tuple[mmap.mmap, float]] = collections.OrderedDict()
         self._ended: queue.SimpleQueue[Mapping] = queue.SimpleQueue()
-        self._gone: set[int] = set()
+        self._gone: set[str] = set()
         self._names: list[str] = []
         self._to_park: list[Mapping] = []
 
@@ -85,16 +86,16 @@ class MappedSegments:
         with self._lock:
             at = bisect.bisect_right(self._starts, address) - 1
             mapping = self._active.get(self._starts[at]) if at >= 0 else None
-        if mapping is None or address + nbytes > mapping.end or mapping.ref["pid"] in self._gone:
+        if mapping is None or address + nbytes > mapping.end or owner_of(mapping.ref["lease"]) in self._gone:
             return None
         keeper = mapping.view()
         if keeper is None or written(address, nbytes):
             return None
         return mapping, keeper
 
-    def owner_gone(self, pid: int) -> None:
+    def owner_gone(self, owner: str) -> None:
         """That process has ended. What is mapped stays valid, and can be passed on as a copy only."""
-        self._gone.add(pid)
+        self._gone.add(owner)
 
     def let_go(self) -> list[str]:
         """Names of the leases that have ended since the last call: their owners are to be told."""
@@ -133,7 +134,7 @@ class MappedSegments:
     def _park(self, mapping: Mapping) -> None:
         """Keep a mapping for the next lease of its segment, unless something was written into it."""
         segment = mapping.ref["segment"]
-        if segment in self._parked or mapping.ref["pid"] in self._gone or written(mapping.address, len(mapping.map)):
+        if segment in self._parked or owner_of(mapping.ref["lease"]) in self._gone or written(mapping.address, len(mapping.map)):
             return _close(mapping.map)
         self._parked[segment] = (mapping.map, time.monotonic())
         while len(self._parked) > MOST_PARKED:

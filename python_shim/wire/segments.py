@@ -7,10 +7,12 @@ is gone with the last process that maps it. Elsewhere it is a file that its owne
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import mmap
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +31,16 @@ KEEP_SECONDS = 30.0
 LARGEST_AHEAD = 256 << 20
 _MADV_POPULATE_WRITE = 23  # <asm-generic/mman-common.h>, Linux 5.14
 _serials = itertools.count(1)
+#: How leases and segments of this process begin. A sandboxed worker counts process ids of its own, so the bridge gives each a name.
+#: What a node starts is another process: the name is not passed on.
+OWNER = os.environ.pop("ENVMANAGER_OWNER", "") or str(os.getpid())
+#: Where segments have names, in place of anonymous ones: sandboxed processes cannot open each other's descriptors. None: nowhere.
+FOLDER = os.environ.pop("ENVMANAGER_SEGMENTS", "") or None
+
+
+def owner_of(lease: str) -> str:
+    """The process that a lease is of, as its name tells."""
+    return lease.split("-", 1)[0]
 
 
 def memory_limit() -> int:
@@ -47,18 +59,18 @@ def memory_limit() -> int:
 
 
 class Segment:
-    """One block of shared memory that this process owns. `size` in bytes."""
+    """One block of shared memory that this process owns. `size` in bytes; with a `folder`, it has a name there."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, folder: str | None = None) -> None:
         self.size = size
-        self.id = f"{os.getpid()}-{next(_serials)}"
+        self.id = f"{OWNER}-{next(_serials)}"
         self.path: str | None = None
         self.freed = 0.0
         self.pinned: bool | None = None
-        if hasattr(os, "memfd_create"):
+        if folder is None and hasattr(os, "memfd_create"):
             self.fd = os.memfd_create("comfyui-envmanager", os.MFD_CLOEXEC)
         else:
-            self.fd, self.path = tempfile.mkstemp(prefix="comfyui-envmanager-", suffix=".segment")
+            self.fd, self.path = tempfile.mkstemp(prefix="comfyui-envmanager-", suffix=".segment", dir=folder)
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self.fd, 0, size)  # a full device is an OSError here, not a bus error later
@@ -70,14 +82,15 @@ class Segment:
             raise
         self.view: Any = (ctypes.c_char * size).from_buffer(self.map)
         self.address = ctypes.addressof(self.view)
-        if self.path is None:
+        if sys.platform == "linux":
             # map every page at once; ctypes, because mmap.madvise would keep Python's lock meanwhile
             ctypes.CDLL(None).madvise(ctypes.c_void_p(self.address), ctypes.c_size_t(size), _MADV_POPULATE_WRITE)
 
     def _close_file(self) -> None:
         os.close(self.fd)
         if self.path is not None:
-            os.unlink(self.path)
+            with contextlib.suppress(FileNotFoundError):  # its folder may have gone with the bridge
+                os.unlink(self.path)
 
     def close(self) -> None:
         """Give the memory back. Receivers that still map it keep their view."""
@@ -109,7 +122,8 @@ class SegmentPool:
         #: Names of leases by the process that holds them, once that is known.
         self._held: dict[str, set[str]] = {}
         self._numbers = itertools.count(1)
-        self._prefix = f"{os.getpid()}-"
+        self._prefix = f"{OWNER}-"
+        self._folder = FOLDER
         self._limit = memory_limit() if limit is None else limit
         self._owned = 0
         self._misses: dict[int, int] = {}
@@ -141,7 +155,7 @@ class SegmentPool:
         """A fresh segment."""
         self._reserve(size)
         try:
-            segment = Segment(size)
+            segment = Segment(size, self._folder)
         except (OSError, MemoryError) as error:
             with self._lock:
                 self._owned -= size
@@ -179,7 +193,7 @@ class SegmentPool:
         segment = None
         try:
             self._reserve(size)
-            segment = Segment(size)
+            segment = Segment(size, self._folder)
             segment.freed = time.monotonic()
         except CodedError:
             pass
@@ -254,6 +268,13 @@ class SegmentPool:
             "offset": offset,
             "bytes": nbytes,
         }
+
+    def use_folder(self, folder: str | None) -> None:
+        """From now on segments have names in that folder; None: none. Free ones that are elsewhere, or in a folder made anew, go."""
+        if folder is None and self._folder is None:
+            return
+        self._folder = folder
+        self.shrink(older_than=0)
 
     def usage(self) -> tuple[int, int]:
         """Bytes leased and bytes free."""

@@ -20,6 +20,7 @@ from ..wire.frames import to_json
 from ..wire.peer import as_error
 from . import host_modules, loader
 from .channel import Channel, Tasks, take_standard_streams
+from .memory import limit_memory
 from .parent import die_with_parent
 from .runner import Runner
 from .side import Side
@@ -138,6 +139,7 @@ def main() -> None:
     lines, out = take_standard_streams()
     die_with_parent(int(os.environ.get("ENVMANAGER_PARENT", "0")))
     faulthandler.enable(all_threads=True)
+    limit_memory()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     more_descriptors()
     library.provide()

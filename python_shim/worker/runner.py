@@ -21,6 +21,7 @@ from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
 from . import v3
 from .channel import Channel
+from .memory import beyond_limit
 from .progress import Progress
 
 
@@ -128,7 +129,8 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
             if type(error).__name__ == "InterruptProcessingException":
                 raise Interrupted from None
-            raise NodeRaised(f"{call['class']} (node {call['node']})", error) from error
+            node = f"{call['class']} (node {call['node']})"
+            raise beyond_limit(error, node) or NodeRaised(node, error) from error
 
     def _method(self, cls: Any, call: dict[str, Any], kwargs: dict[str, Any]) -> Any:
         method = call["method"]

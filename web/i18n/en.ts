@@ -189,6 +189,8 @@ export const en = {
   uptime: 'Up for',
   lastCall: 'Last call',
   restarts: 'Restarts',
+  sandbox: 'Sandbox',
+  sandboxed: 'no network, own files only',
   health: {
     ok: '',
     silent: 'It does not answer at the moment.',
@@ -235,6 +237,7 @@ export const en = {
     workers_per_pack: 'Workers for one pack',
     share_workers: 'Packs with equal environments share a worker',
     idle_minutes: 'Minutes until an idle worker ends (0: never)',
+    memory_gb: 'Memory that each worker may take, in GB (0: no limit)',
     keep_warm: 'Packs whose workers start with ComfyUI',
   },
   keepWarmOf: (pack: string) => `Start the worker of ${pack} with ComfyUI`,

@@ -59,7 +59,7 @@ const CHANGES = [
 const crash = { code: null, signal: 'SIGSEGV', lines: ['Fatal Python error: Segmentation fault', '', 'Current thread 0x00007f (most recent call first):', '  File "nodes.py", line 41 in run'] }
 const WORKERS = [
   worker('modern-grain', { status: 'busy', node: 'ModernGrain (node 12)' }, { usage: { cpu_percent: 187, memory_bytes: 3.4e9, vram_bytes: 8.2e9 } }),
-  worker('vintage-tone', { status: 'ready' }, { health: 'silent' }),
+  worker('vintage-tone', { status: 'ready' }, { health: 'silent', sandboxed: true }),
   worker('one-more', { status: 'busy', node: 'Wait (node 3)' }, { health: 'stuck', usage: { cpu_percent: 0, memory_bytes: 1e9, vram_bytes: null } }),
   worker('comfyui-kjnodes', { status: 'starting' }, { usage: null, last_call: null, calls: 0 }),
   worker('three-wheels', { status: 'stopped' }),

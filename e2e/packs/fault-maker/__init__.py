@@ -1,10 +1,12 @@
 """A sample pack whose nodes do what a worker must survive. For `npm run faults`."""
 
 import ctypes
+import json
 import math
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -107,3 +109,38 @@ def FaultDeaf(self, seconds):
     print("deaf", flush=True)
     ctypes.PyDLL(None).sleep(seconds)
     return ("",)
+
+
+@node(("STRING",), megabytes=("INT", 1), kind=("STRING", "bytes"))
+def FaultMemory(self, megabytes, kind):
+    """Takes memory, of Python or of torch."""
+    if kind == "torch":
+        import torch
+
+        return (f"took {torch.ones(megabytes << 18).sum():.0f}",)
+    return (f"took {len(bytearray(megabytes << 20))}",)
+
+
+@node(("STRING",), paths=("STRING", "[]"), writes=("STRING", "[]"), port=("INT", 0))
+def FaultReach(self, paths, writes, port):
+    """What it can reach of the machine: files to read and to write, a port, other processes, the environment."""
+
+    def tries(act):
+        try:
+            act()
+            return True
+        except OSError:
+            return False
+
+    def write(path):
+        with open(path, "w") as file:  # noqa: PTH123
+            file.write("from a node")
+
+    found = {
+        "read": [tries(lambda path=path: os.stat(path)) for path in json.loads(paths)],
+        "written": [tries(lambda path=path: write(path)) for path in json.loads(writes)],
+        "connected": tries(lambda: socket.create_connection(("127.0.0.1", port), timeout=5).close()),
+        "processes": len([name for name in os.listdir("/proc") if name.isdigit()]),
+        "environment": "A_SECRET" in os.environ,
+    }
+    return (json.dumps(found),)

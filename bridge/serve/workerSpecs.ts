@@ -1,0 +1,73 @@
+import { realpathSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { BridgeError } from '../errors/bridgeError'
+import { envIdOf } from '../install/envStore'
+import { readPackNeeds } from '../packs/config'
+import { socketPath } from '../rpc/connectionFile'
+import { findBwrap, pythonFolders, type Sandbox } from '../workers/sandbox'
+import type { WorkerSpec } from '../workers/workerSpec'
+import { packFolder, type Context } from './context'
+import type { Pool } from './sharing'
+
+/** Environment variables of a pack's config. A broken one is the pack's state already, and keeps no worker from starting. */
+async function variables({ engine }: Context, dir: string): Promise<Record<string, string>> {
+  return readPackNeeds(dir, engine.fingerprint.platform.os).then(({ environment }) => environment, () => ({}))
+}
+
+/** The name of a worker's files. */
+export const fileOf = (worker: string): string => worker.replace('#', '-')
+
+/** A socket in the run folder; of a sandboxed worker in a folder of its own, the only one of these that it sees. */
+async function webSocketOf({ engine }: Context, worker: string, sandboxed: boolean): Promise<string | null> {
+  const run = join(engine.settings.home, 'run')
+  if (!sandboxed) return socketPath(run, `${fileOf(worker)}.sock`)
+  const own = join(run, fileOf(worker))
+  await mkdir(own, { recursive: true, mode: 0o700 })
+  return socketPath(own, 'web.sock')
+}
+
+/** Throws SANDBOX_UNAVAILABLE: what the user wants sandboxed never runs without. */
+function sandboxOf({ engine, segments }: Context, own: { folders: string[]; packs: string[]; socket: string | null }): Sandbox {
+  const { settings } = engine
+  const bwrap = findBwrap()
+  if (bwrap === null || segments === null) throw new BridgeError('SANDBOX_UNAVAILABLE', 'A worker is to run in a sandbox, and bubblewrap (bwrap) is not installed.')
+  return {
+    bwrap,
+    network: settings.sandbox.network,
+    readable: [...own.folders, settings.pythonShim, segments, ...settings.sandbox.read],
+    writable: [...own.packs.map((dir) => realpathSync(dir)), ...(own.socket ? [dirname(own.socket)] : []), ...settings.sandbox.write],
+    hidden: [settings.home],
+  }
+}
+
+/** Everything that starting a worker of a pool takes. */
+export async function specOf(context: Context, pack: string, pool: Pool, number: number): Promise<WorkerSpec> {
+  const { engine, segments } = context
+  const { envs, settings, interpreter } = engine
+  const id = `${pool.id}#${number}`
+  const packs = await Promise.all(pool.packs.map(async (name) => ({ id: name, dir: (await packFolder(context, name)).dir })))
+  const [record, ...given] = await Promise.all([envs.read(envIdOf(pack)), ...packs.map(({ dir }) => variables(context, dir))])
+  const python = record ? envs.pythonOf(record) : interpreter
+  const isSandboxed = pool.packs.some((name) => wantsSandbox(context, name))
+  const socket = await webSocketOf(context, id, isSandboxed)
+  const folders = [...pythonFolders(python), ...pythonFolders(interpreter), ...(record ? [envs.generation(record.id, record.generation)] : [])]
+  return {
+    id,
+    env: record?.id ?? null,
+    python,
+    shim: settings.pythonShim,
+    packs,
+    variables: Object.assign({}, ...given) as Record<string, string>,
+    memoryBytes: settings.workers.memoryGb > 0 ? Math.round(settings.workers.memoryGb * 2 ** 30) : null,
+    sandbox: isSandboxed ? sandboxOf(context, { folders, packs: packs.map(({ dir }) => dir), socket }) : null,
+    segments,
+    socket,
+  }
+}
+
+/** Whether the user wants the workers of a pack in a sandbox. */
+export function wantsSandbox({ engine }: Pick<Context, 'engine'>, pack: string): boolean {
+  const { packs } = engine.settings.sandbox
+  return packs.includes('*') || packs.includes(pack)
+}

@@ -1,0 +1,53 @@
+import { dirname, delimiter, join } from 'node:path'
+import type { HostFolders } from '../../schemas/shimLink'
+import { bwrapArgs, passed } from './sandbox'
+import type { WorkerSpec } from './workerSpec'
+
+/** A program to start. */
+export interface Launch {
+  command: string
+  args: string[]
+  env: Record<string, string>
+  /** Its process is bubblewrap's, and the worker lies below it. */
+  sandboxed: boolean
+}
+
+const DROPPED = /^(PYTHON\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$/
+
+/**
+ * The allocator settings keep glibc from giving big buffers back to the system and faulting them in again at the next call, and
+ * idle OpenMP threads from spinning against ComfyUI on few cores.
+ */
+function environment({ python, variables, sandbox, memoryBytes, segments }: WorkerSpec, owner: string): Record<string, string> {
+  const outer = Object.entries(process.env).filter((entry) => !sandbox || passed(entry))
+  const given = [...outer, ...Object.entries(variables)].filter(([name, value]) => value !== undefined && !DROPPED.test(name))
+  return {
+    ...(Object.fromEntries(given) as Record<string, string>),
+    PATH: `${dirname(python)}${delimiter}${process.env.PATH ?? ''}`,
+    // in a sandbox bubblewrap itself watches its parent, and process ids are others
+    ENVMANAGER_PARENT: sandbox ? '0' : String(process.pid),
+    ENVMANAGER_OWNER: owner,
+    ...(segments && { ENVMANAGER_SEGMENTS: join(segments, owner) }),
+    ...(memoryBytes && { ENVMANAGER_MEMORY: String(memoryBytes) }),
+    COMFYUI_ISOLATION_WORKER: '1',
+    PYTHONNOUSERSITE: '1',
+    PYTHONUTF8: '1',
+    PIP_REQUIRE_VIRTUALENV: '1',
+    OMP_WAIT_POLICY: 'PASSIVE',
+    MALLOC_MMAP_THRESHOLD_: '8589934592',
+    MALLOC_TRIM_THRESHOLD_: '17179869184',
+    MALLOC_TOP_PAD_: '67108864',
+    // copies of this size and more are written past the caches: what is copied is read by another process
+    GLIBC_TUNABLES: 'glibc.cpu.x86_non_temporal_threshold=4194304',
+  }
+}
+
+/** How a worker is started: `owner` names the process in what it shares, `folders` are ComfyUI's as they are now. */
+export function launchOf(spec: WorkerSpec, owner: string, folders: HostFolders | null): Launch {
+  const { python, shim, sandbox, segments } = spec
+  const env = environment(spec, owner)
+  const worker = ['-X', 'faulthandler', join(shim, 'worker')]
+  if (!sandbox) return { command: python, args: worker, env, sandboxed: false }
+  const own = { ...sandbox, writable: [...sandbox.writable, ...(segments ? [join(segments, owner)] : [])] }
+  return { command: sandbox.bwrap, args: [...bwrapArgs(own, folders), python, ...worker], env, sandboxed: true }
+}

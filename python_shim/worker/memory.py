@@ -1,0 +1,42 @@
+"""How much memory a worker may take, and who goes first when the machine has none left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from ..wire.errors import CodedError
+
+#: Linux ends the process with the highest score first: a worker before ComfyUI, whose score is 0 (`man 5 proc`).
+_SCORE = "500"
+#: What torch's allocator and C++ say when there is no memory; Python says MemoryError.
+_WORDS = ("can't allocate memory", "not enough memory", "std::bad_alloc", "bad allocation")
+_limit = 0
+
+
+def limit_memory() -> None:
+    """Hold this process to `ENVMANAGER_MEMORY` bytes of data, where that is set. Linux; on Windows a job object does it.
+
+    The kernel counts what can be written and is not shared with others (RLIMIT_DATA, `man 2 getrlimit`): what CUDA reserves of the
+    address space, which may be terabytes, is not among it.
+    """
+    global _limit
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - no pathlib in a worker's start
+        file.write(_SCORE)
+    _limit = int(os.environ.get("ENVMANAGER_MEMORY", "0"))
+    if _limit > 0:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (_limit, _limit))
+
+
+def beyond_limit(error: BaseException, node: str) -> CodedError | None:
+    """What to say if a node failed because it wanted more than the limit; None: it failed otherwise."""
+    if _limit == 0 or not (isinstance(error, MemoryError) or any(word in str(error) for word in _WORDS)):
+        return None
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    what = f"{node} wanted more memory than its worker may take: the memory limit is {_limit / 2**30:g} GB. It said: {said}"
+    return CodedError("MEMORY_FULL", what, "Raise the limit (Machine, Settings), or send smaller batches.")
