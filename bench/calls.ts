@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { findBwrap } from '../bridge/workers/sandbox'
 import type { Case, Timing } from './case'
 
 const ROOT = process.cwd()
@@ -123,4 +124,23 @@ export function callCases(): { cases: Case[]; peakSharedBytes: Record<string, nu
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** What bubblewrap costs: the same calls in a sandbox, and as the floor without it, one after the other. Nothing where it is not installed. */
+export function sandboxCases(): Case[] {
+  if (findBwrap() === null) return []
+  const measure = (env: NodeJS.ProcessEnv): Record<string, Timing> => {
+    const folder = mkdtempSync(join(tmpdir(), 'envmanager-bench-'))
+    try {
+      return lastLine(run(PYTHON, [join(ROOT, 'bench', 'node_calls.py'), join(folder, 'ours')], env)).times
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+  const plain = measure(process.env)
+  const sandboxed = measure({ ...process.env, COMFY_ENV_SANDBOX: '*' })
+  return ['worker-start', 'call-int', 'image-3mb', 'image-50mb', 'image-400mb'].flatMap((id): Case[] => {
+    const [ours, floor] = [sandboxed[id], plain[id]]
+    return ours && floor ? [{ id: `sandbox-${id}`, unit: 'ms', ours, peers: {}, floor, ratio: floor.p50 / ours.p50, target: null, met: null }] : []
+  })
 }

@@ -82,6 +82,7 @@ class Ours:
         self._process.start()
         assert self._ready.wait(30)
         took = time.perf_counter() - start
+        self.calls.bridge_ready()
         self._client.connect()
         assert self._linked.wait(30)
         return took

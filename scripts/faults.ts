@@ -15,7 +15,7 @@ interface Ran {
 const results = join(ROOT, 'test-results')
 const report = join(results, 'faults.json')
 const figures = join(results, 'fault-figures.ndjson')
-const FILES = ['e2e/faults', 'e2e/process/supervision', 'e2e/process/install', 'e2e/process/cli', 'bridge/']
+const FILES = ['e2e/faults', 'e2e/process/supervision', 'e2e/process/sandbox', 'e2e/process/install', 'e2e/process/cli', 'bridge/']
 
 ensurePython()
 mkdirSync(results, { recursive: true })

@@ -1,13 +1,19 @@
 import { CallHeader, type AnswerHeader } from '../../schemas/callLink'
-import { toWire } from '../errors/bridgeError'
+import { BridgeError, toWire } from '../errors/bridgeError'
 import { frame } from '../rpc/frames'
 import type { AcceptCalls, CallConnection } from '../rpc/server'
 import type { Context } from './context'
 import type { WorkerService } from './workerService'
 
+/** So many calls are remembered at least. */
+const REMEMBERED = 10_000
+
 /** The call path: takes calls from ComfyUI's connections and hands them to workers, without a look at their values. */
 export class CallLinks {
   #released: string[] = []
+  /** Ids of the last calls, in two halves: the older one is forgotten as the newer one is full. */
+  #recent = new Set<string>()
+  #older = new Set<string>()
 
   constructor(
     private readonly context: Context,
@@ -53,8 +59,18 @@ export class CallLinks {
     if (cancel) this.workers.cancel(cancel)
   }
 
+  /** Throws for a call that was sent before: it runs at most once. */
+  #once({ call }: NonNullable<CallHeader['call']>): void {
+    if (this.#recent.has(call) || this.#older.has(call)) throw new BridgeError('BAD_REQUEST', `The call ${call} was sent before. It is not run twice.`)
+    this.#recent.add(call)
+    if (this.#recent.size < REMEMBERED) return
+    this.#older = this.#recent
+    this.#recent = new Set()
+  }
+
   async #call(connection: CallConnection, id: number, call: NonNullable<CallHeader['call']>, kwargs: Buffer): Promise<void> {
     try {
+      this.#once(call)
       const worker = this.workers.only(call.pack) ?? (await this.workers.for(call))
       const { body, error, read } = await worker.call(call, kwargs, (note) => connection.send(frame(note satisfies AnswerHeader)))
       const answer: AnswerHeader = { id, ...(read && { worker: worker.spec.id }), ...(error && { error }), ...this.#withReleased() }

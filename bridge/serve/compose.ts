@@ -135,10 +135,13 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     protocol: PROTOCOL_VERSION,
     close: async (abandoned) => {
       if (abandoned) workers.killAll()
-      await Promise.all([jobs.suspendAll(), workers.stopAll()])
-      await removeConnectionFile(home)
-      if (segments) await rm(segments, { recursive: true, force: true })
-      await Promise.all([server.close(), endMetrics?.()])
+      try {
+        await Promise.all([jobs.suspendAll(), workers.stopAll()])
+        await removeConnectionFile(home)
+        await Promise.all([server.close(), endMetrics?.()])
+      } finally {
+        if (segments) await rm(segments, { recursive: true, force: true })
+      }
     },
   }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import secrets
 import sys
 from collections.abc import Callable
@@ -36,6 +37,7 @@ class Calls:
     def __init__(self) -> None:
         self.client: BridgeClient | None = None
         self.lanes: Lanes | None = None
+        self._connection: Callable[[], dict[str, Any]] = dict
         self.pool = SegmentPool()
         self.mapped = MappedSegments()
         #: Says the folders of ComfyUI if they have changed since it was last asked.
@@ -52,7 +54,7 @@ class Calls:
 
     def use(self, client: BridgeClient, connection: Callable[[], dict[str, Any]]) -> None:
         """Talk to the bridge that `connection()` describes. Called once."""
-        self.client = client
+        self.client, self._connection = client, connection
         self.lanes = Lanes(connection, self._told, client.loop)
         client.loop.call_soon_threadsafe(self._tidy)
 
@@ -235,6 +237,11 @@ class Calls:
         """A worker's process has ended: nothing of ours is held by it any more."""
         self.pool.release_holder(params["worker"])
         self.mapped.owner_gone(params["owner"])
+
+    def bridge_ready(self) -> None:
+        """A bridge runs, and says where shared memory lies if it has names."""
+        folder = self._connection()["segments"]
+        self.pool.use_folder(None if folder is None else os.path.join(folder, "host"))
 
     def bridge_gone(self) -> None:
         """The bridge has ended, and its workers with it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 from typing import Any
 
 from ..wire import library
@@ -68,12 +67,8 @@ class Shim:
         self._connected()
 
     def _bridge_ready(self) -> None:
-        self.calls.pool.use_folder(self._segments())
+        self.calls.bridge_ready()
         self.client.connect()
-
-    def _segments(self) -> str | None:
-        folder = self.process.connection()["segments"]
-        return None if folder is None else os.path.join(folder, "host")
 
     def _status_changed(self) -> None:
         if self.relay is not None:

@@ -40,8 +40,7 @@ def refusal(host: str | None, origin: str | None, beyond: bool) -> str | None:
     """
     if not host or not origin:
         return "a browser sends Host and Origin"
-    parsed = urllib.parse.urlsplit(origin)
-    if parsed.scheme not in ("http", "https") or parsed.netloc.lower() != host.lower() or parsed.path:
+    if origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
         return "the page is not ComfyUI's own"
     if not beyond and urllib.parse.urlsplit(f"//{host}").hostname not in _LOOPBACK:
         return "the address is not this computer's"
