@@ -68,10 +68,10 @@ function prepare(base: string, packs: string[], product: string): void {
 }
 
 /** The command line of the real ComfyUI, or of the test host. */
-function command(base: string, port: number, { frontend, python = PYTHON }: ComfyOptions, real: string | null): { file: string; args: string[]; cwd: string } {
+function command(base: string, port: number, { frontend, python }: ComfyOptions, real: string | null): { file: string; args: string[]; cwd: string } {
   const common = ['--base-directory', base, '--front-end-root', frontendRoot(frontend), '--port', String(port)]
-  if (!real) return { file: python, args: [join(ROOT, 'e2e', 'host', 'main.py'), ...common], cwd: base }
-  const file = process.env.COMFYUI_PYTHON ?? 'python3'
+  if (!real) return { file: python ?? PYTHON, args: [join(ROOT, 'e2e', 'host', 'main.py'), ...common], cwd: base }
+  const file = python ?? process.env.COMFYUI_PYTHON ?? 'python3'
   return { file, args: [join(real, 'main.py'), '--cpu', '--disable-api-nodes', ...common], cwd: real }
 }
 
