@@ -30,7 +30,7 @@ export async function writeAtomic(path: string, text: string, mode = 0o644): Pro
 }
 
 /** A JSON file by its schema; null if it is not there or not readable as one. */
-export async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | null> {
+export async function readJson<T>(path: string, schema: z.ZodType<T, unknown>): Promise<T | null> {
   const text = await readFile(path, 'utf8').catch(() => null)
   if (text === null) return null
   try {
@@ -38,6 +38,17 @@ export async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T
   } catch {
     return null
   }
+}
+
+/**
+ * The same for a file that is about to be written again: one that is there and cannot be read, because another version wrote it, is put aside first.
+ * Returns where it is kept, if so.
+ */
+export async function readOrKeep<T>(path: string, schema: z.ZodType<T, unknown>): Promise<{ value: T | null; kept: string | null }> {
+  const value = await readJson(path, schema)
+  if (value !== null) return { value, kept: null }
+  const kept = `${path}.unreadable`
+  return { value, kept: await rename(path, kept).then(() => kept, () => null) }
 }
 
 /** A full disk as our own error; anything else as it is. */

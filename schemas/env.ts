@@ -31,7 +31,7 @@ export const EnvRecord = z.strictObject({
   previous: z.number().int().nonnegative().nullable().describe('generation kept for undo'),
   interpreter: z.string().describe('the Python that the env was made from'),
   host_site: z.string().nullable().describe('site-packages that an overlay falls back to'),
-  combination: EnvCombination.nullable().describe('of a sealed env; null for the other kinds'),
+  combination: EnvCombination.nullable().default(null).describe('of a sealed env; null for the other kinds. Records of before 0.1 lack it'),
   requirements_hash: z.string(),
   packages: z.array(InstalledPackage),
   created: z.number().describe('milliseconds since 1970'),

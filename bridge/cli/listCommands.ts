@@ -2,7 +2,7 @@ import { runChecks } from '../doctor'
 import type { Engine } from '../engine'
 import { oneLine } from '../probe/fingerprint'
 import { shownVariables } from '../resolve/template'
-import { packRoots, readChoices, type Context } from '../serve/context'
+import { newContext, packRoots } from '../serve/context'
 import { plainHost } from '../serve/hostInfo'
 import { PackService } from '../serve/packService'
 import { Store } from '../state/store'
@@ -21,7 +21,7 @@ export function infoCommand(engine: Engine, output: Output): number {
 /** `comfy-env packs`: each node pack and its state. */
 export async function packsCommand(engine: Engine, output: Output): Promise<number> {
   const store = new Store(plainHost(engine), () => undefined)
-  const context: Context = { engine, store, segments: null, host: null, hostPacks: new Map(), ...(await readChoices(engine.settings.home)) }
+  const context = await newContext(engine, store)
   await new PackService(context).rescan()
   const packs = [...store.packs.values()]
   const none = `No node packs found in ${packRoots(context).join(', ') || '(name a ComfyUI with --comfyui)'}.`

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { JobInfo, JobRequest } from '../../schemas/job'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
+import { newContext } from '../serve/context'
 import { plainHost } from '../serve/hostInfo'
 import { JobService } from '../serve/jobService'
 import { Store } from '../state/store'
@@ -17,9 +18,8 @@ export interface JobResult {
 
 /** Runs a job as the panel does, and waits for its end. Throws its error, or CANCELLED after Ctrl-C. */
 export async function runJob(request: JobRequest, engine: Engine, output: Output): Promise<JobResult> {
+  const context = await newContext(engine, new Store(plainHost(engine), () => undefined))
   const job = await new Promise<JobInfo>((resolve) => {
-    const store = new Store(plainHost(engine), () => undefined)
-    const context = { engine, store, segments: null, host: null, hostPacks: new Map(), isolated: new Set<string>(), classes: new Map() }
     const jobs = new JobService(context, { onLine: (_, line) => output.note(line.text), onEnded: async (ended) => resolve(ended) }, false)
     const id = jobs.start(request)
     const signal = interruptSignal()

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { access, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvRecord } from '../../schemas/env'
 import { EnvId } from '../../schemas/ids'
@@ -117,8 +117,19 @@ export class EnvStore {
       if (await isTaken(this.turns(name))) continue // a job of another process builds there
       const record = EnvId.safeParse(name).success ? await this.read(name) : null
       if (record) await this.sweepEnv(record)
-      else await rm(join(this.#root, name), { recursive: true, force: true })
+      else if (!(await this.#hasRecord(name))) await rm(join(this.#root, name), { recursive: true, force: true })
     }
+  }
+
+  #hasRecord(id: string): Promise<boolean> {
+    return access(join(this.folder(id), 'env.json')).then(() => true, () => false)
+  }
+
+  /** Environments whose record another version has written: they are neither used nor deleted. */
+  async unreadable(): Promise<string[]> {
+    const names = (await readdir(this.#root).catch(() => [] as string[])).filter((name) => EnvId.safeParse(name).success)
+    const found = await Promise.all(names.map(async (name) => (await this.#hasRecord(name)) && (await this.read(name)) === null))
+    return names.filter((_, at) => found[at])
   }
 
   private async sweepEnv({ id, generation, previous }: EnvRecord): Promise<void> {

@@ -10,8 +10,8 @@ import { Store } from '../state/store'
 import { findBwrap } from '../workers/sandbox'
 import { makeSegmentsFolder } from '../workers/segmentsFolder'
 import { CallLinks } from './callLink'
-import { packFolder, readChoices, type Context } from './context'
-import { hostInfo } from './hostInfo'
+import { newContext, packFolder, type Context } from './context'
+import { hostInfo, plainHost } from './hostInfo'
 import { IsolationService } from './isolationService'
 import { JobService } from './jobService'
 import { metricsText } from './metrics'
@@ -42,7 +42,7 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): H
       context.host = report
       report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
       const { checked, restart_needed } = store.host
-      store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version)), checked, restart_needed } })
+      store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version, context.problems)), checked, restart_needed } })
       void packs.rescan()
       for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) void load(pack).catch(() => undefined)
       return {}
@@ -58,10 +58,10 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): H
 }
 
 /** Serves metrics if the user wants them; a port that is taken is a problem to show, and none that keeps the bridge from running. */
-async function serveMetrics({ settings }: Engine, store: Store): Promise<(() => Promise<void>) | null> {
+async function serveMetrics({ engine: { settings }, store, problems }: Context): Promise<(() => Promise<void>) | null> {
   if (settings.metricsPort === null) return null
   return serveText(settings.metricsPort, () => metricsText(store.snapshot())).catch((error: unknown) => {
-    store.apply({ kind: 'host', host: { ...store.host, problems: [...store.host.problems, `No metrics: ${toWire(error).message}`] } })
+    problems.push(`No metrics: ${toWire(error).message}`)
     return null
   })
 }
@@ -76,9 +76,9 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   const { home } = engine.settings
   await refuseSecondBridge(home)
   await engine.envs.sweep()
-  const store = new Store(await hostInfo(engine, null), (event) => panels.tell(event))
+  const store = new Store(plainHost(engine), (event) => panels.tell(event))
   const segments = await segmentsFolder(engine)
-  const context: Context = { engine, store, segments, host: null, hostPacks: new Map(), ...(await readChoices(home)) }
+  const context = await newContext(engine, store, segments)
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
@@ -126,7 +126,8 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
     messages: (link) => (link.role === 'shim' ? shim : panels).accept(link),
     calls: (connection) => calls.accept(connection),
   })
-  const endMetrics = await serveMetrics(engine, store)
+  const endMetrics = await serveMetrics(context)
+  store.apply({ kind: 'host', host: await hostInfo(engine, null, context.problems) })
   await writeConnectionFile(home, { port: server.port, socket, segments }, token)
   void packs.rescan()
   void jobs.resume()

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { StateFile } from '../../schemas/connection'
 import type { HostPack, HostReport } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
-import { readJson, writeAtomic } from '../files'
+import { readOrKeep, writeAtomic } from '../files'
 import { findPack, type PackFolder } from '../packs/scan'
 import type { Store } from '../state/store'
 
@@ -12,6 +12,8 @@ export interface Context {
   store: Store
   /** Folder for shared memory with names; null: no sandbox needs one. */
   segments: string | null
+  /** What is wrong here beyond what `hostInfo` finds. */
+  problems: string[]
   /** The connected ComfyUI; null before its first report and after it has gone. */
   host: HostReport | null
   /** How packs fared in ComfyUI. */
@@ -31,10 +33,16 @@ export const packFolder = (context: Context, id: string): Promise<PackFolder> =>
 
 const statePath = (home: string): string => join(home, 'state.json')
 
-/** What the user has chosen, from `state.json`. */
-export async function readChoices(home: string): Promise<Pick<Context, 'isolated' | 'classes'>> {
-  const file = await readJson(statePath(home), StateFile)
-  return { isolated: new Set(file?.isolated), classes: new Map(Object.entries(file?.classes ?? {})) }
+/** A context with what the user has chosen, from `state.json`. */
+export async function newContext(engine: Engine, store: Store, segments: string | null = null): Promise<Context> {
+  const path = statePath(engine.settings.home)
+  const { value, kept } = await readOrKeep(path, StateFile)
+  const strange = await engine.envs.unreadable()
+  const problems = [
+    ...(kept ? [`What was isolated could not be read from state.json: another version wrote it. It is kept as ${kept}.`] : []),
+    ...(strange.length > 0 ? [`Another version wrote the environments of ${strange.join(', ')}: they are left as they are, and not used. Update, or install the packs anew.`] : []),
+  ]
+  return { engine, store, segments, problems, host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
 }
 
 export function saveChoices({ engine, isolated, classes }: Context): Promise<void> {

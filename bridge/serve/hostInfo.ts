@@ -36,13 +36,14 @@ export async function freeBytes(home: string): Promise<number | null> {
   return statfs(home).then(({ bavail, bsize }) => bavail * bsize, () => null)
 }
 
-/** The same with uv asked for its version and the disk for its space. */
-export async function hostInfo(engine: Engine, comfyui: string | null): Promise<HostInfo> {
+/** The same with what is wrong, `more` among it, uv asked for its version and the disk for its space. */
+export async function hostInfo(engine: Engine, comfyui: string | null, more: readonly string[]): Promise<HostInfo> {
   const { fingerprint, uv, uvPath, settings } = engine
   const version = uvPath === null ? null : await uv.version().catch(() => null)
   const problems = [
     ...(version === null ? ['uv was not found, so nothing can be installed. Install it into ComfyUI’s Python: python -m pip install uv'] : []),
     ...(fingerprint.torch === null ? ['ComfyUI’s Python has no torch.'] : []),
+    ...more,
   ]
   return { ...plainHost(engine), comfyui, uv: version, problems, free_bytes: await freeBytes(settings.home) }
 }

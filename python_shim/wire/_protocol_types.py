@@ -982,7 +982,7 @@ class EnvRecord(TypedDict, closed=True):
     previous: int | None
     interpreter: str
     host_site: str | None
-    combination: EnvCombination | None
+    combination: NotRequired[EnvCombination | None]
     requirements_hash: str
     packages: list[Package]
     created: float

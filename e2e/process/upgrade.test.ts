@@ -1,0 +1,108 @@
+/** A home folder of an older version, of a newer one, and no home folder any more. */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FRONTENDS, PYTHON } from '../../scripts/devPython.ts'
+import { SHARED_CACHE } from '../support/cache.ts'
+import { type Comfy, startComfy } from '../support/comfy.ts'
+import { PanelClient } from '../support/panelClient.ts'
+import { sharedMemory } from '../support/processes.ts'
+import { run } from '../support/prompts.ts'
+import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
+import { both } from '../support/workflows.ts'
+
+const PACK = 'vintage-tone'
+
+let index: WheelIndex
+let base: string
+const home = (): string => join(base, 'user', '__envmanager')
+const recordPath = (): string => join(home(), 'envs', PACK, 'env.json')
+
+beforeAll(async () => {
+  index = await startWheelIndex(PYTHON)
+  base = mkdtempSync(join(tmpdir(), 'envmanager-upgrade-'))
+})
+afterAll(async () => {
+  await index.close()
+  rmSync(base, { recursive: true, force: true })
+})
+
+/** ComfyUI on that base while `work` runs. */
+async function during(work: (panel: PanelClient, comfy: Comfy) => Promise<void>, env: Record<string, string> = {}): Promise<void> {
+  const comfy = await startComfy({ frontend: FRONTENDS[0], packs: [PACK, 'modern-grain', 'trouble-maker'], base, env: { COMFY_ENV_SOURCES: index.simple, COMFY_ENV_CACHE: SHARED_CACHE, ...env } })
+  const panel = await PanelClient.connect(comfy.url)
+  try {
+    await panel.until(({ packs, host }) => host.comfyui !== null && packs.length === 3 && packs.every(({ reason }) => reason !== 'Being checked.'), 'the packs')
+    await work(panel, comfy)
+  } finally {
+    panel.close()
+    await comfy.stop()
+  }
+}
+
+function rewrite(path: string, change: (content: Record<string, unknown>) => Record<string, unknown>): void {
+  writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>)))
+}
+
+test('what an older version has left is used: environment, undo, isolation', async () => {
+  await during(async (panel) => {
+    await panel.install(PACK)
+    await panel.call('isolation.set', { pack: PACK, on: true })
+  })
+  const older = ({ combination: _, ...content }: Record<string, unknown>): Record<string, unknown> => content
+  rewrite(recordPath(), older)
+  for (const name of readdirSync(join(home(), 'envs', PACK)).filter((each) => each.startsWith('gen-'))) rewrite(join(home(), 'envs', PACK, name, 'envmanager.json'), older)
+  rewrite(join(home(), 'state.json'), ({ classes: _, ...content }) => content)
+  writeFileSync(join(home(), 'run', 'bridge.json'), JSON.stringify({ protocol: 1, port: 9, token: 'ab'.repeat(32), pid: 1 }))
+  rmSync(join(home(), 'classes'), { recursive: true, force: true })
+  await during(async (panel, comfy) => {
+    const { packs, envs, host } = await panel.snapshot()
+    expect(host.problems).toEqual([])
+    expect(packs.find(({ id }) => id === PACK)).toMatchObject({ state: 'ready', isolation: { state: 'on' } })
+    expect(envs).toMatchObject([{ id: PACK, state: 'ready', combination: null }])
+    const { outputs } = await run(comfy.url, both('upgraded'))
+    expect(outputs['7']?.text?.[0]).toMatch(/tinyops 0\.4\.0/)
+  })
+})
+
+test('what a newer version has left is neither used nor deleted, and that is said', async () => {
+  rewrite(recordPath(), (content) => ({ ...content, schema: 2, layout: 'other' }))
+  writeFileSync(join(home(), 'state.json'), JSON.stringify({ schema: 9, everything: 'else' }))
+  await during(async (panel) => {
+    const { host, envs } = await panel.snapshot()
+    expect(host.problems.join('\n')).toMatch(/Another version wrote the environments of vintage-tone/)
+    expect(host.problems.join('\n')).toMatch(/could not be read from state\.json/)
+    expect(envs).toEqual([])
+  })
+  expect(readdirSync(join(home(), 'envs', PACK)).filter((name) => name.startsWith('gen-')).length).toBeGreaterThan(0)
+  expect(JSON.parse(readFileSync(recordPath(), 'utf8'))).toMatchObject({ schema: 2 })
+  expect(JSON.parse(readFileSync(join(home(), 'state.json.unreadable'), 'utf8'))).toMatchObject({ schema: 9 })
+})
+
+test('when the pack and its home folder are deleted, nothing is left anywhere else', async () => {
+  const elsewhere = mkdtempSync(join(tmpdir(), 'envmanager-elsewhere-'))
+  const places = ['home', 'tmp', 'config', 'cache', 'data'].map((name) => join(elsewhere, name))
+  places.forEach((place) => mkdirSync(place))
+  const [ownHome = '', tmp = '', config = '', cache = '', data = ''] = places
+  const shared = sharedMemory()
+  rmSync(join(home(), 'envs', PACK), { recursive: true, force: true })
+  try {
+    const env = { HOME: ownHome, TMPDIR: tmp, XDG_CONFIG_HOME: config, XDG_CACHE_HOME: cache, XDG_DATA_HOME: data, COMFY_ENV_CACHE: '' }
+    await during(async (panel, comfy) => {
+      await panel.install(PACK)
+      await panel.call('isolation.set', { pack: PACK, on: true })
+      await run(comfy.url, both('uninstalled'))
+    }, env)
+    rmSync(home(), { recursive: true, force: true })
+    rmSync(join(base, 'custom_nodes', 'comfyui-envmanager'), { recursive: true, force: true })
+    const left = readdirSync(elsewhere, { recursive: true, encoding: 'utf8' }).filter((name) => !places.includes(join(elsewhere, name)))
+    // Python, torch and Node keep caches of their own, with or without us
+    expect(left.filter((name) => /envmanager|(^|\/)uv(\/|$)/.test(name))).toEqual([])
+    expect(sharedMemory()).toEqual(shared)
+    expect(readdirSync(join(base, 'user')).filter((name) => name !== 'default')).toEqual([])
+    expect(existsSync(join(base, 'custom_nodes', PACK))).toBe(true)
+  } finally {
+    rmSync(elsewhere, { recursive: true, force: true })
+  }
+})
