@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
+import type { JobInfo, JobRequest } from '../../schemas/job'
 import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
 import { toWire } from '../errors/bridgeError'
@@ -57,6 +58,21 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): H
   }
 }
 
+/** What follows from the end of a job: the pack's new state, its workers on the new environment, isolation if that was asked for with it. */
+async function jobEnded({ context, packs, isolation }: Pick<ShimServices, 'context' | 'packs'> & { isolation: IsolationService }, { pack, state, in_place, env }: JobInfo, request: JobRequest): Promise<void> {
+  packs.setFailure(pack, state.status === 'failed' ? state.error.message : null)
+  if (state.status === 'done') packs.setSound(env)
+  await packs.refreshEnvs()
+  const folder = await packFolder(context, pack).catch(() => null) // the pack itself may have gone meanwhile
+  if (!folder) return
+  if (state.status === 'done' && in_place) packs.needRestart(`ComfyUI’s own environment was changed for ${pack}.`)
+  // what becomes of it is shown as the pack's isolation
+  if (state.status === 'done' && !in_place) await isolation.renew(pack).catch(() => undefined)
+  await packs.refresh(folder)
+  const isolate = state.status === 'done' && request.action === 'install' && request.isolate === true
+  if (isolate && !context.isolated.has(pack)) await isolation.set(pack, true).catch(() => undefined)
+}
+
 /** Serves metrics if the user wants them; a port that is taken is a problem to show, and none that keeps the bridge from running. */
 async function serveMetrics({ engine: { settings }, store, problems }: Context): Promise<(() => Promise<void>) | null> {
   if (settings.metricsPort === null) return null
@@ -82,19 +98,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
-    onEnded: async ({ pack, state, in_place, env }, request) => {
-      packs.setFailure(pack, state.status === 'failed' ? state.error.message : null)
-      if (state.status === 'done') packs.setSound(env)
-      await packs.refreshEnvs()
-      const folder = await packFolder(context, pack).catch(() => null) // the pack itself may have gone meanwhile
-      if (!folder) return
-      if (state.status === 'done' && in_place) packs.needRestart(`ComfyUI’s own environment was changed for ${pack}.`)
-      // what becomes of it is shown as the pack's isolation
-      if (state.status === 'done' && !in_place) await isolation.renew(pack).catch(() => undefined)
-      await packs.refresh(folder)
-      const isolate = state.status === 'done' && request.action === 'install' && request.isolate === true
-      if (isolate && !context.isolated.has(pack)) await isolation.set(pack, true).catch(() => undefined)
-    },
+    onEnded: (job, request) => jobEnded({ context, packs, isolation }, job, request),
   }, true)
   const workers = new WorkerService(context, {
     onLine: (worker, line) => panels.line(worker, line),

@@ -45,7 +45,7 @@ describe.skipIf(!works)('a sandboxed worker', () => {
     await subject.end()
     listener.close()
     rmSync(secret, { force: true })
-    expect(segments()).toEqual(before)
+    if (segments().join() !== before.join()) throw new Error(`left in shared memory: ${segments().join(', ')}`)
   })
 
   test('reaches its own files and nothing else: no home, no token, no network, no other process', async () => {
@@ -105,6 +105,7 @@ describe.skipIf(!works)('a sandboxed worker', () => {
     subject.panel.close()
     subject.panel = await PanelClient.connect(subject.comfy.url)
     await until('calls to work again', async () => (await run(subject.comfy.url, trouble('TroubleWhere'))).status === 'success', 20_000)
+    expect((await subject.worker()).sandboxed).toBe(true)
   })
 })
 

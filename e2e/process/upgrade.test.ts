@@ -45,15 +45,16 @@ function rewrite(path: string, change: (content: Record<string, unknown>) => Rec
   writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>)))
 }
 
+const without = (name: string) => (content: Record<string, unknown>) => Object.fromEntries(Object.entries(content).filter(([key]) => key !== name))
+
 test('what an older version has left is used: environment, undo, isolation', async () => {
   await during(async (panel) => {
     await panel.install(PACK)
     await panel.call('isolation.set', { pack: PACK, on: true })
   })
-  const older = ({ combination: _, ...content }: Record<string, unknown>): Record<string, unknown> => content
-  rewrite(recordPath(), older)
-  for (const name of readdirSync(join(home(), 'envs', PACK)).filter((each) => each.startsWith('gen-'))) rewrite(join(home(), 'envs', PACK, name, 'envmanager.json'), older)
-  rewrite(join(home(), 'state.json'), ({ classes: _, ...content }) => content)
+  rewrite(recordPath(), without('combination'))
+  for (const name of readdirSync(join(home(), 'envs', PACK)).filter((each) => each.startsWith('gen-'))) rewrite(join(home(), 'envs', PACK, name, 'envmanager.json'), without('combination'))
+  rewrite(join(home(), 'state.json'), without('classes'))
   writeFileSync(join(home(), 'run', 'bridge.json'), JSON.stringify({ protocol: 1, port: 9, token: 'ab'.repeat(32), pid: 1 }))
   rmSync(join(home(), 'classes'), { recursive: true, force: true })
   await during(async (panel, comfy) => {

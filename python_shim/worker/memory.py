@@ -7,6 +7,7 @@ import os
 import sys
 
 from ..wire.errors import CodedError
+from . import windows_job
 
 #: Linux ends the process with the highest score first: a worker before ComfyUI, whose score is 0 (`man 5 proc`).
 _SCORE = "500"
@@ -16,17 +17,20 @@ _limit = 0
 
 
 def limit_memory() -> None:
-    """Hold this process to `ENVMANAGER_MEMORY` bytes of data, where that is set. Linux; on Windows a job object does it.
+    """Hold this process to `ENVMANAGER_MEMORY` bytes of data, where that is set. On Windows a job object does it; on macOS nothing.
 
     The kernel counts what can be written and is not shared with others (RLIMIT_DATA, `man 2 getrlimit`): what CUDA reserves of the
     address space, which may be terabytes, is not among it.
     """
     global _limit
+    _limit = int(os.environ.get("ENVMANAGER_MEMORY", "0"))
+    if sys.platform == "win32":
+        with contextlib.suppress(OSError):  # without it the worker runs all the same
+            windows_job.join_own_job(_limit)
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - no pathlib in a worker's start
         file.write(_SCORE)
-    _limit = int(os.environ.get("ENVMANAGER_MEMORY", "0"))
     if _limit > 0:
         import resource
 
