@@ -9,6 +9,7 @@ import { fault, figure, quantile, residentOf, Subject, TIMES } from '../support/
 import { PanelClient } from '../support/panelClient.ts'
 import { isAlive, until } from '../support/processes.ts'
 import { finished, run } from '../support/prompts.ts'
+import { AGAIN } from '../support/rounds.ts'
 
 let subject: Subject
 beforeAll(async () => void (subject = await Subject.start('fault-maker')))
@@ -74,7 +75,7 @@ test('10: SIGSTOP: “does not answer”, then “stuck”, never ended; SIGCONT
   figure(10, `silent after ${(silent / 1000).toFixed(1)} s, stuck after ${(stuck / 1000).toFixed(1)} s`)
 })
 
-test('11: native code that works and keeps Python’s lock: busy, never stuck, never ended, and right', async () => {
+test('11: native code that works and keeps Python’s lock: busy, never stuck, never ended, and right', { ...AGAIN, timeout: 60_000 }, async () => {
   const { prompt, pid } = await subject.running(fault('FaultRegex', { seconds: 20 }), 'matching')
   const seen = new Set<string>()
   const watching = setInterval(() => void subject.worker().then(({ health }) => seen.add(health)), 500)

@@ -7,6 +7,7 @@ import { PYTHON } from '../../scripts/devPython.ts'
 import { comfyEnv, type CliResult } from '../support/cli.ts'
 import { errorOf, INSTALL_WHEELS, Installs, LOCAL, succeeds } from '../support/installs.ts'
 import { until } from '../support/processes.ts'
+import { AGAIN } from '../support/rounds.ts'
 import { treeHash } from '../support/trees.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
@@ -31,7 +32,7 @@ afterAll(async () => {
 })
 
 describe('undo', () => {
-  test('comes back byte for byte, without network, and again', async () => {
+  test('comes back byte for byte, without network, and again', AGAIN, async () => {
     for (const version of ['1.0', '2.0']) await succeeds(on.start(on.pack('pack', [`ops==${version}`], [`plainly==${version}`]), 'undo'))
     const { generation, previous } = on.record('undo', 'pack')
     const whole = (number: number | null): string => treeHash(join(on.home('undo'), 'envs', 'pack', `gen-${number}`), true)

@@ -7,6 +7,7 @@ import { PYTHON } from '../../scripts/devPython.ts'
 import { type RunningCli, startComfyEnv } from '../support/cli.ts'
 import { errorOf, INSTALL_WHEELS, Installs, succeeds, WAITS } from '../support/installs.ts'
 import { until } from '../support/processes.ts'
+import { AGAIN } from '../support/rounds.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
 /** How often an install is killed: the whole claim is a hundred (`KILLS=100`), a few show that it holds still. */
@@ -78,7 +79,7 @@ describe('cancel', () => {
     ['verifying', () => on.start(on.pack('cancelled', ['waits==1.0']), 'cancel', [], { GATE: folder }), (running) => running.stderr().includes('— verifying —'), '/none'],
   ]
 
-  test.each(phases)('while %s: at once, nothing changed, nothing left', async (_, start, when, prefix) => {
+  test.each(phases)('while %s: at once, nothing changed, nothing left', AGAIN, async (_, start, when, prefix) => {
     await succeeds(on.start(on.pack('cancelled', ['ops==1.0'], [], { 'install.py': '' }), 'cancel'))
     const before = on.content('cancel', 'cancelled')
     index.asked.length = 0
@@ -113,13 +114,14 @@ function fill(disk: string): void {
 }
 
 describe('a disk that is full', () => {
+  let disks = 0
   const filesOn = (disk: string): string[] =>
     readdirSync(disk, { recursive: true, withFileTypes: true }) // logs and whole pages in the cache are no leftovers
       .filter((entry) => entry.isFile() && !/jobs|pages/.test(entry.parentPath) && entry.name !== 'filler')
       .map(({ name }) => name)
 
-  test.for(['planning', 'downloading', 'installing', 'switching'])('while %s: said so, and no file is left', async (phase, context) => {
-    const disk = smallDisk(`disk-${phase}`, phase === 'downloading' ? 1 : 40)
+  test.for(['planning', 'downloading', 'installing', 'switching'])('while %s: said so, and no file is left', AGAIN, async (phase, context) => {
+    const disk = smallDisk(`disk-${phase}-${++disks}`, phase === 'downloading' ? 1 : 40)
     if (!disk) return context.skip('needs the right to mount a small file system')
     try {
       const pack = on.pack('full', [phase === 'switching' ? 'waits==1.0' : 'ops==1.0'])
