@@ -1,10 +1,13 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { JobId } from '../../schemas/ids'
 import { BridgeError } from '../errors/bridgeError'
 import { readLog } from '../jobs/logFile'
 import type { LogLine } from '../../schemas/job'
+import { journalPath } from '../serve/journal'
 import type { Output } from './output'
+
+const MOST_ENTRIES = 1000
 
 async function whole(path: string): Promise<LogLine[]> {
   const lines: LogLine[] = []
@@ -15,8 +18,17 @@ async function whole(path: string): Promise<LogLine[]> {
   }
 }
 
-/** `comfy-env logs`: the jobs on disk, or the lines of one. */
+/** What the bridge did, its last entries. */
+async function journal(home: string, output: Output): Promise<number> {
+  const text = await readFile(journalPath(home), 'utf8').catch(() => '')
+  const entries = text.split('\n').filter(Boolean).slice(-MOST_ENTRIES)
+  output.result({ entries: entries.map((entry) => JSON.parse(entry) as unknown) }, () => entries.join('\n') || 'The bridge has not run yet.')
+  return 0
+}
+
+/** `comfy-env logs`: the jobs on disk, the lines of one, or what the bridge did. */
 export async function logsCommand(job: string | undefined, home: string, output: Output): Promise<number> {
+  if (job === 'bridge') return journal(home, output)
   const folder = join(home, 'jobs')
   if (job === undefined) {
     const names = await readdir(folder).catch(() => [] as string[])

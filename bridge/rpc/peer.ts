@@ -20,6 +20,16 @@ interface Waiting {
   reject: (error: BridgeError) => void
 }
 
+/** A request that was answered, for whoever keeps a record. */
+export interface Served {
+  id: number
+  method: string
+  params: unknown
+  result: unknown
+  error: BridgeError | null
+  ms: number
+}
+
 const DANGEROUS = /"(?:__proto__|constructor|prototype)"\s*:/
 
 /**
@@ -35,7 +45,13 @@ export class Peer<Here extends LinkSide, There extends LinkSide> {
   readonly #handlers: Handlers<Here>
 
   /** `here` is what this end serves; `_there`, only a type, what the other end does. */
-  constructor(send: (text: string) => void, here: Here, _there: There, handlers: Handlers<Here>) {
+  constructor(
+    send: (text: string) => void,
+    here: Here,
+    _there: There,
+    handlers: Handlers<Here>,
+    private readonly onServed?: (served: Served) => void,
+  ) {
     this.#send = send
     this.#here = here
     this.#handlers = handlers
@@ -95,14 +111,20 @@ export class Peer<Here extends LinkSide, There extends LinkSide> {
   }
 
   async #serve(id: number, method: string, params: unknown): Promise<void> {
+    const began = performance.now()
+    const told = (result: unknown, error: BridgeError | null): void => this.onServed?.({ id, method, params, result, error, ms: performance.now() - began })
     try {
       const known = Object.hasOwn(this.#here.requests, method) ? this.#here.requests[method] : undefined
       if (!known) throw new BridgeError('BAD_REQUEST', `There is no method \`${method.slice(0, 60)}\`.`)
       const checked = checkParams(known.params, params, method)
       const handler = this.#handlers[method as keyof Handlers<Here>] as (params: unknown) => unknown
-      this.#answer(id, { result: await handler(checked) })
+      const result = await handler(checked)
+      this.#answer(id, { result })
+      told(result, null)
     } catch (error) {
-      this.#answer(id, { error: toWire(error) })
+      const wire = toWire(error)
+      this.#answer(id, { error: wire })
+      told(null, BridgeError.fromWire(wire))
     }
   }
 

@@ -1,7 +1,9 @@
 import { CallHeader, type AnswerHeader } from '../../schemas/callLink'
+import type { WireError } from '../../schemas/errors'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { frame } from '../rpc/frames'
 import type { AcceptCalls, CallConnection } from '../rpc/server'
+import type { Worker } from '../workers/worker'
 import type { Context } from './context'
 import type { WorkerService } from './workerService'
 
@@ -69,14 +71,24 @@ export class CallLinks {
   }
 
   async #call(connection: CallConnection, id: number, call: NonNullable<CallHeader['call']>, kwargs: Buffer): Promise<void> {
+    const began = performance.now()
+    let worker: Worker | undefined
     try {
       this.#once(call)
-      const worker = this.workers.only(call.pack) ?? (await this.workers.for(call))
+      worker = this.workers.only(call.pack) ?? (await this.workers.for(call))
       const { body, error, read } = await worker.call(call, kwargs, (note) => connection.send(frame(note satisfies AnswerHeader)))
       const answer: AnswerHeader = { id, ...(read && { worker: worker.spec.id }), ...(error && { error }), ...this.#withReleased() }
       connection.send(frame(answer, body))
-    } catch (error) {
-      connection.send(frame({ id, error: toWire(error), ...this.#withReleased() } satisfies AnswerHeader))
+      this.#note(call, worker, performance.now() - began, error)
+    } catch (thrown) {
+      const error = toWire(thrown)
+      connection.send(frame({ id, error, ...this.#withReleased() } satisfies AnswerHeader))
+      this.#note(call, worker, performance.now() - began, error)
     }
+  }
+
+  /** After the answer is on its way: a record is nothing to wait for. */
+  #note({ call, pack, class: cls, node, prompt }: NonNullable<CallHeader['call']>, worker: Worker | undefined, ms: number, error: WireError | undefined): void {
+    this.context.journal.called({ call, pack, class: cls, node, ms, ...(prompt !== null && { prompt }), ...(worker && { worker: worker.spec.id }), ...(error && { code: error.code, message: error.message }) })
   }
 }

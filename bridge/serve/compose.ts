@@ -92,9 +92,12 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   const { home } = engine.settings
   await refuseSecondBridge(home)
   await engine.envs.sweep()
-  const store = new Store(plainHost(engine), (event) => panels.tell(event))
+  const store = new Store(plainHost(engine), (event) => {
+    context.journal.changed(event)
+    panels.tell(event)
+  })
   const segments = await segmentsFolder(engine)
-  const context = await newContext(engine, store, segments)
+  const context: Context = await newContext(engine, store, segments)
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
@@ -133,6 +136,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   const endMetrics = await serveMetrics(context)
   store.apply({ kind: 'host', host: await hostInfo(engine, null, context.problems) })
   await writeConnectionFile(home, { port: server.port, socket, segments }, token)
+  context.journal.write('bridge', { pid: process.pid, status: 'started' })
   void packs.rescan()
   void jobs.resume()
   return {
@@ -146,6 +150,8 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
         await Promise.all([server.close(), endMetrics?.()])
       } finally {
         if (segments) await rm(segments, { recursive: true, force: true })
+        context.journal.write('bridge', { pid: process.pid, status: abandoned ? 'ended with ComfyUI' : 'ended' })
+        await context.journal.close()
       }
     },
   }

@@ -5,11 +5,13 @@ import type { Engine } from '../engine'
 import { readOrKeep, writeAtomic } from '../files'
 import { findPack, type PackFolder } from '../packs/scan'
 import type { Store } from '../state/store'
+import { Journal } from './journal'
 
 /** What the services of one bridge share. */
 export interface Context {
   engine: Engine
   store: Store
+  journal: Journal
   /** Folder for shared memory with names; null: no sandbox needs one. */
   segments: string | null
   /** What is wrong here beyond what `hostInfo` finds. */
@@ -42,7 +44,7 @@ export async function newContext(engine: Engine, store: Store, segments: string 
     ...(kept ? [`What was isolated could not be read from state.json: another version wrote it. It is kept as ${kept}.`] : []),
     ...(strange.length > 0 ? [`Another version wrote the environments of ${strange.join(', ')}: they are left as they are, and not used. Update, or install the packs anew.`] : []),
   ]
-  return { engine, store, segments, problems, host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
+  return { engine, store, segments, problems, journal: new Journal(engine.settings.home), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
 }
 
 export function saveChoices({ engine, isolated, classes }: Context): Promise<void> {

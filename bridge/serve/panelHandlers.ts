@@ -107,7 +107,7 @@ async function makeReport({ context, packs, jobs, workers }: PanelServices, snap
   const checks = await check(context, packs)
   const failed = snapshot.jobs.filter(({ state }) => state.status === 'failed').slice(-3).map(({ id }) => [id, jobs.log(id).tail(REPORT_LINES)] as const)
   const crashed = snapshot.workers.filter(({ state }) => state.status === 'crashed').map(({ id }) => [id, workers.log(id).tail(REPORT_LINES)] as const)
-  return { parts: hide(reportText(snapshot, checks, new Map([...failed, ...crashed])), ownNames()) }
+  return { parts: hide(reportText(snapshot, checks, new Map([...failed, ...crashed, ['the bridge', context.journal.tail(REPORT_LINES)] as const])), ownNames()) }
 }
 
 /** Runs every check; what they say of environments becomes their state. */

@@ -1,0 +1,100 @@
+import { createWriteStream, mkdirSync, renameSync, statSync, type WriteStream } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { StateEvent } from '../../schemas/panelLink'
+import { redactSecrets } from '../redact'
+
+/** What joins an entry with others: the panel and its request, a job, a worker and its process, a call and the prompt and node it is for. */
+export interface Ids {
+  panel?: number
+  request?: number
+  method?: string
+  job?: string
+  pack?: string
+  env?: string
+  worker?: string
+  pid?: number
+  call?: string
+  prompt?: string
+  node?: string
+  class?: string
+  status?: string
+  code?: string
+  message?: string
+  ms?: number
+}
+
+/** A file that has grown larger than this is put aside at the next start, in place of the one before. */
+const LARGEST = 4_000_000
+const KEPT = 200
+/** A call that takes longer is written down; one that fails always is. */
+const SLOW_MS = 1000
+
+export const journalPath = (home: string): string => join(home, 'logs', 'bridge.ndjson')
+
+function open(path: string): WriteStream {
+  mkdirSync(dirname(path), { recursive: true })
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LARGEST) renameSync(path, path.replace(/\.ndjson$/, '.1.ndjson'))
+  const stream = createWriteStream(path, { flags: 'a', mode: 0o600 })
+  stream.on('error', () => undefined) // a full disk loses entries, and nothing else
+  return stream
+}
+
+/**
+ * What the bridge did, one JSON object a line (`logs/bridge.ndjson`): requests of panels, jobs, workers, calls that failed or took long. The logs
+ * of jobs and workers lie beside it, by the ids that it names.
+ */
+export class Journal {
+  readonly #path: string
+  #stream: WriteStream | null = null
+  readonly #recent: string[] = []
+  readonly #known = new Map<string, string>()
+
+  constructor(home: string) {
+    this.#path = journalPath(home)
+  }
+
+  write(event: string, ids: Ids = {}): void {
+    const { message } = ids
+    const line = JSON.stringify({ time: new Date().toISOString(), event, ...ids, ...(message !== undefined && { message: redactSecrets(message) }) })
+    this.#recent.push(line)
+    if (this.#recent.length > KEPT) this.#recent.shift()
+    this.#stream ??= open(this.#path)
+    this.#stream.write(`${line}\n`)
+  }
+
+  /** Jobs and workers, whenever one comes to another status. A worker's short turns between ready and busy are its calls. */
+  changed(change: StateEvent): void {
+    if (change.kind === 'job') {
+      const { id, pack, env, state } = change.job
+      const error = state.status === 'failed' ? { code: state.error.code, message: state.error.message } : {}
+      this.#once(id, state.status, () => this.write('job', { job: id, pack, env, status: state.status, ...error }))
+    } else if (change.kind === 'worker') {
+      const { id, state, pid, packs } = change.worker
+      const status = state.status === 'busy' ? 'ready' : state.status
+      const exit = state.status === 'crashed' ? { code: state.exit.signal ?? String(state.exit.code) } : {}
+      this.#once(id, status, () => this.write('worker', { worker: id, pack: packs.join(','), ...(pid !== null && { pid }), status, ...exit }))
+    }
+  }
+
+  #once(id: string, status: string, write: () => void): void {
+    if (this.#known.get(id) === status) return
+    this.#known.set(id, status)
+    write()
+  }
+
+  /** A call that has ended. */
+  called(ids: Required<Pick<Ids, 'call' | 'node' | 'class' | 'pack' | 'ms'>> & Ids): void {
+    if (ids.code !== undefined || ids.ms >= SLOW_MS) this.write('call', { ...ids, ms: Math.round(ids.ms) })
+  }
+
+  /** The last entries, for the report. */
+  tail(count: number): string[] {
+    return this.#recent.slice(-count)
+  }
+
+  /** Settles when everything is on disk. */
+  close(): Promise<void> {
+    const stream = this.#stream
+    return stream ? new Promise((resolve) => stream.end(resolve)) : Promise.resolve()
+  }
+}
