@@ -2,12 +2,15 @@ import { access, constants, mkdir } from 'node:fs/promises'
 import type { Check } from '../schemas/care'
 import type { EnvRecord } from '../schemas/env'
 import type { Engine } from './engine'
+import { CATALOGUE } from './errors/catalogue'
 import { findDamage, importFailure } from './install/verify'
 import { askInterpreter } from './probe/interpreter'
 import { driverRuns } from './resolve/judge'
 import { torchServes } from './resolve/torchBuilds'
 import { minor, numbers } from './resolve/versions'
+import { run } from './run'
 import { freeBytes } from './serve/hostInfo'
+import { findBwrap } from './workers/sandbox'
 
 /** What is wrong with one environment, by looking inside it; null: nothing. */
 async function problemOf(record: EnvRecord, engine: Engine): Promise<string | null> {
@@ -66,6 +69,18 @@ async function homeCheck(home: string): Promise<Check> {
   }
 }
 
+/** Whether the sandbox that the user wants can be made. Nothing to say where none is wanted. */
+async function sandboxChecks({ settings }: Engine): Promise<Check[]> {
+  const { packs, network } = settings.sandbox
+  if (packs.length === 0) return []
+  const bwrap = findBwrap()
+  if (bwrap === null) return [{ id: 'sandbox', status: 'fail', message: 'bubblewrap (bwrap) is not installed, so nothing that is to be sandboxed runs', fix: CATALOGUE.SANDBOX_UNAVAILABLE.hint }]
+  const { code, stderr } = await run(bwrap, ['--ro-bind', '/', '/', '--unshare-all', 'true'], 5000)
+  const who = packs.includes('*') ? 'every isolated pack' : packs.join(', ')
+  if (code === 0) return [{ id: 'sandbox', status: 'ok', message: `${who}, ${network ? 'with' : 'without'} network, while isolated`, fix: '' }]
+  return [{ id: 'sandbox', status: 'fail', message: `bubblewrap cannot make a sandbox here: ${stderr.trim().split('\n').at(-1) ?? ''}`, fix: 'Allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or an AppArmor profile for bwrap), or take the packs out of [sandbox].' }]
+}
+
 /** Whether everything is as it should be. The command line, the panel and the report run the same checks. */
 export async function runChecks(engine: Engine): Promise<Check[]> {
   const { fingerprint, uv } = engine
@@ -80,6 +95,7 @@ export async function runChecks(engine: Engine): Promise<Check[]> {
       : { id: 'uv', status: 'ok', message: version, fix: '' },
     ...gpuChecks(engine),
     await homeCheck(engine.settings.home),
+    ...(await sandboxChecks(engine)),
     ...(await envChecks(engine)),
   ]
 }

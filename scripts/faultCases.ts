@@ -71,7 +71,7 @@ export const FAULT_CASES: FaultCase[] = [
   row(58, 'forms and plain requests', /58: a form/),
   row(59, 'sixty pack names', /59: sixty names/),
   row(60, 'forty requirement strings', /^"[^"].*" is refused$/),
-  row(61, 'TOML bombs', /a file that is too large is not read/, /broken TOML: file, line and column/),
+  row(61, 'TOML bombs', /^61: /, /a file that is too large is not read/, /broken TOML: file, line and column/),
   row(62, 'crafted wheels', /^a path that climbs out is refused/, /^(?!the |Host |any |")[^"]+ is refused$/),
   row(63, 'frames that cannot be', /that is larger than may be ends the link/),
   cannot(64, 'hostile log lines', 'in the browser suite and in web/log/ansi.test.ts'),

@@ -72,6 +72,30 @@ test('a file that is too large is not read', async () => {
   await expect(readPackNeeds(folder, 'linux')).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
 })
 
+const nested = (open: string, close: string, depth: number): string => `a = ${open.repeat(depth)}1${close.repeat(depth)}`
+test.each([
+  ['10,000 arrays in each other', nested('[', ']', 10_000)],
+  ['10,000 tables in each other', nested('{b=', '}', 10_000)],
+  ['a key set twice', 'a = 1\na = 2'],
+  ['YAML anchors', 'a: &a ["x"]\nb: [*a, *a]'],
+  ['an open text of 64 KB', `a = "${'x'.repeat(64_000)}`],
+  ['bytes that are no UTF-8', Buffer.from([0x61, 0x20, 0x3d, 0x20, 0x22, 0xff, 0xfe, 0x22])],
+])('61: %s: refused', async (_, content) => {
+  writeFileSync(join(folder, 'comfyui_env.toml'), content)
+  await expect(readPackNeeds(folder, 'linux')).rejects.toMatchObject({ code: 'CONFIG_SYNTAX' })
+})
+
+test.each([
+  ['10,000 keys', Array.from({ length: 8000 }, (_, at) => `k${at}=1`).join('\n')],
+  ['a key of 10,000 parts', `[${'a.'.repeat(10_000)}b]\nx = 1`],
+  ['10,000 tables', '[[a]]\n'.repeat(10_000)],
+  ['names of prototypes', '__proto__.polluted = 1\n[constructor.prototype]\npolluted = 2'],
+])('61: %s: passed over with a warning, and nothing else is touched', async (_, text) => {
+  write('comfyui_env.toml', text)
+  expect((await readPackNeeds(folder, 'linux')).warnings.length).toBeGreaterThan(0)
+  expect(({} as { polluted?: number }).polluted).toBeUndefined()
+})
+
 test('an unknown key in a known section is a warning with the keys that there are', async () => {
   write('comfyui_env.toml', '[env]\npyhton = "3.12"\n[packages]\nno_dep = ["a"]\n')
   expect((await readPackNeeds(folder, 'linux')).warnings).toEqual([

@@ -23,7 +23,12 @@ async function readSmall(path: string): Promise<string | null> {
   const found = await stat(path).catch(() => null)
   if (!found?.isFile()) return null
   if (found.size > LIMIT_BYTES) throw new BridgeError('CONFIG_INVALID', `${path} is larger than 64 KB.`)
-  return readFile(path, 'utf8')
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path))
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause
+    throw new BridgeError('CONFIG_SYNTAX', `${path} is not UTF-8 text.`, { cause })
+  }
 }
 
 /** A requirements file: options and nested files are shown as warnings, never followed. */

@@ -88,7 +88,7 @@ export function rootWarnings(text: string, { file, path }: ConfigContext): strin
   if (!parsed.success) throw configError(parsed.error, text, path)
   const { node_packs, node_reqs } = parsed.data
   const packs = Object.keys({ ...node_packs, ...node_reqs })
-  const unknown = Object.keys(parsed.data).filter((key) => !(key in RootFile.shape))
+  const unknown = Object.keys(parsed.data).filter((key) => !Object.hasOwn(RootFile.shape, key))
   return [
     ...(packs.length > 0 ? [`${file} asks for other node packs: ${packs.join(', ')}.`] : []),
     ...unknown.map((key) => `${file}: \`${key}\` is not known and was passed over.`),

@@ -112,11 +112,11 @@ function fixedVersion(given: unknown): string | null {
 function namedEnvs(raw: Record<string, unknown>): [string, Record<string, unknown>][] {
   const isEnv = (value: unknown): value is Record<string, unknown> =>
     typeof value === 'object' && value !== null && ['python', 'cuda', 'cuda_version', 'pytorch', 'pytorch_version', 'packages', 'conda'].some((key) => key in value)
-  return Object.entries(raw).flatMap(([name, value]): [string, Record<string, unknown>][] => (!(name in SECTIONS) && isEnv(value) ? [[name, value]] : []))
+  return Object.entries(raw).flatMap(([name, value]): [string, Record<string, unknown>][] => (!Object.hasOwn(SECTIONS, name) && isEnv(value) ? [[name, value]] : []))
 }
 
 function unknownKeys(raw: Record<string, unknown>, envs: string[], file: string): string[] {
-  const sections = Object.keys(raw).filter((key) => !(key in SECTIONS) && !envs.includes(key))
+  const sections = Object.keys(raw).filter((key) => !Object.hasOwn(SECTIONS, key) && !envs.includes(key))
   const keys = Object.entries(KNOWN_KEYS).flatMap(([section, known]) => {
     const table = raw[section]
     if (typeof table !== 'object' || table === null || Array.isArray(table)) return []

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { EnvHttpProxyAgent, fetch, ProxyAgent, type RequestInit, type Response } from 'undici'
+import { EnvHttpProxyAgent, fetch, Headers, ProxyAgent, type RequestInit, type Response } from 'undici'
 import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import { readJson, writeAtomic } from '../files'
 import { redact } from '../resolve/candidate'
+import { MOST_REDIRECTS, redirectProblem } from './redirects'
 
 /** How the network may be used; from the user's settings. */
 export interface NetSettings {
@@ -112,12 +113,31 @@ export class Http {
     if (this.#net.offline) throw offline(url)
     const limits = [...(timeoutMs === null ? [] : [AbortSignal.timeout(timeoutMs)]), ...(signal ? [signal] : [])]
     try {
-      return await fetch(url, { ...init, dispatcher: this.#agent, ...(limits.length > 0 && { signal: AbortSignal.any(limits) }) })
+      return await this.#follow(url, { ...init, ...(limits.length > 0 && { signal: AbortSignal.any(limits) }) })
     } catch (cause) {
+      if (cause instanceof BridgeError) throw cause
       if (signal?.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
       const late = cause instanceof Error && cause.name === 'TimeoutError'
       const why = late ? `did not answer within ${(timeoutMs ?? 0) / 1000} s` : `cannot be reached${reasonOf(cause)}`
       throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} ${why}.`, { details: { url: redact(url) }, cause })
+    }
+  }
+
+  /** Follows redirects by our rules, not by fetch's. What authorizes a request stays with the host that it was for. */
+  async #follow(first: string, init: RequestInit): Promise<Response> {
+    let [url, headers] = [first, new Headers(init.headers)]
+    for (let hops = 0; ; hops++) {
+      const response = await fetch(url, { ...init, headers, redirect: 'manual', dispatcher: this.#agent })
+      const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null
+      if (location === null) return response
+      await response.body?.cancel()
+      const next = URL.parse(location, url)
+      const problem = next === null ? 'to no address' : redirectProblem(new URL(url), next)
+      const where = `${redact(first)} leads`
+      if (next === null || problem) throw new BridgeError('SOURCE_UNREACHABLE', `${where} ${next ? `to ${redact(next.href)}` : 'on'}, and that is not followed: ${problem}.`)
+      if (hops === MOST_REDIRECTS) throw new BridgeError('SOURCE_UNREACHABLE', `${where} on more than ${MOST_REDIRECTS} times.`)
+      if (next.origin !== new URL(url).origin) headers = withoutAuthority(headers)
+      url = next.href
     }
   }
 
@@ -188,6 +208,12 @@ function conditions(kept: z.infer<typeof CachedPage> | null): Record<string, str
     ...(kept?.etag && { 'if-none-match': kept.etag }),
     ...(kept?.modified && { 'if-modified-since': kept.modified }),
   }
+}
+
+function withoutAuthority(headers: Headers): Headers {
+  const kept = new Headers(headers)
+  kept.delete('authorization')
+  return kept
 }
 
 /** The system's word for why no connection came about, in brackets. */
