@@ -67,6 +67,17 @@ export const PackNode = z
   .meta({ id: 'PackNode' })
 export type PackNode = z.infer<typeof PackNode>
 
+/** The node classes of a pack, for the switch. */
+export const PackNodes = z
+  .strictObject({
+    nodes: z.array(PackNode),
+    known: z.boolean().describe('false: nobody has imported the pack yet'),
+    inside: z.boolean().describe('ComfyUI has the pack itself, so that its nodes can run there too'),
+    notes: z.array(z.string()).describe('what switching it takes or leaves, to be said before'),
+  })
+  .meta({ id: 'PackNodes' })
+export type PackNodes = z.infer<typeof PackNodes>
+
 /** A node class as its worker reports it: everything that ComfyUI asks a class before it calls it. */
 export const NodeClass = z
   .strictObject({

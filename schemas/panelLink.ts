@@ -4,7 +4,7 @@ import { Fingerprint } from './host'
 import { EnvCombination, EnvInfo, HostChange, InstallPlan } from './env'
 import { EnvOffer } from './wheel'
 import { JobInfo, LogLine } from './job'
-import { PackInfo, PackNode } from './pack'
+import { PackInfo, PackNodes } from './pack'
 import { Check, Leftover, PanelSettings, ReportPart } from './care'
 import { WorkerInfo } from './worker'
 
@@ -32,19 +32,15 @@ export const panelToBridge = {
   requests: {
     'state.snapshot': { params: Nothing, result: z.lazy(() => Snapshot) },
     'packs.rescan': { params: Nothing, result: Nothing },
-    'pack.nodes': {
-      params: z.strictObject({ pack: PackId }),
-      result: z.strictObject({
-        nodes: z.array(PackNode),
-        known: z.boolean().describe('false: nobody has imported the pack yet'),
-        inside: z.boolean().describe('ComfyUI has the pack itself, so that its nodes can run there too'),
-        notes: z.array(z.string()).describe('what switching it takes or leaves, to be said before'),
-      }),
-    },
+    'pack.nodes': { params: z.strictObject({ pack: PackId }), result: PackNodes },
     'install.preview': { params: InstallChoice, result: InstallPlan },
     'install.find': { params: z.strictObject({ pack: PackId }), result: z.strictObject({ offers: z.array(EnvOffer) }) },
     'install.start': {
-      params: z.strictObject({ ...InstallChoice.shape, isolate: z.boolean().optional() }),
+      params: z.strictObject({
+        ...InstallChoice.shape,
+        isolate: z.boolean().optional(),
+        after: JobId.nullable().optional().describe('the latest job of the pack as its agreement was asked for; where another has begun since, that one is the result'),
+      }),
       result: z.strictObject({ job: JobId }),
     },
     'install.undo': { params: z.strictObject({ env: EnvId }), result: Nothing },

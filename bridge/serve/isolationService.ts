@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { LoadedPack, type PackNode } from '../../schemas/pack'
+import { LoadedPack, type PackNode, type PackNodes } from '../../schemas/pack'
 import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { readJson, writeAtomic } from '../files'
@@ -11,13 +11,6 @@ import type { WorkerService } from './workerService'
 export interface HostSwitch {
   apply: (pack: string, on: boolean, classes: Record<string, boolean>, loaded: LoadedPack | null) => Promise<{ pack: HostPack; restart_needed: string | null }>
   nodes: (pack: string) => Promise<{ nodes: PackNode[]; imported: boolean }>
-}
-
-interface PackNodes {
-  nodes: PackNode[]
-  known: boolean
-  inside: boolean
-  notes: string[]
 }
 
 /** The isolation switch: what it needs first, what it changes, and what is left for a restart. */

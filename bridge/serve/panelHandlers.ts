@@ -33,7 +33,9 @@ function installing({ context, packs, jobs, isolation }: PanelServices) {
     'install.preview': async (params: Params<'install.preview'>) =>
       (await context.engine.plan(await packFolder(context, params.pack), choiceOf(params), () => undefined)).plan,
     'install.find': async ({ pack }: Params<'install.find'>) => ({ offers: await context.engine.find(await packFolder(context, pack)) }),
-    'install.start': async ({ pack, combination, in_place, isolate }: Params<'install.start'>) => {
+    'install.start': async ({ pack, combination, in_place, isolate, after }: Params<'install.start'>) => {
+      const latest = context.store.snapshot().jobs.findLast((job) => job.pack === pack)?.id
+      if (latest !== undefined && after !== undefined && after !== latest) return { job: latest } // another tab was quicker
       const { dir } = await packFolder(context, pack)
       packs.setFailure(pack, null)
       packs.setInstalling(pack)

@@ -208,16 +208,13 @@ export class WorkerService {
     const { idleMinutes, keepWarm } = this.context.engine.settings.workers
     for (const worker of this.#alive) {
       const { idleMs } = worker
-      if (idleMs < RELAX_AFTER_MS) {
-        this.#relaxed.delete(worker)
-        continue
-      }
-      if (!this.#relaxed.has(worker)) {
+      const kept = worker.spec.packs.some(({ id }) => keepWarm.includes(id))
+      if (!kept && idleMinutes > 0 && idleMs > idleMinutes * 60_000) void worker.stop()
+      else if (idleMs < RELAX_AFTER_MS) this.#relaxed.delete(worker)
+      else if (!this.#relaxed.has(worker)) {
         this.#relaxed.add(worker)
         worker.notify('worker.relax', {})
       }
-      const kept = worker.spec.packs.some(({ id }) => keepWarm.includes(id))
-      if (!kept && idleMinutes > 0 && idleMs > idleMinutes * 60_000) void worker.stop()
     }
   }
 

@@ -5,7 +5,7 @@ import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
-import type { LastCall, WorkerExit, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
+import type { WorkerExit, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
 import type { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
@@ -14,6 +14,7 @@ import { climb } from './cancelLadder'
 import { deathError, describeExit, oomKills } from './exit'
 import { Vitals } from './health'
 import { launchOf } from './launch'
+import { OpenCalls } from './openCalls'
 import { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
 import { makeOwnFolder, removeOwnFolder } from './segmentsFolder'
@@ -48,17 +49,13 @@ export class Worker {
   #starting: Promise<Running> | null = null
   #stopping: Promise<void> | null = null
   #crashes: Crashes = []
-  #counts = { restarts: 0, calls: 0 }
+  #restarts = 0
   #started: number | null = null
-  #lastUsed = performance.now() // not the clock of the day, which may jump
   #showing: NodeJS.Timeout | null = null
   #vitals = new Vitals()
-  #lastCall: LastCall | null = null
   readonly #loading = new Map<string, Promise<LoadedPack>>()
   readonly #loaded = new Set<string>()
-  readonly #calls = new Map<string, string>()
-  /** Calls whose results are on their way: their shared memory is this process's until ComfyUI has mapped it. */
-  readonly #delivering = new Set<string>()
+  readonly #calls = new OpenCalls()
 
   constructor(
     readonly spec: WorkerSpec,
@@ -75,11 +72,11 @@ export class Worker {
       pid: this.pid,
       sandboxed: this.spec.sandbox !== null,
       started: this.#started,
-      restarts: this.#counts.restarts,
-      calls: this.#counts.calls,
+      restarts: this.#restarts,
+      calls: this.#calls.count,
       lines: this.log.count,
       usage: this.#process ? this.#vitals.usage : null,
-      last_call: this.#lastCall,
+      last_call: this.#calls.last,
       health: this.#process ? this.#vitals.health : 'ok',
     }
   }
@@ -106,7 +103,7 @@ export class Worker {
 
   /** Milliseconds since a running worker was last needed; 0 while it is, or while there is no process. */
   get idleMs(): number {
-    return this.#running === null || this.#calls.size + this.#delivering.size > 0 ? 0 : performance.now() - this.#lastUsed
+    return this.#running === null ? 0 : this.#calls.idleMs
   }
 
   /** Starts the worker if need be, imports the pack once per process, and returns its node classes. */
@@ -121,7 +118,7 @@ export class Worker {
     loading.then(
       (loaded) => {
         this.#loaded.add(pack)
-        this.#lastUsed = performance.now()
+        this.#calls.used()
         this.events.onLoaded(loaded)
       },
       () => this.#loading.delete(pack),
@@ -135,25 +132,14 @@ export class Worker {
       throw new BridgeError('ENV_BUSY', `${this.spec.id} has ${MOST_WAITING} calls waiting.`)
     }
     const node = `${call.class} (node ${call.node})`
-    const began = performance.now()
-    let failed = true
-    this.#calls.set(call.call, node)
-    this.#counts.calls++
-    try {
+    const work = async (): Promise<Done> => {
       // a warm worker is not waited for
       if (!this.#running || !this.#loaded.has(call.pack)) await this.import(call.pack)
       const running = this.#running ?? (await this.#ready())
       this.#showBusy()
-      const done = await this.#run(running, call, kwargs, onNote)
-      failed = done.error !== undefined
-      if (!failed) this.#delivering.add(call.call)
-      return done
-    } finally {
-      this.#calls.delete(call.call)
-      this.#lastUsed = performance.now()
-      this.#lastCall = { node, ended: Date.now(), seconds: (this.#lastUsed - began) / 1000, failed }
-      this.#showBusy()
+      return this.#run(running, call, kwargs, onNote)
     }
+    return this.#calls.during(call.call, node, work, ({ error }) => error === undefined).finally(() => this.#showBusy())
   }
 
   /** A check of inputs does not wait for the node that runs: ComfyUI asks while it takes the next prompt. */
@@ -198,13 +184,12 @@ export class Worker {
 
   /** ComfyUI has the result of a call. */
   received(call: string): void {
-    this.#delivering.delete(call)
+    this.#calls.received(call)
   }
 
   /** Settles when no call runs and every result has arrived, or after the limit. */
-  async idle(limitMs: number): Promise<void> {
-    const until = performance.now() + limitMs
-    while (this.#calls.size + this.#delivering.size > 0 && performance.now() < until) await pause(50)
+  idle(limitMs: number): Promise<void> {
+    return this.#calls.settled(limitMs)
   }
 
   /** Ends the process without asking it: ComfyUI has gone, and nobody waits for an answer. */
@@ -264,7 +249,7 @@ export class Worker {
     }
     running.ready = true
     this.#running = running
-    this.#lastUsed = performance.now()
+    this.#calls.used()
     this.#set({ status: 'ready' })
     return running
   }
@@ -276,7 +261,7 @@ export class Worker {
     const process: WorkerProcess = new WorkerProcess(launchOf(this.spec, owner, this.events.folders()), {
       onMessage: (text) => peer.receive(text),
       onAnswer: (header, body) => tasks.answered(header, body),
-      onOutput: (text) => this.log.append(text, this.#runningNode() ?? 'worker'),
+      onOutput: (text) => this.log.append(text, this.#calls.node ?? 'worker'),
       onExit: (exit) => this.#exited(running, exit),
     })
     const tasks = new TaskLink((data) => process.give(data), this.events.onReleased)
@@ -287,17 +272,13 @@ export class Worker {
     return running
   }
 
-  #runningNode(): string | undefined {
-    return this.#calls.values().next().value
-  }
-
   /** Busy or ready, as it is when the time to show it comes. */
   #showBusy(): void {
     if (this.#showing) return
     this.#showing = setTimeout(() => {
       this.#showing = null
       if (!this.#running || this.#state.status === 'stopping') return
-      const node = this.#runningNode()
+      const { node } = this.#calls
       this.#set(node === undefined ? { status: 'ready' } : { status: 'busy', node })
     }, SHOW_BUSY_MS).unref()
   }
@@ -305,14 +286,14 @@ export class Worker {
   #exited(ended: Running, exit: Omit<WorkerExit, 'lines'>): void {
     const wanted = this.#state.status === 'stopping'
     const lines = this.log.tail(TAIL_LINES)
-    const node = this.#runningNode()
+    const { node } = this.#calls
     const { owner } = ended
     if (this.spec.segments) removeOwnFolder(this.spec.segments, owner)
     this.#process = null
     this.#running = null
     this.#loading.clear()
     this.#loaded.clear()
-    this.#delivering.clear()
+    this.#calls.lost()
     this.log.append(`The worker ${describeExit(exit)}.`, 'worker', wanted ? 'info' : 'error')
     this.events.onGone(owner, this.spec.packs.map(({ id }) => id))
     const reason = deathError({ ...exit, lines }, this.spec.packs.map(({ id }) => id), { wasReady: ended.ready, node, oomBefore: ended.oomBefore })
@@ -321,7 +302,7 @@ export class Worker {
     if (wanted) return this.#set({ status: 'stopped' })
     const now = performance.now()
     this.#crashes = [...recent(this.#crashes, now), now]
-    this.#counts.restarts++
+    this.#restarts++
     const decision = decide(this.#crashes, now)
     this.#set({ status: 'crashed', exit: { ...exit, lines }, retry_at: decision.restart === 'at' ? Date.now() + decision.time - now : null })
   }

@@ -130,6 +130,9 @@ export class Panel {
     const folder = join(ROOT, 'test-results', 'pictures')
     mkdirSync(folder, { recursive: true })
     await this.page.screenshot({ path: join(folder, `${name}-${project}.png`) })
+    // `npm run guide` takes those of the guide anew
+    const guide = process.env.GUIDE_PICTURES
+    if (guide?.split(',').includes(name)) await this.page.screenshot({ path: join(ROOT, 'docs', 'pictures', `${name}.jpg`), type: 'jpeg', quality: 80 })
   }
 }
 

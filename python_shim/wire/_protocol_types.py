@@ -37,7 +37,7 @@ class Params(TypedDict, closed=True):
     pack: str
 
 
-class Result2(TypedDict, closed=True):
+class Result1(TypedDict, closed=True):
     job: str
 
 
@@ -61,7 +61,7 @@ class JobCancel(TypedDict, closed=True):
 
 class JobRetry(TypedDict, closed=True):
     params: Params5
-    result: Result2
+    result: Result1
 
 
 class Params7(TypedDict, closed=True):
@@ -70,7 +70,7 @@ class Params7(TypedDict, closed=True):
 
 class EnvRepair(TypedDict, closed=True):
     params: Params7
-    result: Result2
+    result: Result1
 
 
 class EnvDelete(TypedDict, closed=True):
@@ -154,13 +154,13 @@ class Params19(TypedDict, closed=True):
     prompt: Any
 
 
-class Result11(TypedDict, closed=True):
+class Result10(TypedDict, closed=True):
     prompt: Any
 
 
 class PromptHandle(TypedDict, closed=True):
     params: Params19
-    result: Result11
+    result: Result10
 
 
 class Params20(TypedDict, closed=True):
@@ -191,7 +191,7 @@ class WorkerPing(TypedDict, closed=True):
     result: dict[str, Any]
 
 
-class Result14(TypedDict, closed=True):
+class Result13(TypedDict, closed=True):
     value: Any
 
 
@@ -204,13 +204,13 @@ class Params27(TypedDict, closed=True):
     prompt: Any
 
 
-class Result15(TypedDict, closed=True):
+class Result14(TypedDict, closed=True):
     prompt: Any
 
 
 class PromptHandle1(TypedDict, closed=True):
     params: Params27
-    result: Result15
+    result: Result14
 
 
 class Params28(TypedDict, closed=True):
@@ -988,18 +988,6 @@ class EnvRecord(TypedDict, closed=True):
     created: float
 
 
-class Result(TypedDict, closed=True):
-    nodes: list[PackNode]
-    known: bool
-    inside: bool
-    notes: list[str]
-
-
-class PackNodes(TypedDict, closed=True):
-    params: Params
-    result: Result
-
-
 class Params1(TypedDict, closed=True):
     pack: str
     combination: NotRequired[EnvCombination | None]
@@ -1011,13 +999,13 @@ class InstallPreview(TypedDict, closed=True):
     result: InstallPlan
 
 
-class Result1(TypedDict, closed=True):
+class Result(TypedDict, closed=True):
     offers: list[EnvOffer]
 
 
 class InstallFind(TypedDict, closed=True):
     params: Params
-    result: Result1
+    result: Result
 
 
 class Params3(TypedDict, closed=True):
@@ -1025,62 +1013,63 @@ class Params3(TypedDict, closed=True):
     combination: NotRequired[EnvCombination | None]
     in_place: NotRequired[bool]
     isolate: NotRequired[bool]
+    after: NotRequired[str | None]
 
 
 class InstallStart(TypedDict, closed=True):
     params: Params3
-    result: Result2
+    result: Result1
 
 
-class Result5(TypedDict, closed=True):
+class Result4(TypedDict, closed=True):
     changes: list[HostChange]
 
 
 class HostChanges(TypedDict, closed=True):
     params: dict[str, Any]
-    result: Result5
+    result: Result4
 
 
-class Result6(TypedDict, closed=True):
+class Result5(TypedDict, closed=True):
     items: list[Leftover]
 
 
 class SpaceLook(TypedDict, closed=True):
     params: dict[str, Any]
-    result: Result6
+    result: Result5
 
 
 class SpaceFree(TypedDict, closed=True):
     params: dict[str, Any]
-    result: Result6
+    result: Result5
 
 
-class Result8(TypedDict, closed=True):
+class Result7(TypedDict, closed=True):
     checks: list[Check]
 
 
 class DoctorRun(TypedDict, closed=True):
     params: dict[str, Any]
-    result: Result8
+    result: Result7
 
 
-class Result9(TypedDict, closed=True):
+class Result8(TypedDict, closed=True):
     parts: list[ReportPart]
 
 
 class ReportMake(TypedDict, closed=True):
     params: dict[str, Any]
-    result: Result9
+    result: Result8
 
 
-class Result10(TypedDict, closed=True):
+class Result9(TypedDict, closed=True):
     lines: list[LogLine]
     more: bool
 
 
 class LogRead(TypedDict, closed=True):
     params: Params14
-    result: Result10
+    result: Result9
 
 
 class Params15(TypedDict, closed=True):
@@ -1092,19 +1081,19 @@ class LogLines(TypedDict, closed=True):
     params: Params15
 
 
-class Result12(TypedDict, closed=True):
+class Result11(TypedDict, closed=True):
     pack: HostPack
     restart_needed: str | None
 
 
-class Result13(TypedDict, closed=True):
+class Result12(TypedDict, closed=True):
     nodes: list[PackNode]
     imported: bool
 
 
 class PackNodes1(TypedDict, closed=True):
     params: Params22
-    result: Result13
+    result: Result12
 
 
 class HostEventModel(TypedDict, closed=True):
@@ -1122,7 +1111,7 @@ class Params25(TypedDict, closed=True):
 
 class SideCall(TypedDict, closed=True):
     params: Params25
-    result: Result14
+    result: Result13
 
 
 WorkerToBridge = TypedDict(
@@ -1245,6 +1234,13 @@ class WorkerInfo(TypedDict, closed=True):
     health: Literal['ok', 'silent', 'stuck']
 
 
+class PackNodes(TypedDict, closed=True):
+    nodes: list[PackNode]
+    known: bool
+    inside: bool
+    notes: list[str]
+
+
 class StateEvent1(TypedDict, closed=True):
     kind: Literal['host']
     seq: int
@@ -1277,6 +1273,11 @@ class LoadedPack(TypedDict, closed=True):
     prompt_handlers: int
     folders: dict[str, ModelFolder]
     web_socket: str | None
+
+
+class PackNodesModel(TypedDict, closed=True):
+    params: Params
+    result: PackNodes
 
 
 class StateChanged(TypedDict, closed=True):
@@ -1331,7 +1332,7 @@ class Params21(TypedDict, closed=True):
 
 class IsolationApply(TypedDict, closed=True):
     params: Params21
-    result: Result12
+    result: Result11
 
 
 class Params24(TypedDict, closed=True):
@@ -1412,7 +1413,7 @@ PanelToBridge = TypedDict(
     {
         'state.snapshot': StateSnapshot,
         'packs.rescan': PacksRescan,
-        'pack.nodes': PackNodes,
+        'pack.nodes': PackNodesModel,
         'install.preview': InstallPreview,
         'install.find': InstallFind,
         'install.start': InstallStart,

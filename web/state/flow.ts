@@ -1,5 +1,5 @@
 import type { EnvCombination, InstallPlan } from '../../schemas/env'
-import type { PackNode } from '../../schemas/pack'
+import type { PackNodes } from '../../schemas/pack'
 
 /** What to install, and into what: a combination for a sealed env, null for an overlay, absent: the kind that it has. */
 export interface Choice {
@@ -11,13 +11,6 @@ export interface Choice {
 export interface Planned {
   choice: Choice
   plan: InstallPlan
-}
-
-export interface PackNodes {
-  nodes: PackNode[]
-  known: boolean
-  inside: boolean
-  notes: string[]
 }
 
 /** What the panel is asking the user, if anything. One question at a time. */

@@ -23,10 +23,9 @@ export const useJobStore = defineStore('envmanager-jobs', () => {
   const install = async (choices: Choice[], known: ReadonlyMap<string, string | undefined>, isolate: boolean): Promise<string | undefined> => {
     let first: string | undefined
     for (const choice of choices) {
-      const latest = ofPack.value.get(choice.pack)?.id
-      const isNew = latest === known.get(choice.pack)
-      const job = isNew ? (await bridge.ask('install.start', { ...choice, isolate: isolate && !choice.in_place }))?.job : latest
-      first ??= job
+      const after = known.get(choice.pack) ?? null
+      const started = await bridge.ask('install.start', { ...choice, isolate: isolate && !choice.in_place, after })
+      first ??= started?.job
     }
     return first
   }
