@@ -19,15 +19,21 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 /** Packs that run isolated; `other` has an environment of its own, the rest run on ComfyUI's. */
-function sharing(share: boolean): Sharing {
+function sharing(share: boolean, sandboxed: string[] = []): Sharing {
   const own = { kind: 'overlay', interpreter: 'python3', packages: [{ name: 'numpy', version: '1.26.4' }] }
   const context = {
-    engine: { settings: { workers: { share }, comfyui: root }, envs: { read: async (id: string) => (id === 'other' ? own : null) } },
+    engine: { settings: { workers: { share }, sandbox: { packs: sandboxed }, comfyui: root }, envs: { read: async (id: string) => (id === 'other' ? own : null) } },
     host: null,
     isolated: new Set(['one', 'two', 'three', 'four', 'other']),
   }
   return new Sharing(context as unknown as Context)
 }
+
+test('a sandboxed pack shares with none', async () => {
+  const shared = sharing(true, ['one'])
+  expect(await shared.poolOf('one')).toEqual({ id: 'one', packs: ['one'] })
+  expect((await shared.poolOf('two')).packs).toEqual(['four', 'two'])
+})
 
 test('by default each pack has a worker of its own', async () => {
   expect(await sharing(false).poolOf('one')).toEqual({ id: 'one', packs: ['one'] })

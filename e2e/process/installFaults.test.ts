@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PYTHON } from '../../scripts/devPython.ts'
 import { type RunningCli, startComfyEnv } from '../support/cli.ts'
+import { figure } from '../support/faults.ts'
 import { errorOf, INSTALL_WHEELS, Installs, succeeds, WAITS } from '../support/installs.ts'
 import { until } from '../support/processes.ts'
 import { AGAIN } from '../support/rounds.ts'
@@ -55,6 +56,7 @@ describe('an install that is killed', () => {
     await succeeds(on.start(on.pack('pack', ['ops==2.0'], ['plainly==2.0']), 'kills'))
     expect(readdirSync(on.env('kills', 'pack')).sort()).toEqual(on.kept('kills', 'pack'))
     expect(on.versions('kills', 'pack')).toBe('2.0 2.0')
+    figure(31, `old or new in ${KILLS} of ${KILLS}`)
   })
 })
 

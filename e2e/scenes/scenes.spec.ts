@@ -4,6 +4,7 @@ import { expect, type Page, test } from '@playwright/test'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT } from '../../scripts/devPython.ts'
+import { guidePicture } from '../support/pictures.ts'
 import { type PlayServer, servePlay } from '../support/play.ts'
 
 const PICTURES = join(ROOT, 'test-results', 'scenes')
@@ -47,7 +48,9 @@ for (const look of [{ theme: 'dark', width: 360 }, { theme: 'light', width: 280 
     expect(names.length).toBeGreaterThan(40)
     for (const name of names) {
       await open(page, name, look)
-      await page.screenshot({ path: join(PICTURES, `${name.replace(/[^a-z]+/g, '-')}-${look.theme}-${look.width}.png`) })
+      const picture = `${name.replace(/[^a-z]+/g, '-')}-${look.theme}`
+      await page.screenshot({ path: join(PICTURES, `${picture}-${look.width}.png`) })
+      await guidePicture(page, picture)
       const { violations } = await new AxeBuilder({ page }).options({ resultTypes: ['violations'] }).analyze()
       const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
       const told = serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 120)} ${failureSummary?.split('\n')[1]}`).join(' | ')}`)

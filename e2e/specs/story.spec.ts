@@ -39,6 +39,7 @@ test('from a click to an isolated result', async ({ page, start }, { project }) 
     await none.row.getByText('Refused wheels (12)').click()
     await expect(none.row).toContainText('nvdiffrast-0.4.0+cu128torch2.8-cp312-cp312-win_amd64.whl')
     await expect(none.row).toContainText(/needs another system.*another torch/)
+    await panel.load(grain('in-process'))
     await panel.picture('states', project.name)
   })
 

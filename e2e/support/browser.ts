@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { PYTHON, ROOT } from '../../scripts/devPython.ts'
 import { SHARED_CACHE } from './cache.ts'
 import { type Comfy, type ComfyOptions, startComfy } from './comfy.ts'
+import { guidePicture } from './pictures.ts'
 import type { Prompt } from './prompts.ts'
 import { startWheelIndex, type WheelIndex } from './wheelIndex.ts'
 
@@ -130,9 +131,7 @@ export class Panel {
     const folder = join(ROOT, 'test-results', 'pictures')
     mkdirSync(folder, { recursive: true })
     await this.page.screenshot({ path: join(folder, `${name}-${project}.png`) })
-    // `npm run guide` takes those of the guide anew
-    const guide = process.env.GUIDE_PICTURES
-    if (guide?.split(',').includes(name)) await this.page.screenshot({ path: join(ROOT, 'docs', 'pictures', `${name}.jpg`), type: 'jpeg', quality: 80 })
+    await guidePicture(this.page, name)
   }
 }
 

@@ -14,7 +14,7 @@ from python_shim.wire.encoder import Encoder
 from python_shim.wire.errors import CodedError
 from python_shim.wire.mapping import MappedSegments
 from python_shim.wire.pages import written
-from python_shim.wire.segments import SegmentPool
+from python_shim.wire.segments import OWNER, SegmentPool
 
 linux = pytest.mark.skipif(not os.path.exists("/proc/self/pagemap"), reason="needs Linux's word on written pages")  # noqa: PTH110
 
@@ -140,7 +140,7 @@ def test_a_reused_segment_shows_its_new_bytes(sides):
 def test_a_segment_whose_owner_is_gone_is_copied(sides):
     first, host, _ = sides
     there = host.take(first.send(torch.rand(300_000))[0])
-    host.mapped.owner_gone(os.getpid())
+    host.mapped.owner_gone(OWNER)
     onward, _ = host.send(there)
     assert json.loads(onward)["segment"]["segment"].startswith(f"{os.getpid()}-") and host.pool.usage()[0] > 0
 
