@@ -7,18 +7,80 @@ from python_shim.shim.relay import refusal
 _HOST = "127.0.0.1:8188"
 #: What a page elsewhere may say where it comes from, besides those below.
 _ORIGINS = [
-    *("https://evil.example", "http://localhost:8188", "http://[::1]:8188", "http://127.0.0.1:81880", "http://127.0.0.1:818", "http://127.0.0.1:8188/"),
-    *("http://127.0.0.1:8188?", "http://127.0.0.1:8188#", "http://evil@127.0.0.1:8188", "http://127.0.0.1:8188@evil.example", "http://127.0.0.1:8188,evil.example"),
-    *("http://127.0.0.1:8188 http://evil.example", "http://127.0.0.1.nip.io:8188", "http://127.1:8188", "http://2130706433:8188", "http://0x7f000001:8188"),
-    *("ws://127.0.0.1:8188", "data:127.0.0.1:8188", "blob:http://127.0.0.1:8188", "about:blank", "chrome-extension://abc", "app://127.0.0.1:8188", "*", " "),
+    *(
+        "https://evil.example",
+        "http://localhost:8188",
+        "http://[::1]:8188",
+        "http://127.0.0.1:81880",
+        "http://127.0.0.1:818",
+        "http://127.0.0.1:8188/",
+    ),
+    *(
+        "http://127.0.0.1:8188?",
+        "http://127.0.0.1:8188#",
+        "http://evil@127.0.0.1:8188",
+        "http://127.0.0.1:8188@evil.example",
+        "http://127.0.0.1:8188,evil.example",
+    ),
+    *(
+        "http://127.0.0.1:8188 http://evil.example",
+        "http://127.0.0.1.nip.io:8188",
+        "http://127.1:8188",
+        "http://2130706433:8188",
+        "http://0x7f000001:8188",
+    ),
+    *(
+        "ws://127.0.0.1:8188",
+        "data:127.0.0.1:8188",
+        "blob:http://127.0.0.1:8188",
+        "about:blank",
+        "chrome-extension://abc",
+        "app://127.0.0.1:8188",
+        "*",
+        " ",
+    ),
     *("undefined", "127.0.0.1:8188", "//127.0.0.1:8188", "http:127.0.0.1:8188"),
 ]
 #: Names and addresses under which an attacker's page may reach a ComfyUI that serves this computer only.
 _HOSTS = [
-    *("evil.example", "localhost.evil.example:8188", "evil.localhost:8188", "localhost.:8188", "0.0.0.0:8188", "127.0.0.2:8188", "127.1:8188", "127.0.0.1.:8188"),
-    *("2130706433:8188", "0x7f000001:8188", "0177.0.0.1:8188", "[::]:8188", "[::ffff:127.0.0.1]:8188", "[fe80::1]:8188", "10.0.0.1:8188", "169.254.169.254"),
-    *("evil.example@127.0.0.1.evil.example:8188", "127.0.0.1,evil.example", "127.0.0.1 evil.example", "localhost\\evil.example", "ⓛocalhost:8188", "xn--e1afmkfd.example:8188"),
-    *("127.0.0.1%00.evil.example", "localtest.me:8188", "lvh.me:8188", "host.docker.internal:8188", "gateway.local", "my-pc:8188", "my-pc.lan:8188", "http://127.0.0.1:8188"),
+    *(
+        "evil.example",
+        "localhost.evil.example:8188",
+        "evil.localhost:8188",
+        "localhost.:8188",
+        "0.0.0.0:8188",
+        "127.0.0.2:8188",
+        "127.1:8188",
+        "127.0.0.1.:8188",
+    ),
+    *(
+        "2130706433:8188",
+        "0x7f000001:8188",
+        "0177.0.0.1:8188",
+        "[::]:8188",
+        "[::ffff:127.0.0.1]:8188",
+        "[fe80::1]:8188",
+        "10.0.0.1:8188",
+        "169.254.169.254",
+    ),
+    *(
+        "evil.example@127.0.0.1.evil.example:8188",
+        "127.0.0.1,evil.example",
+        "127.0.0.1 evil.example",
+        "localhost\\evil.example",
+        "ⓛocalhost:8188",
+        "xn--e1afmkfd.example:8188",
+    ),
+    *(
+        "127.0.0.1%00.evil.example",
+        "localtest.me:8188",
+        "lvh.me:8188",
+        "host.docker.internal:8188",
+        "gateway.local",
+        "my-pc:8188",
+        "my-pc.lan:8188",
+        "http://127.0.0.1:8188",
+    ),
 ]
 LOCAL = ["127.0.0.1:8188", "localhost:8188", "[::1]:8188"]
 

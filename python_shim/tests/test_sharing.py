@@ -9,11 +9,12 @@ import numpy
 import pytest
 import torch
 
+from python_shim.wire import pages
 from python_shim.wire.decoder import Decoder
 from python_shim.wire.encoder import Encoder
 from python_shim.wire.errors import CodedError
 from python_shim.wire.mapping import MappedSegments
-from python_shim.wire.pages import written
+from python_shim.wire.pages import PAGE, written
 from python_shim.wire.segments import OWNER, SegmentPool
 
 linux = pytest.mark.skipif(not os.path.exists("/proc/self/pagemap"), reason="needs Linux's word on written pages")  # noqa: PTH110
@@ -224,10 +225,14 @@ def test_a_holder_that_is_gone_holds_nothing():
 
 
 @linux
-def test_pages_are_written_where_they_are_written():
+@pytest.mark.parametrize("asked", ["by a scan", "by reading"])
+def test_pages_are_written_where_they_are_written(asked, monkeypatch):
     import ctypes
     import mmap
 
+    if asked == "by a scan" and pages._scan(0, PAGE) is None:
+        pytest.skip("needs Linux 6.7")
+    monkeypatch.setattr(pages, "_can_scan", asked == "by a scan")
     fd = os.memfd_create("pages")
     os.posix_fallocate(fd, 0, 1 << 20)
     view = (ctypes.c_char * (1 << 20)).from_buffer(mmap.mmap(fd, 0, access=mmap.ACCESS_COPY))
@@ -236,6 +241,7 @@ def test_pages_are_written_where_they_are_written():
     assert bytes(view[5000:5001]) == b"\0" and not written(address, 1 << 20)
     view[5000] = b"x"
     assert written(address, 1 << 20) and not written(address, 4096) and not written(address + 8192, 4096)
+    assert written(address + 4097, 1) and written(address + 4000, 97) and not written(address + 4000, 96)
     os.close(fd)
 
 

@@ -71,7 +71,11 @@ def test_the_structures_of_a_windows_job_lie_as_its_header_says():
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         pytest.skip("64 bits")
     assert ctypes.sizeof(windows_job.Limits) == 144
-    assert (windows_job._Basic.flags.offset, windows_job.Limits.process_memory.offset, windows_job.Limits.job_memory.offset) == (16, 112, 120)
+    assert (windows_job._Basic.flags.offset, windows_job.Limits.process_memory.offset, windows_job.Limits.job_memory.offset) == (
+        16,
+        112,
+        120,
+    )
 
 
 class Kernel32:
@@ -79,7 +83,12 @@ class Kernel32:
 
     def __init__(self, refuses=""):
         self.asked = []
-        for name, answer in {"CreateJobObjectW": 7, "SetInformationJobObject": 1, "AssignProcessToJobObject": 1, "GetCurrentProcess": -1}.items():
+        for name, answer in {
+            "CreateJobObjectW": 7,
+            "SetInformationJobObject": 1,
+            "AssignProcessToJobObject": 1,
+            "GetCurrentProcess": -1,
+        }.items():
             setattr(self, name, self._function(name, 0 if name == refuses else answer))
 
     def _function(self, name, answer):
