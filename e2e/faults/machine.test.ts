@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { parse } from 'smol-toml'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { frame, FrameReader } from '../../bridge/rpc/frames.ts'
 import { FRONTENDS, PYTHON, ROOT } from '../../scripts/devPython.ts'
 import { SHARED_CACHE } from '../support/cache.ts'
 import { comfyEnv } from '../support/cli.ts'
@@ -27,25 +26,40 @@ const connectionOf = (home: string): Connection => JSON.parse(readFileSync(join(
 
 const temporary = (name: string): string => mkdtempSync(join(tmpdir(), `envmanager-${name}-`))
 
+/** A frame of the call path as docs/protocol.md has it: two lengths, a header, a body. */
+function frame(header: unknown, body: Buffer): Buffer {
+  const head = Buffer.from(JSON.stringify(header))
+  const sizes = Buffer.alloc(8)
+  sizes.writeUInt32BE(head.length, 0)
+  sizes.writeUInt32BE(body.length, 4)
+  return Buffer.concat([sizes, head, body])
+}
+
+/** The headers of the whole frames in these bytes. */
+function headersIn(bytes: Buffer): { id?: number; error?: { code: string } }[] {
+  if (bytes.length < 8) return []
+  const [head, body] = [bytes.readUInt32BE(0), bytes.readUInt32BE(4)]
+  const end = 8 + head + body
+  return bytes.length < end ? [] : [JSON.parse(bytes.subarray(8, 8 + head).toString()) as { id?: number }, ...headersIn(bytes.subarray(end))]
+}
+
 /** Sends frames on a connection of the call path and gives the headers of so many answers. */
-function speak({ port, token }: Connection, frames: Buffer[], answers: number): Promise<{ id?: number; error?: { code: string; message: string } }[]> {
+function speak({ port, token }: Connection, frames: Buffer[], answers: number): Promise<ReturnType<typeof headersIn>> {
   return new Promise((done, failed) => {
-    const heard: { id?: number }[] = []
-    const reader = new FrameReader((header) => {
-      heard.push(JSON.parse(header) as { id?: number })
-      if (heard.length === answers) {
-        link.destroy()
-        done(heard)
-      }
-    })
+    let [heard, begun] = [Buffer.alloc(0), false]
     const link = connect(port, '127.0.0.1').on('error', failed)
     link.write(['GET /calls HTTP/1.1', `Host: 127.0.0.1:${port}`, 'Connection: Upgrade', 'Upgrade: envmanager-calls', `Authorization: Bearer ${token}`, '', ''].join('\r\n'))
-    let begun = false
     link.on('data', (chunk: Buffer) => {
-      if (begun) return reader.push(chunk)
-      begun = true
-      reader.push(chunk.subarray(chunk.indexOf('\r\n\r\n') + 4))
-      frames.forEach((each) => link.write(each))
+      heard = Buffer.concat([heard, chunk])
+      if (!begun) {
+        begun = true
+        heard = heard.subarray(heard.indexOf('\r\n\r\n') + 4)
+        frames.forEach((each) => link.write(each))
+      }
+      const told = headersIn(heard)
+      if (told.length < answers) return
+      link.destroy()
+      done(told)
     })
   })
 }
