@@ -17,6 +17,8 @@ export interface Sandbox {
 
 /** Programs, libraries and settings of the system, without anybody's own files. */
 const SYSTEM = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/etc', '/opt', '/nix', '/sys']
+/** Where `/etc/resolv.conf` may point to. */
+const RESOLVERS = ['/run/systemd/resolve', '/run/resolvconf', '/run/NetworkManager']
 /** GPUs: NVIDIA, Intel and AMD, ROCm, and the one of Windows under WSL. */
 const GPU = /^(nvidia.*|dri|kfd|dxg)$/
 
@@ -63,7 +65,8 @@ export function bwrapArgs({ network, readable, writable, hidden }: Sandbox, fold
     '--unshare-all', ...(network ? ['--share-net'] : []), '--die-with-parent', '--cap-drop', 'ALL',
     ...each('--ro-bind-try', SYSTEM),
     '--proc', '/proc', '--dev', '/dev', ...each('--dev-bind-try', devices),
-    '--tmpfs', '/tmp', '--tmpfs', homedir(),
+    ...['/tmp', homedir()].filter((path) => path !== '/').flatMap((path) => ['--tmpfs', path]),
+    ...(network ? each('--ro-bind-try', RESOLVERS) : []),
     ...each('--ro-bind-try', host.read),
     ...[...new Set([...host.hide, ...hidden])].toSorted().flatMap((path) => ['--tmpfs', path]),
     ...each('--ro-bind-try', readable),
