@@ -24,6 +24,15 @@ test('what is hidden lies over what may be read, and what is its own over what i
   expect(args.at(-1)).toBe('--')
 })
 
+test('folders that ComfyUI was started with are there, its keys are not', () => {
+  const key = join(folder, 'key.pem')
+  writeFileSync(key, '')
+  const args = bwrapArgs(PLAN, { ...FOLDERS, argv: ['--front-end-root', folder, '--listen', '127.0.0.1', '--tls-keyfile', key, `--output-directory=${tmpdir()}`] })
+  expect(at(args, '--ro-bind-try', folder)).toBeGreaterThan(0)
+  expect(at(args, '--ro-bind-try', tmpdir())).toBeGreaterThan(0)
+  expect(args).not.toContain(key)
+})
+
 test('there is no network unless the user wants one, and nothing is bound writable beside its own', () => {
   expect(bwrapArgs(PLAN, FOLDERS)).not.toContain('--share-net')
   expect(bwrapArgs({ ...PLAN, network: true }, FOLDERS)).toContain('--share-net')

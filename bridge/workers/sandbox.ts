@@ -1,6 +1,6 @@
-import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { delimiter, dirname, join, resolve } from 'node:path'
+import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path'
 import type { HostFolders } from '../../schemas/shimLink'
 
 /** What a sandboxed worker may see and change, beyond the system's programs and ComfyUI's folders. Absolute paths. */
@@ -45,11 +45,17 @@ export function pythonFolders(python: string): string[] {
   return found.filter((folder) => folder !== '/' && !SYSTEM.includes(folder))
 }
 
+/** Folders that ComfyUI was started with: its argument parser, which packs run again in a worker, wants them to be there (`comfy/cli_args.py`). */
+function foldersNamed(argv: readonly string[]): string[] {
+  const paths = argv.map((argument) => argument.replace(/^--[\w-]+=/, '')).filter((path) => isAbsolute(path))
+  return paths.filter((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory())
+}
+
 /** ComfyUI's own folders: where models lie is read, results are written. */
 function hostFolders(folders: HostFolders | null): { read: string[]; write: string[]; hide: string[] } {
   if (!folders) return { read: [], write: [], hide: [] }
   const models = Object.values(folders.models).flatMap(({ paths }) => paths)
-  return { read: [folders.root, folders.base, ...models], write: [folders.output, folders.input, folders.temp], hide: [folders.user] }
+  return { read: [folders.root, folders.base, ...models, ...foldersNamed(folders.argv)], write: [folders.output, folders.input, folders.temp], hide: [folders.user] }
 }
 
 const each = (option: string, paths: readonly string[]): string[] => [...new Set(paths)].toSorted().flatMap((path) => [option, path, path])

@@ -100,7 +100,7 @@ export const en = {
 
   planningTitle: 'Choosing versions …',
   planningStep: (done: number, all: number) => `${done} of ${all} node packs`,
-  confirmInstall: (packs: readonly string[]) => (packs.length === 1 ? `Install for ${packs[0]}?` : `Install for ${packs.length} node packs?`),
+  confirmInstall: (packs: readonly string[]) => (packs.length === 0 ? 'Nothing can be installed' : packs.length === 1 ? `Install for ${packs[0]}?` : `Install for ${packs.length} node packs?`),
   intoOwn: (kind: EnvKind, offer: EnvCombination | null) =>
     kind === 'host' ? 'Into ComfyUI’s own environment.' : offer ? `Into a sealed environment with ${combination(offer)} of its own.` : 'Into an environment of its own; ComfyUI’s stays as it is.',
   inPlaceNote: 'What changes is kept, and can be put back under Environments. ComfyUI must be restarted afterwards.',
