@@ -71,7 +71,7 @@ export function bwrapArgs({ network, readable, writable, hidden }: Sandbox, fold
     '--unshare-all', ...(network ? ['--share-net'] : []), '--die-with-parent', '--cap-drop', 'ALL',
     ...each('--ro-bind-try', SYSTEM),
     '--proc', '/proc', '--dev', '/dev', ...each('--dev-bind-try', devices),
-    ...['/tmp', homedir()].filter((path) => path !== '/').flatMap((path) => ['--tmpfs', path]),
+    ...['/tmp', homedir()].flatMap((path) => (path === '/' ? [] : ['--tmpfs', path])),
     ...(network ? each('--ro-bind-try', RESOLVERS) : []),
     ...each('--ro-bind-try', host.read),
     ...[...new Set([...host.hide, ...hidden])].toSorted().flatMap((path) => ['--tmpfs', path]),
