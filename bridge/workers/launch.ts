@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs'
 import { dirname, delimiter, join } from 'node:path'
 import type { HostFolders } from '../../schemas/shimLink'
 import { bwrapArgs, passed } from './sandbox'
@@ -42,12 +43,24 @@ function environment({ python, variables, sandbox, memoryBytes, segments }: Work
   }
 }
 
+/** What is not there cannot be bound, and ComfyUI makes its folders when it first writes (`temp` anew at each start). */
+function makeFolders({ output, input, temp }: HostFolders): void {
+  for (const folder of [output, input, temp]) {
+    try {
+      mkdirSync(folder, { recursive: true })
+    } catch {
+      // then the worker cannot write there, and neither can ComfyUI
+    }
+  }
+}
+
 /** How a worker is started: `owner` names the process in what it shares, `folders` are ComfyUI's as they are now. */
 export function launchOf(spec: WorkerSpec, owner: string, folders: HostFolders | null): Launch {
   const { python, shim, sandbox, segments } = spec
   const env = environment(spec, owner)
   const worker = ['-X', 'faulthandler', join(shim, 'worker')]
   if (!sandbox) return { command: python, args: worker, env, sandboxed: false }
+  if (folders) makeFolders(folders)
   const own = { ...sandbox, writable: [...sandbox.writable, ...(segments ? [join(segments, owner)] : [])] }
   return { command: sandbox.bwrap, args: [...bwrapArgs(own, folders), python, ...worker], env, sandboxed: true }
 }

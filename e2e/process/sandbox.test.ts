@@ -53,10 +53,10 @@ describe.skipIf(!works)('a sandboxed worker', () => {
     const own = join(base, 'custom_nodes', 'fault-maker')
     const outside = join(base, 'main-of-comfyui.py')
     const paths = [own, join(base, 'output'), '/usr/bin/env', secret, join(home, 'run', 'bridge.json'), join(home, 'state.json'), '/var/log']
-    const writes = [join(own, 'cache.txt'), join(base, 'output', 'made.txt'), outside, join(base, 'custom_nodes', 'trouble-maker', '__init__.py'), '/usr/made.txt']
+    const writes = [join(own, 'cache.txt'), join(base, 'output', 'made.txt'), join(base, 'temp', 'made.txt'), outside, join(base, 'custom_nodes', 'trouble-maker', '__init__.py'), '/usr/made.txt']
     const { outputs } = await run(subject.comfy.url, fault('FaultReach', { paths: JSON.stringify(paths), writes: JSON.stringify(writes), port }))
     const found = JSON.parse(String(outputs['3']?.text?.[0])) as Record<string, unknown>
-    expect(found).toMatchObject({ read: [true, true, true, false, false, false, false], written: [true, true, false, false, false], connected: false, environment: false })
+    expect(found).toMatchObject({ read: [true, true, true, false, false, false, false], written: [true, true, true, false, false, false], connected: false, environment: false })
     expect(found.processes).toBeLessThanOrEqual(3) // bubblewrap's own, and itself
     expect(readFileSync(join(base, 'output', 'made.txt'), 'utf8')).toBe('from a node')
     expect(existsSync(outside)).toBe(false)
