@@ -39,6 +39,7 @@ describe.skipIf(!works)('a sandboxed worker', () => {
     port = (listener.address() as { port: number }).port
     writeFileSync(secret, 'mine')
     subject = await Subject.start('trouble-maker', { COMFY_ENV_SANDBOX: '*', A_SECRET: '1' }, ['fault-maker'])
+    rmSync(join(subject.comfy.base, 'temp'), { recursive: true, force: true }) // as in a ComfyUI that has not written a preview yet
     await subject.panel.call('isolation.set', { pack: 'fault-maker', on: true })
   })
   afterAll(async () => {
