@@ -57,10 +57,12 @@ function makeFolders({ output, input, temp }: HostFolders): void {
 /** How a worker is started: `owner` names the process in what it shares, `folders` are ComfyUI's as they are now. */
 export function launchOf(spec: WorkerSpec, owner: string, folders: HostFolders | null): Launch {
   const { python, shim, sandbox, segments } = spec
-  const env = environment(spec, owner)
   const worker = ['-X', 'faulthandler', join(shim, 'worker')]
-  if (!sandbox) return { command: python, args: worker, env, sandboxed: false }
+  if (!sandbox) return { command: python, args: worker, env: environment(spec, owner), sandboxed: false }
+  // what a pack asks for is set inside only: bubblewrap itself would heed an LD_PRELOAD of it outside
+  const env = environment({ ...spec, variables: {} }, owner)
+  const inside = Object.entries(spec.variables).filter(([name]) => !DROPPED.test(name) && !Object.hasOwn(env, name))
   if (folders) makeFolders(folders)
   const own = { ...sandbox, writable: [...sandbox.writable, ...(segments ? [join(segments, owner)] : [])] }
-  return { command: sandbox.bwrap, args: [...bwrapArgs(own, folders), python, ...worker], env, sandboxed: true }
+  return { command: sandbox.bwrap, args: [...inside.flatMap(([name, value]) => ['--setenv', name, value]), ...bwrapArgs(own, folders), python, ...worker], env, sandboxed: true }
 }

@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest'
+import { launchOf } from './launch'
+import type { WorkerSpec } from './workerSpec'
+
+const SANDBOX = { bwrap: '/usr/bin/bwrap', network: false, readable: [], writable: [], hidden: [] }
+const spec = (variables: Record<string, string>, sandbox: WorkerSpec['sandbox']): WorkerSpec => ({
+  id: 'a#1', env: null, python: '/usr/bin/python3', shim: '/shim', packs: [], variables, memoryBytes: null, sandbox, segments: null, socket: null,
+}) // prettier-ignore
+
+test('a sandboxed pack’s variables are set inside only: bubblewrap would heed its LD_PRELOAD outside', () => {
+  const { command, args, env } = launchOf(spec({ LD_PRELOAD: '/pack/evil.so', STYLE: 'x', ENVMANAGER_OWNER: 'other' }, SANDBOX), 'me', null)
+  expect(command).toBe('/usr/bin/bwrap')
+  expect(env).not.toHaveProperty('LD_PRELOAD')
+  expect(args.join(' ')).toMatch(/--setenv LD_PRELOAD \/pack\/evil\.so --setenv STYLE x .*-- \/usr\/bin\/python3/)
+  expect([env.ENVMANAGER_OWNER, args.includes('ENVMANAGER_OWNER')]).toEqual(['me', false])
+})
+
+test('without a sandbox they are the process’s, and ours go before them', () => {
+  const { command, env } = launchOf(spec({ STYLE: 'x', ENVMANAGER_OWNER: 'other' }, null), 'me', null)
+  expect([command, env.STYLE, env.ENVMANAGER_OWNER]).toEqual(['/usr/bin/python3', 'x', 'me'])
+})
