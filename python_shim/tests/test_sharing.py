@@ -249,7 +249,7 @@ def test_pages_are_written_where_they_are_written(asked, monkeypatch):
 def test_tensors_beyond_the_reach_of_32_bits(size):
     """One-way, in bytes."""
     side = Side()
-    if side.pool._limit < 2 * size:
+    if side.pool.limit < 2 * size:
         pytest.skip("this machine has too little memory")
     big = torch.zeros(size, dtype=torch.uint8)
     big[-1] = 9

@@ -23,6 +23,7 @@ from .files import FileList, Listing
 from .mapping import MappedSegments
 from .places import Places
 from .segments import SegmentPool
+from .shared_heap import Probe, SharedHeap
 
 #: Strings and bytes from this size on go through shared memory.
 BLOB_BYTES = 1 << 16
@@ -49,7 +50,7 @@ class Encoder:
     `handle(value)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects. `mapped`: what
     this process has of other processes' memory, and may pass on. `gpu`: hand tensors on a GPU over there: "check" with a canary, "yes"
     without. `inputs`: the tensors and arrays of the call that this message
-    answers, in order; one that comes back unchanged travels as its number.
+    answers, in order; one that comes back unchanged travels as its number. `heap`: where results are born in shared memory.
     """
 
     def __init__(
@@ -60,13 +61,14 @@ class Encoder:
         mapped: MappedSegments | None = None,
         inputs: Sequence[Any] = (),
         gpu: str | None = None,
+        heap: SharedHeap | Probe | None = None,
     ) -> None:
         self._places = Places(pool)
         self.leases = self._places.leases
         #: Tensors and arrays in their order: what `inputs` is on the way back.
         self.kept: list[Any] = []
         self._pool, self._handle, self._schema, self._mapped, self._inputs = pool, handle, schema, mapped, inputs
-        self._gpu = gpu
+        self._gpu, self._heap = gpu, heap
         self._stack: set[int] = set()
         self._seen: dict[int, int] = {}
 
@@ -205,6 +207,8 @@ class Encoder:
             found = self._passed_on(value, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
             if isinstance(found, int):
                 return {"$": "input", "of": found}
+            if found is None and self._heap is not None and device is None and (whole or last):
+                found = self._handed_out(torch, value, plain, nbytes)
             ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
         dtype = str(plain.dtype).removeprefix("torch.")
         return {"$": "tensor", "dtype": dtype, "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
@@ -215,6 +219,19 @@ class Encoder:
         self.leases.append(lease)
         dtype = str(plain.dtype).removeprefix("torch.")
         return {"$": "cuda", "dtype": dtype, "shape": list(plain.shape), "lease": lease, **cuda.share(torch, plain, self._gpu == "check")}
+
+    def _handed_out(self, torch: Any, value: Any, plain: Any, nbytes: int) -> Any:
+        """For memory that is in a segment already, and that nobody else can reach: a lease on it."""
+        assert self._heap is not None
+        storage = plain.untyped_storage()
+        if not self._heap.is_alone(torch, value, storage):
+            return None
+        block = self._heap.find(storage, plain.data_ptr(), nbytes)
+        if block is None:
+            return None
+        lease = self._pool.pass_on(storage)
+        self.leases.append(lease)
+        return self._pool.ref(lease, block, plain.data_ptr() - block.address, nbytes)
 
     def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
         """The bytes of `source`, in C order, in memory of ours."""
@@ -270,6 +287,21 @@ class Encoder:
         """Number a tensor or array, so that a second reference to it stays one object."""
         self._seen[id(value)] = len(self.kept)
         self.kept.append(value)
+
+
+def make_heap(pool: SegmentPool) -> SharedHeap:
+    """A heap for results of this process's encoders."""
+
+    def count_alone(torch: Any) -> tuple[int, int, int]:
+        probe = Probe()
+        encoder = Encoder(pool, heap=probe)
+        encoder.encode((torch.ones(1),), "a probe")
+        for lease in encoder.leases:
+            pool.release(lease)
+        assert probe.seen is not None
+        return probe.seen
+
+    return SharedHeap(pool, count_alone)
 
 
 def _is_same(given: Any, value: Any, address: int) -> bool:

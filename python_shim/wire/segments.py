@@ -58,39 +58,55 @@ def memory_limit() -> int:
     return total // 2
 
 
+def make_file(size: int, folder: str | None) -> tuple[int, str | None]:
+    """The memory of a segment: its descriptor, and its path if it has a name in `folder`. Raises OSError if there is no room."""
+    path: str | None = None
+    if folder is None and hasattr(os, "memfd_create"):
+        fd = os.memfd_create("comfyui-envmanager", os.MFD_CLOEXEC)
+    else:
+        fd, path = tempfile.mkstemp(prefix="comfyui-envmanager-", suffix=".segment", dir=folder)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, size)  # a full device is an OSError here, not a bus error later
+        else:
+            os.truncate(fd, size)
+    except BaseException:
+        close_file(fd, path)
+        raise
+    return fd, path
+
+
+def close_file(fd: int, path: str | None) -> None:
+    """The owner's end of a segment's memory."""
+    os.close(fd)
+    if path is not None:
+        with contextlib.suppress(FileNotFoundError):  # its folder may have gone with the bridge
+            os.unlink(path)
+
+
+def populate(address: int, size: int) -> None:
+    """Map every page at once; ctypes, because mmap.madvise would keep Python's lock meanwhile."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _MADV_POPULATE_WRITE)
+
+
 class Segment:
     """One block of shared memory that this process owns. `size` in bytes; with a `folder`, it has a name there."""
 
     def __init__(self, size: int, folder: str | None = None) -> None:
         self.size = size
         self.id = f"{OWNER}-{next(_serials)}"
-        self.path: str | None = None
         self.freed = 0.0
         self.pinned: bool | None = None
-        if folder is None and hasattr(os, "memfd_create"):
-            self.fd = os.memfd_create("comfyui-envmanager", os.MFD_CLOEXEC)
-        else:
-            self.fd, self.path = tempfile.mkstemp(prefix="comfyui-envmanager-", suffix=".segment", dir=folder)
+        self.fd, self.path = make_file(size, folder)
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self.fd, 0, size)  # a full device is an OSError here, not a bus error later
-            else:
-                os.truncate(self.fd, size)
             self.map = mmap.mmap(self.fd, size)
         except BaseException:
-            self._close_file()
+            close_file(self.fd, self.path)
             raise
         self.view: Any = (ctypes.c_char * size).from_buffer(self.map)
         self.address = ctypes.addressof(self.view)
-        if sys.platform == "linux":
-            # map every page at once; ctypes, because mmap.madvise would keep Python's lock meanwhile
-            ctypes.CDLL(None).madvise(ctypes.c_void_p(self.address), ctypes.c_size_t(size), _MADV_POPULATE_WRITE)
-
-    def _close_file(self) -> None:
-        os.close(self.fd)
-        if self.path is not None:
-            with contextlib.suppress(FileNotFoundError):  # its folder may have gone with the bridge
-                os.unlink(self.path)
+        populate(self.address, size)
 
     def close(self) -> None:
         """Give the memory back. Receivers that still map it keep their view."""
@@ -100,7 +116,7 @@ class Segment:
             self.map.close()
         except BufferError:
             pass  # a tensor still looks at it: the mapping goes with that tensor
-        self._close_file()
+        close_file(self.fd, self.path)
 
 
 def _size_class(needed: int) -> int:
@@ -123,8 +139,9 @@ class SegmentPool:
         self._held: dict[str, set[str]] = {}
         self._numbers = itertools.count(1)
         self._prefix = f"{OWNER}-"
-        self._folder = FOLDER
-        self._limit = memory_limit() if limit is None else limit
+        #: Where segments have names; None: nowhere.
+        self.folder = FOLDER
+        self.limit = memory_limit() if limit is None else limit
         self._owned = 0
         self._misses: dict[int, int] = {}
         self._ahead: set[int] = set()
@@ -153,12 +170,11 @@ class SegmentPool:
 
     def _make(self, size: int) -> Segment:
         """A fresh segment."""
-        self._reserve(size)
+        self.reserve(size)
         try:
-            segment = Segment(size, self._folder)
+            segment = Segment(size, self.folder)
         except (OSError, MemoryError) as error:
-            with self._lock:
-                self._owned -= size
+            self.unreserve(size)
             raise _full(size, str(error)) from error
         with self._lock:
             self._misses[size] = self._misses.get(size, 0) + 1
@@ -168,38 +184,42 @@ class SegmentPool:
         """Where segments of a size are being kept, one more is made while nobody waits for it."""
         with self._lock:
             wanted = self._misses.get(size, 0) > 1 and not any(segment.size == size for segment in self._free)
-            room = self._owned + 2 * size <= self._limit
+            room = self._owned + 2 * size <= self.limit
             if not wanted or not room or size > LARGEST_AHEAD or size in self._ahead:
                 return
             self._ahead.add(size)
         threading.Thread(target=self._make_ahead, args=(size,), name="envmanager-ahead", daemon=True).start()
 
-    def _reserve(self, size: int) -> None:
-        """Count `size` bytes as ours, at the cost of free segments if need be."""
+    def reserve(self, size: int) -> None:
+        """Count `size` bytes as ours, at the cost of free segments if need be. Raises MEMORY_FULL."""
         spare: list[Segment] = []
         with self._lock:
-            while self._owned + size > self._limit and self._free:
+            while self._owned + size > self.limit and self._free:
                 spare.append(self._free.pop(0))
                 self._owned -= spare[-1].size
-            fits = self._owned + size <= self._limit
+            fits = self._owned + size <= self.limit
             if fits:
                 self._owned += size
         for segment in spare:
             segment.close()
         if not fits:
-            raise _full(size, f"{self._owned >> 20} of {self._limit >> 20} MiB are in use")
+            raise _full(size, f"{self._owned >> 20} of {self.limit >> 20} MiB are in use")
+
+    def unreserve(self, size: int) -> None:
+        """These bytes are not ours any more."""
+        with self._lock:
+            self._owned -= size
 
     def _make_ahead(self, size: int) -> None:
         segment = None
         try:
-            self._reserve(size)
-            segment = Segment(size, self._folder)
+            self.reserve(size)
+            segment = Segment(size, self.folder)
             segment.freed = time.monotonic()
         except CodedError:
             pass
         except (OSError, MemoryError):
-            with self._lock:
-                self._owned -= size
+            self.unreserve(size)
         with self._lock:
             self._ahead.discard(size)
             if segment is not None:
@@ -256,7 +276,7 @@ class SegmentPool:
         for segment in spare:
             segment.close()
 
-    def ref(self, name: str, segment: Segment, offset: int, nbytes: int) -> SegmentRef:
+    def ref(self, name: str, segment: Any, offset: int, nbytes: int) -> SegmentRef:
         """The descriptor that travels in place of the bytes."""
         anonymous = segment.path is None
         return {
@@ -271,9 +291,9 @@ class SegmentPool:
 
     def use_folder(self, folder: str | None) -> None:
         """From now on segments have names in that folder; None: none. Free ones that are elsewhere, or in a folder made anew, go."""
-        if folder is None and self._folder is None:
+        if folder is None and self.folder is None:
             return
-        self._folder = folder
+        self.folder = folder
         self.shrink(older_than=0)
 
     def usage(self) -> tuple[int, int]:

@@ -7,9 +7,10 @@ thread is on a call's way. What must be heard while a node runs comes as JSON li
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from ..wire.frames import FrameReader, pack
@@ -17,6 +18,8 @@ from ..wire.peer import dumps
 
 _TASKS, _ANSWERS = 3, 4
 _CHUNK = 1 << 18
+#: Seconds without a task after which memory is given back.
+QUIET = 30
 
 
 def take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -38,6 +41,8 @@ class Tasks:
 
     def __init__(self, tasks: int = _TASKS, answers: int = _ANSWERS) -> None:
         self._tasks, self._answers = tasks, answers
+        #: Called on the main thread when no task has come for `QUIET` seconds.
+        self.on_quiet: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         for fd in (tasks, answers):
             os.set_inheritable(fd, False)
@@ -48,10 +53,18 @@ class Tasks:
         """Header and body of each task, until the bridge closes the link."""
         reader = FrameReader()
         while True:
+            self._wait()
             data = os.read(self._tasks, _CHUNK)
             if not data:
                 return
             yield from reader.feed(data)
+
+    def _wait(self) -> None:
+        if sys.platform != "win32":
+            poll = select.poll()
+            poll.register(self._tasks, select.POLLIN)
+            if not poll.poll(QUIET * 1000):
+                self.on_quiet()
 
     def answer(self, header: dict[str, Any], body: bytes = b"") -> None:
         """Write one answer, or what a running node shows before it."""

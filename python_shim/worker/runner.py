@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..wire.decoder import Decoder
-from ..wire.encoder import Encoder
+from ..wire.encoder import Encoder, make_heap
 from ..wire.errors import CodedError, NodeRaised
 from ..wire.frames import to_json
 from ..wire.mapping import MappedSegments
@@ -35,6 +35,7 @@ class Runner:
     def __init__(self, channel: Channel) -> None:
         self.worker = ""
         self.pool = SegmentPool()
+        self.heap = make_heap(self.pool)
         self.mapped = MappedSegments()
         self.packs: dict[str, dict[str, type]] = {}
         self.channel = channel
@@ -85,7 +86,7 @@ class Runner:
         self._gpu_works |= decoder.from_gpu
         result = self._run(cls, call, given)
         gpu = "yes" if self._gpu_works else None
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu)
+        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu, heap=self.heap)
         return encoder.encode(result, f"the result of {call['class']}")
 
     def call_function(self, wanted: dict[str, Any], kwargs: Any) -> bytes:
@@ -106,7 +107,7 @@ class Runner:
                 result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
         except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
             raise NodeRaised(self._node, error) from error
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen)
+        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, heap=self.heap)
         return to_json(encoder.encode(result, f"the result of {self._node}")).encode()
 
     def class_of(self, call: dict[str, Any]) -> Any:
