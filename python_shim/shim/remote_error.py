@@ -20,16 +20,19 @@ class NodeError(Exception):
     worker_traceback = ""
 
 
-def _class_of(name: str, module: str) -> type[NodeError]:
-    """A class with the name that the worker's exception had, and its built-in base where that is possible."""
+def _local(name: str, module: str, message: str) -> NodeError:
+    """An error with the class name and the words of the worker's, and its built-in base where that is possible."""
     base = getattr(builtins, name, None) if module == "builtins" else None
-    bases: tuple[type, ...] = (NodeError,)
+    # KeyError would quote its message once more
+    body = {"__module__": module, "__str__": BaseException.__str__}
     if isinstance(base, type) and issubclass(base, Exception) and base is not Exception:
-        bases = (NodeError, base)
-    try:
-        return type(name, bases, {"__module__": module})
-    except TypeError:  # two built-in layouts that cannot be one class
-        return type(name, (NodeError,), {"__module__": module})
+        try:
+            made: NodeError = type(name, (NodeError, base), body)(message)
+            return made
+        except TypeError:  # two built-in layouts that cannot be one class, or an error that is made of more than a message
+            pass
+    made = type(name, (NodeError,), body)(message)
+    return made
 
 
 def _frame(file: str, name: str) -> types.FrameType:
@@ -59,7 +62,7 @@ def raise_remote(failure: RemoteFailure) -> NoReturn:
             raise management.InterruptProcessingException()
     if failure.code == "NODE_RAISED" and failure.exception is not None:
         seen = failure.exception
-        error = _class_of(seen["type"], seen["module"])(seen["message"])
+        error = _local(seen["type"], seen["module"], seen["message"])
         error.worker_traceback = seen["traceback"]
         raise error.with_traceback(_traceback(seen["traceback"]))
     raise NodeError("\n\n".join(part for part in (str(failure), failure.hint) if part)) from None
