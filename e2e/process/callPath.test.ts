@@ -114,8 +114,12 @@ test('a function that a node returns can be called by the next node of its worke
 test.skipIf(!process.env.COMFYUI_DIR)('events and pictures for the browser pass (a real ComfyUI)', async () => {
   const socket = new WebSocket(`${comfy.url.replace('http', 'ws')}/ws?clientId=tests`)
   const events: string[] = []
+  let said: Record<string, unknown> = {}
   socket.on('message', (data: Buffer, binary) => {
-    events.push(binary ? `binary ${data.readUInt32BE(0)}` : (JSON.parse(data.toString()) as { type: string }).type)
+    if (binary) return void events.push(`binary ${data.readUInt32BE(0)}`)
+    const { type, data: content } = JSON.parse(data.toString()) as { type: string; data: Record<string, unknown> }
+    events.push(type)
+    if (type === 'trouble.said') said = content
   })
   await new Promise((done) => socket.once('open', done))
   expect((await run(comfy.url, trouble('TroublePreview'))).status).toBe('success')
@@ -125,6 +129,8 @@ test.skipIf(!process.env.COMFYUI_DIR)('events and pictures for the browser pass 
   expect((await run(comfy.url, talk)).status).toBe('success')
   await until('the picture', () => events.some((event) => event.startsWith('binary')), 5000)
   await until('the event', () => events.includes('trouble.said'), 5000)
+  expect(said).toMatchObject({ client: 'tests', node: '2' })
+  expect(await workerPids()).toContain(said.where)
   socket.terminate()
 })
 

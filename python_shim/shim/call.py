@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ..wire.encoder import Encoder
@@ -23,6 +24,13 @@ class _NoTimer:
 _NO_TIMER = _NoTimer()
 
 
+def _client() -> str | None:
+    """ComfyUI's name of the browser tab whose prompt runs (`execution.py` sets it)."""
+    server = sys.modules.get("server")
+    client = getattr(getattr(getattr(server, "PromptServer", None), "instance", None), "client_id", None)
+    return client if isinstance(client, str) else None
+
+
 class Call:
     """One call on its way: what is sent, and what is kept for its answer."""
 
@@ -39,6 +47,9 @@ class Call:
         self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
         self.on_gpu = b'"$":"cuda"' in self.body[:4096]
         call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
+        client = _client()
+        if client is not None:
+            call["client"] = client
         if self._workers:
             call["workers"] = sorted(self._workers)
         self.header: dict[str, Any] = {"call": call}

@@ -484,6 +484,7 @@ NodeCall = TypedDict(
         'method': Literal['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'],
         'node': str,
         'prompt': str | None,
+        'client': NotRequired[str],
         'workers': NotRequired[list[str]],
     },
     closed=True,

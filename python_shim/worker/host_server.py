@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
 import types
 from typing import Any
 
@@ -18,9 +19,9 @@ class PromptServer:
         self.routes = _NoRoutes() if web is None else web.RouteTableDef()
         self.app = None if web is None else web.Application()
         self.loop: Any = None
-        self.client_id = None
-        self.last_node_id = None
-        self.last_prompt_id = None
+        self.client_id: str | None = None
+        self.last_node_id: str | None = None
+        self.last_prompt_id: str | None = None
         self.number = 0
         self.sockets: dict[str, Any] = {}
         self.sockets_metadata: dict[str, Any] = {}
@@ -72,6 +73,13 @@ def make_module(root: str, progress: Any) -> types.ModuleType:
     if web is not None:
         module.web = web
     return module
+
+
+def show_call(call: dict[str, Any]) -> None:
+    """What `PromptServer.instance` says of the node that runs, as ComfyUI's executor sets it. Without `client_id` many send nothing."""
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if isinstance(server, PromptServer):
+        server.client_id, server.last_prompt_id, server.last_node_id = call.get("client"), call["prompt"], call["node"]
 
 
 def application(server: PromptServer) -> Any:

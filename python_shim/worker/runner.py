@@ -19,7 +19,7 @@ from ..wire.errors import CodedError, NodeRaised
 from ..wire.frames import to_json
 from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
-from . import v3
+from . import host_server, v3
 from .channel import Channel
 from .memory import beyond_limit
 from .progress import Progress
@@ -62,6 +62,7 @@ class Runner:
                 self._cancelled.discard(call["call"])
                 raise _interrupted()
             self.current, self._node = call["call"], f"{call['class']} (node {call['node']})"
+        host_server.show_call(call)
         try:
             return to_json(self.run(call, kwargs)).encode()
         except Interrupted:

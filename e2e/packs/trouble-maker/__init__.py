@@ -179,7 +179,7 @@ def TroubleTalk(self, image):
     """Sends a picture to the browser by the number of ComfyUI's event."""
     server = sys.modules["server"].PromptServer.instance
     server.send_sync(2, ("PNG", Image.new("RGB", (4, 4)), None), server.client_id)
-    server.send_sync("trouble.said", {"where": os.getpid()})
+    server.send_sync("trouble.said", {"where": os.getpid(), "client": server.client_id, "node": server.last_node_id})
     return ("said",)
 
 
