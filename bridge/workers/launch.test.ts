@@ -19,3 +19,8 @@ test('without a sandbox they are the process’s, and ours go before them', () =
   const { command, env } = launchOf(spec({ STYLE: 'x', ENVMANAGER_OWNER: 'other' }, null), 'me', null)
   expect([command, env.STYLE, env.ENVMANAGER_OWNER]).toEqual(['/usr/bin/python3', 'x', 'me'])
 })
+
+test('Python’s settings of whoever started ComfyUI stay out, but for the order of sets', () => {
+  const { env } = launchOf(spec({ PYTHONPATH: '/elsewhere', PYTHONHASHSEED: '0', PIP_INDEX_URL: 'x' }, null), 'me', null)
+  expect([env.PYTHONPATH, env.PYTHONHASHSEED, env.PIP_INDEX_URL]).toEqual([undefined, '0', undefined])
+})

@@ -13,7 +13,8 @@ export interface Launch {
   sandboxed: boolean
 }
 
-const DROPPED = /^(PYTHON\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$/
+// PYTHONHASHSEED stays: where a user has set it, a pack's sets have the order that they have inside ComfyUI
+const DROPPED = /^(PYTHON(?!HASHSEED$)\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$/
 
 /**
  * The allocator settings keep glibc from giving big buffers back to the system and faulting them in again at the next call, and
