@@ -27,7 +27,7 @@ class PromptServer:
         self.sockets_metadata: dict[str, Any] = {}
         self.supports = ["custom_nodes_from_web"]
         self.on_prompt_handlers: list[Any] = []
-        self.prompt_queue = types.SimpleNamespace(currently_running={}, queue=[], history={}, put=lambda item: None)
+        self.prompt_queue = Queue()
         self._progress = progress
 
     def add_on_prompt_handler(self, handler: Any) -> None:
@@ -45,6 +45,23 @@ class PromptServer:
     def send_progress_text(self, text: str, node_id: str, sid: Any = None) -> None:
         """Show text on the running node."""
         self._progress.text(str(text), sid)
+
+
+class Queue:
+    """Stands for ComfyUI's `PromptQueue`, which lives in another process. Packs may keep it; what they do with it is told to the user."""
+
+    @property
+    def currently_running(self) -> dict[int, Any]:
+        """What runs, for packs that queue it anew."""
+        raise _no_queue()
+
+    def put(self, item: Any) -> None:
+        """Queue a prompt."""
+        raise _no_queue()
+
+
+def _no_queue() -> RuntimeError:
+    return RuntimeError("ComfyUI's queue cannot be reached from an isolated node. Run this node inside ComfyUI: switch its isolation off.")
 
 
 class _NoRoutes:
