@@ -61,6 +61,7 @@ export const TaggedValue = z
       check: z.string().nullable().describe('its first bytes, base64: the canary'),
     }),
     z.strictObject({ $: z.literal('pil'), mode: z.string(), size: z.tuple([z.number().int(), z.number().int()]), v: z.unknown().describe('its pixels') }),
+    z.strictObject({ $: z.literal('video'), v: z.unknown().describe('ComfyUI’s VIDEO: its file, or images, audio, frame_rate and metadata') }),
     z.strictObject({ $: z.literal('dynprompt'), v: z.unknown().describe('ComfyUI’s DynamicPrompt: its graph, with what nodes have added to it') }),
     z.strictObject({ $: z.literal('node_output'), v: z.unknown().describe('of a V3 node: a tuple of args, ui, expand, block_execution') }),
     z.strictObject({ $: z.literal('files'), folder: z.string().describe('of folder_paths'), v: z.array(z.unknown()), before: z.array(z.unknown()), after: z.array(z.unknown()) }),

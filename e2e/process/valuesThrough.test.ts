@@ -1,5 +1,5 @@
 /** Values through a real worker and back: docs/call-cases.md. What only ComfyUI's own executor does is tested with a real one. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FRONTENDS } from '../../scripts/devPython.ts'
@@ -139,6 +139,25 @@ test.skipIf(!real)('lists in and out, ui, lazy inputs, expand and blocked output
   expect(String(expanded.outputs['2']?.text?.[0])).toMatch(/^equal/)
   const blocked = await run(comfy.url, made('blocked', 'ValueShow', 'value'))
   expect([blocked.status, blocked.outputs['2']]).toEqual(['success', undefined])
+})
+
+test.skipIf(!real)('a VIDEO goes through a worker: one of pictures, and one of a file (a real ComfyUI)', async () => {
+  const through = { '2': { class_type: 'Carry', inputs: { value: ['1', 0], how: 'same' } }, '3': { class_type: 'GetVideoComponents', inputs: { video: ['2', 0] } } }
+  const shown = { '4': { class_type: 'ValueShow', inputs: { value: ['3', 0] } }, '5': { class_type: 'ValueShow', inputs: { value: ['3', 2] } } }
+  const pictures = await run(comfy.url, {
+    '0': { class_type: 'EmptyImage', inputs: { width: 64, height: 32, batch_size: 3, color: 0xffffff } },
+    '1': { class_type: 'CreateVideo', inputs: { images: ['0', 0], fps: 12 } },
+    ...through,
+    ...shown,
+    '6': { class_type: 'SaveVideo', inputs: { video: ['2', 0], filename_prefix: 'film', format: 'auto', codec: 'auto' } },
+  })
+  expect(pictures.error.exception_message).toBeUndefined()
+  expect(pictures.outputs['4']?.text?.[0]).toMatch(/^Tensor .*1\., 1\., 1\./s)
+  expect(pictures.outputs['5']?.text?.[0]).toBe('float None 12.0')
+  copyFileSync(join(comfy.base, 'output', 'film_00001_.mp4'), join(comfy.base, 'input', 'film.mp4'))
+  const file = await run(comfy.url, { '1': { class_type: 'LoadVideo', inputs: { file: 'film.mp4' } }, ...through, ...shown })
+  expect(file.error.exception_message).toBeUndefined()
+  expect(file.outputs['5']?.text?.[0]).toBe('float None 12.0')
 })
 
 test.skipIf(!real)('IS_CHANGED decides with a cold worker too, and checks of inputs are the pack’s own (a real ComfyUI)', async () => {

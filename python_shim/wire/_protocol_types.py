@@ -409,7 +409,7 @@ TaggedValue17 = TypedDict(
 TaggedValue18 = TypedDict(
     'TaggedValue18',
     {
-        '$': Literal['dynprompt'],
+        '$': Literal['video'],
         'v': Any,
     },
     closed=True,
@@ -419,7 +419,7 @@ TaggedValue18 = TypedDict(
 TaggedValue19 = TypedDict(
     'TaggedValue19',
     {
-        '$': Literal['node_output'],
+        '$': Literal['dynprompt'],
         'v': Any,
     },
     closed=True,
@@ -428,6 +428,16 @@ TaggedValue19 = TypedDict(
 
 TaggedValue20 = TypedDict(
     'TaggedValue20',
+    {
+        '$': Literal['node_output'],
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue21 = TypedDict(
+    'TaggedValue21',
     {
         '$': Literal['files'],
         'folder': str,
@@ -439,8 +449,8 @@ TaggedValue20 = TypedDict(
 )
 
 
-TaggedValue21 = TypedDict(
-    'TaggedValue21',
+TaggedValue22 = TypedDict(
+    'TaggedValue22',
     {
         '$': Literal['handle'],
         'id': str,
@@ -452,8 +462,8 @@ TaggedValue21 = TypedDict(
 )
 
 
-TaggedValue22 = TypedDict(
-    'TaggedValue22',
+TaggedValue23 = TypedDict(
+    'TaggedValue23',
     {
         '$': Literal['magic'],
         'kind': Literal['str', 'dict', 'tuple'],
@@ -1163,7 +1173,7 @@ TaggedValue12 = TypedDict(
 )
 
 
-TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22
+TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23
 
 
 class HostFolders(TypedDict, closed=True):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import cuda, magic
+from . import cuda, magic, video
 from .encoder import DYNAMIC_PROMPT
 from .errors import CodedError
 from .files import FileList
@@ -128,6 +128,13 @@ class Decoder:
 
     def _read_pil(self, tag: dict[str, Any]) -> Any:
         return importlib.import_module("PIL.Image").frombytes(tag["mode"], tuple(tag["size"]), self._any(tag["v"]))
+
+    def _read_video(self, tag: dict[str, Any]) -> Any:
+        try:
+            return video.make(self._any(tag["v"]))
+        except ImportError as error:
+            what = f"This environment cannot make ComfyUI's VIDEO: {error}."
+            raise CodedError("VALUE_NOT_PORTABLE", what, "Pass the pictures and the sound instead.") from error
 
     def _read_input(self, tag: dict[str, Any]) -> Any:
         self.seen.append(self._inputs[tag["of"]])

@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import cuda, magic
+from . import cuda, magic, video
 from .copying import copy_bytes
 from .errors import NotPortable
 from .files import FileList, Listing
@@ -180,6 +180,9 @@ class Encoder:
             ui = value.ui.as_dict() if hasattr(value.ui, "as_dict") else value.ui
             parts = (tuple(value.args), ui, value.expand, value.block_execution)
             return {"$": "node_output", "v": self._container(parts, path)}
+        film = video.parts(value)
+        if film is not None:
+            return {"$": "video", "v": self._container(film, path)}
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         if isinstance(value, _RESOURCES):
             raise NotPortable(path, f"a {name}", "which cannot leave its process", "Return data instead.")
