@@ -43,6 +43,22 @@ test('a route of an isolated pack is answered by its worker, under /api too', as
   expect((await fetch(`${comfy.url}/trouble/one`)).headers.get('x-trouble')).toBe('1')
 })
 
+test('a WebSocket route of an isolated pack is its worker’s: messages go both ways, either side closes', async () => {
+  const socket = new WebSocket(`${comfy.url.replace('http', 'ws')}/trouble/live/one`, ['shout'])
+  const got: string[] = []
+  socket.on('message', (data: Buffer) => got.push(data.toString()))
+  await new Promise((done) => socket.once('open', done))
+  socket.send('hello')
+  socket.send(Buffer.from('abc'))
+  await until('both answers', () => got.length === 2, 5000)
+  const pid = Number(/^one (\d+) HELLO$/.exec(got[0] ?? '')?.[1])
+  expect(await workerPids()).toContain(pid)
+  expect([got[1], socket.protocol]).toEqual(['cba', 'shout'])
+  const closed = new Promise<number>((done) => socket.once('close', done))
+  socket.send('close')
+  expect(await closed).toBe(4000)
+})
+
 test('a route starts the worker if it does not run', async () => {
   const [worker] = (await panel.snapshot()).workers
   await panel.call('worker.stop', { worker: worker?.id })

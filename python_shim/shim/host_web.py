@@ -126,6 +126,8 @@ class HostWeb:
             try:
                 connector, base, more = await self._address(pack)
                 async with aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=False) as session:
+                    if web.WebSocketResponse().can_prepare(request):
+                        return await _talk(session, f"{base}{path}{query}", {**headers, **more}, request)
                     body = request.content if request.can_read_body else None
                     ask = session.request(
                         request.method,
@@ -163,3 +165,29 @@ async def _copy(answer: aiohttp.ClientResponse, request: web.Request) -> web.Str
         await response.write(chunk)
     await response.write_eof()
     return response
+
+
+async def _talk(session: aiohttp.ClientSession, url: str, headers: dict[str, str], request: web.Request) -> web.WebSocketResponse:
+    """A WebSocket route: messages both ways until one side closes."""
+    handshake = {name: value for name, value in headers.items() if not name.lower().startswith("sec-websocket-")}
+    protocols = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if part.strip()]
+    async with session.ws_connect(url, headers=handshake, protocols=protocols, max_msg_size=0) as theirs:
+        ours = web.WebSocketResponse(protocols=[theirs.protocol] if theirs.protocol else (), max_msg_size=0)
+        await ours.prepare(request)
+        ways = [asyncio.create_task(_pump(ours, theirs)), asyncio.create_task(_pump(theirs, ours))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+        await theirs.close(code=ours.close_code or 1000)
+        await ours.close(code=theirs.close_code or 1000)
+        return ours
+
+
+async def _pump(source: Any, target: Any) -> None:
+    async for message in source:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            await target.send_str(message.data)
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            await target.send_bytes(message.data)

@@ -222,6 +222,20 @@ if _server is not None and getattr(_server, "instance", None) is not None:
     async def trouble_post(request):
         return web.Response(body=(await request.read())[::-1], status=201)
 
+    @_server.instance.routes.get("/trouble/live/{name}")
+    async def trouble_live(request):
+        """Says every message back, and closes when it is told to."""
+        socket = web.WebSocketResponse(protocols=("shout",))
+        await socket.prepare(request)
+        async for message in socket:
+            if message.data == "close":
+                await socket.close(code=4000)
+            elif isinstance(message.data, bytes):
+                await socket.send_bytes(message.data[::-1])
+            else:
+                await socket.send_str(f"{request.match_info['name']} {os.getpid()} {message.data.upper()}")
+        return socket
+
     if hasattr(_server.instance, "add_on_prompt_handler"):
 
         def rewrite(data):
