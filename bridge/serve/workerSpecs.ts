@@ -27,6 +27,8 @@ async function webSocketOf({ engine }: Context, worker: string, sandboxed: boole
   return socketPath(own, 'web.sock')
 }
 
+const classesFile = ({ engine }: Pick<Context, 'engine'>): string => join(engine.settings.home, 'run', 'classes.json')
+
 /** Throws SANDBOX_UNAVAILABLE: what the user wants sandboxed never runs without. */
 function sandboxOf({ engine, segments }: Context, own: { folders: string[]; packs: string[]; socket: string | null }): Sandbox {
   const { settings } = engine
@@ -35,7 +37,7 @@ function sandboxOf({ engine, segments }: Context, own: { folders: string[]; pack
   return {
     bwrap,
     network: settings.sandbox.network,
-    readable: [...own.folders, settings.pythonShim, segments, ...settings.sandbox.read],
+    readable: [...own.folders, settings.pythonShim, segments, classesFile({ engine }), ...settings.sandbox.read],
     writable: [...own.packs.map((dir) => realpathSync(dir)), ...(own.socket ? [dirname(own.socket)] : []), ...settings.sandbox.write],
     hidden: [settings.home],
   }
@@ -62,6 +64,7 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
     memoryBytes: settings.workers.memoryGb > 0 ? Math.round(settings.workers.memoryGb * 2 ** 30) : null,
     sandbox: isSandboxed ? sandboxOf(context, { folders, packs: packs.map(({ dir }) => dir), socket }) : null,
     segments,
+    classes: classesFile(context),
     socket,
   }
 }

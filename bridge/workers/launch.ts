@@ -20,7 +20,7 @@ const DROPPED = /^(PYTHON(?!HASHSEED$)\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$
  * The allocator settings keep glibc from giving big buffers back to the system and faulting them in again at the next call, and
  * idle OpenMP threads from spinning against ComfyUI on few cores.
  */
-function environment({ python, variables, sandbox, memoryBytes, segments }: WorkerSpec, owner: string): Record<string, string> {
+function environment({ python, variables, sandbox, memoryBytes, segments, classes }: WorkerSpec, owner: string): Record<string, string> {
   const outer = Object.entries(process.env).filter((entry) => !sandbox || passed(entry))
   const given = [...outer, ...Object.entries(variables)].filter(([name, value]) => value !== undefined && !DROPPED.test(name))
   return {
@@ -29,6 +29,7 @@ function environment({ python, variables, sandbox, memoryBytes, segments }: Work
     // in a sandbox bubblewrap itself watches its parent, and process ids are others
     ENVMANAGER_PARENT: sandbox ? '0' : String(process.pid),
     ENVMANAGER_OWNER: owner,
+    ENVMANAGER_CLASSES: classes,
     ...(segments && { ENVMANAGER_SEGMENTS: join(segments, owner) }),
     ...(memoryBytes && { ENVMANAGER_MEMORY: String(memoryBytes) }),
     COMFYUI_ISOLATION_WORKER: '1',

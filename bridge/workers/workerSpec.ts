@@ -20,6 +20,8 @@ export interface WorkerSpec {
   sandbox: Sandbox | null
   /** Folder of shared memory with names; null: it is anonymous. */
   segments: string | null
+  /** Where the shim writes what ComfyUI's node classes say of themselves. */
+  classes: string
   /** Where it serves its packs' HTTP routes; null: on a port of its own choice. */
   socket: string | null
 }

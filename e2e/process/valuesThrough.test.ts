@@ -141,6 +141,23 @@ test.skipIf(!real)('lists in and out, ui, lazy inputs, expand and blocked output
   expect([blocked.status, blocked.outputs['2']]).toEqual(['success', undefined])
 })
 
+const looked = async (name: string) =>
+  run(comfy.url, {
+    '1': { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 0 } },
+    '2': { class_type: 'TroubleLook', inputs: { image: ['1', 0], name } },
+    '3': { class_type: 'ValueShow', inputs: { value: ['2', 0] } },
+  })
+
+test('a node that looks other node classes up finds what they say of themselves, and is told that it cannot run them', async () => {
+  const { outputs } = await looked('ValueShow')
+  expect(outputs['3']?.text?.[0]).toMatch(/^str None False True ValueShow is of another node pack.*switch its isolation off\.$/)
+  expect((await looked('NobodyHasThis')).error).toMatchObject({ exception_type: 'KeyError', exception_message: expect.stringMatching(/^'NobodyHasThis'\s*$/) as string })
+})
+
+test.skipIf(!real)('a node that uses one of ComfyUI’s extra nodes gets it (a real ComfyUI)', async () => {
+  expect((await looked('SolidMask')).outputs['3']?.text?.[0]).toBe('str None True None (1, 4, 8)')
+})
+
 test.skipIf(!real)('a VIDEO goes through a worker: one of pictures, and one of a file (a real ComfyUI)', async () => {
   const through = { '2': { class_type: 'Carry', inputs: { value: ['1', 0], how: 'same' } }, '3': { class_type: 'GetVideoComponents', inputs: { video: ['2', 0] } } }
   const shown = { '4': { class_type: 'ValueShow', inputs: { value: ['3', 0] } }, '5': { class_type: 'ValueShow', inputs: { value: ['3', 2] } } }

@@ -7,12 +7,14 @@ import importlib
 from typing import Any
 
 from ..wire import library
+from ..wire.importing import when_imported
 from . import log, places
 from .bridge_process import BridgeProcess
 from .calls import Calls
+from .class_facts import ClassFacts
 from .client import BridgeClient
 from .host_events import pass_event, show_progress
-from .node_loading import when_nodes_is_imported, wrap
+from .node_loading import wrap
 from .registry import Registry
 from .report import FolderWatch, folders, host_report
 
@@ -27,6 +29,7 @@ class Shim:
         self.calls = Calls()
         self.registry = Registry(self.calls)
         self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
+        self.facts = ClassFacts(self.process.home / "run" / "classes.json")
         self.relay: Any = None
         self.client = BridgeClient(
             self.process,
@@ -48,7 +51,7 @@ class Shim:
     def start(self) -> None:
         """Start the bridge beside ComfyUI and step into its loading of packs."""
         library.provide()
-        when_nodes_is_imported(lambda nodes: wrap(nodes, self.registry, self._load_in_worker))
+        when_imported("nodes", lambda nodes: wrap(nodes, self.registry, self._load_in_worker))
         self.process.start()
 
     def register(self) -> None:
@@ -59,12 +62,17 @@ class Shim:
         server = importlib.import_module("server").PromptServer.instance
         self.relay = Relay(self.process)
         server.routes.get(ROUTE)(self.relay.handle)
-        server.add_on_prompt_handler(self.registry.on_prompt)
+        server.add_on_prompt_handler(self._on_prompt)
         server.app.middlewares.append(HostWeb(self.client, self.registry).middleware())
         server.app.on_startup.append(self._on_startup)
 
     async def _on_startup(self, app: Any) -> None:
         self._connected()
+        self.facts.keep()
+
+    def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.facts.keep()
+        return self.registry.on_prompt(body)
 
     def _bridge_ready(self) -> None:
         self.calls.bridge_ready()

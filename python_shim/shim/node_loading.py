@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
-import importlib.machinery
 import logging
 import os
-import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -74,34 +71,3 @@ def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
 
     registry.load_in_host = load_in_host
     nodes.load_custom_node = load_custom_node
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds `nodes` once, and runs `then(module)` after it has been executed."""
-
-    def __init__(self, then: Callable[[Any], None]) -> None:
-        self._then = then
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        if fullname != "nodes":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
-        if spec is None or spec.loader is None:
-            return spec
-        execute, then = spec.loader.exec_module, self._then
-
-        def exec_module(module: Any) -> None:
-            execute(module)
-            then(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
-def when_nodes_is_imported(then: Callable[[Any], None]) -> None:
-    """Run `then(nodes)` now or as soon as ComfyUI imports that module."""
-    if "nodes" in sys.modules:
-        then(sys.modules["nodes"])
-    else:
-        sys.meta_path.insert(0, _Finder(then))

@@ -11,7 +11,8 @@ import sys
 from typing import Any
 
 from ..wire.files import FileList
-from . import host_server
+from ..wire.importing import when_imported
+from . import host_server, node_classes
 
 
 def install(folders: dict[str, Any], runner: Any) -> None:
@@ -29,6 +30,7 @@ def install(folders: dict[str, Any], runner: Any) -> None:
     set_folders(folders)
     _mark_file_lists()
     sys.modules["server"] = host_server.make_module(root, runner.progress)
+    when_imported("nodes", node_classes.provide)
 
 
 def set_folders(folders: dict[str, Any]) -> None:

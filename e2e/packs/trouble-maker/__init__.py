@@ -1,6 +1,7 @@
 """Nodes that misbehave on request, for tests. Asks for no packages, so it runs on ComfyUI's own environment."""
 
 import ctypes
+import importlib
 import os
 import sys
 import time
@@ -174,6 +175,23 @@ def TroubleCall(self, function):
     return (function(),)
 
 
+@node(("STRING",), image="IMAGE", name=("STRING", {}))
+def TroubleLook(self, image, name):
+    """What packs that go through the graph ask of other node classes."""
+    nodes = sys.modules["nodes"] if "nodes" in sys.modules else importlib.import_module("nodes")
+    known = nodes.NODE_CLASS_MAPPINGS
+    there, cls = name in known, known[name]
+    made = ""
+    if name == "SolidMask":
+        made = str(tuple(getattr(cls(), cls.FUNCTION)(1.0, 8, 4)[0].shape))
+    elif not there:
+        try:
+            cls()
+        except RuntimeError as error:
+            made = str(error)
+    return (f"{there} {cls.OUTPUT_NODE if hasattr(cls, 'OUTPUT_NODE') else None} {made}",)
+
+
 @node(("STRING",), image="IMAGE")
 def TroubleTalk(self, image):
     """Sends a picture to the browser by the number of ComfyUI's event."""
@@ -265,6 +283,7 @@ _ALL = (
     TroubleFunction,
     TroubleCall,
     TroubleTalk,
+    TroubleLook,
     TroublePrint,
     TroubleSave,
 )
