@@ -83,7 +83,7 @@ export const NodeClass = z
   .strictObject({
     name: z.string(),
     display_name: z.string().nullable(),
-    function: z.string(),
+    function: z.string().describe('the method to run; empty: the class only shows something on the canvas'),
     category: z.string(),
     description: z.string(),
     input_types: Value,

@@ -17,6 +17,7 @@ export const NodeCall = z
     method: CallMethod,
     node: z.string().describe('unique id of the node; with the class it names the instance that keeps state'),
     prompt: z.string().nullable(),
+    index: z.number().int().nonnegative().optional().describe('which of the node’s list items it is for; 0 if it has no lists'),
     client: z.string().optional().describe('the browser tab that queued the prompt, as ComfyUI names it'),
     workers: z.array(z.string()).optional().describe('workers whose objects are among the arguments: it must run in theirs'),
   })

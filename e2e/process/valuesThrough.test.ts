@@ -137,8 +137,22 @@ test.skipIf(!real)('lists in and out, ui, lazy inputs, expand and blocked output
   expect(String(lazy.outputs['4']?.text?.[0])).toMatch(/^equal/)
   const expanded = await run(comfy.url, { '1': { class_type: 'CarryExpand', inputs: { number: 5 } }, '2': { class_type: 'ValueCheck', inputs: { case: 'number 5', value: ['1', 0] } } })
   expect(String(expanded.outputs['2']?.text?.[0])).toMatch(/^equal/)
+  expect(Object.keys(expanded.outputs).toSorted()).toEqual(['1.0.0.2', '2'])
+  const listed = await run(comfy.url, {
+    '0': { class_type: 'CarryLists', inputs: { values: 5, times: 2 } },
+    '1': { class_type: 'CarryExpand', inputs: { number: ['0', 0] } },
+    '2': { class_type: 'ValueShow', inputs: { value: ['1', 0] } },
+  })
+expect(Object.keys(listed.outputs).toSorted()).toEqual(['0', '1.0.0.2', '1.1.0.2', '2'])
   const blocked = await run(comfy.url, made('blocked', 'ValueShow', 'value'))
   expect([blocked.status, blocked.outputs['2']]).toEqual(['success', undefined])
+})
+
+test('classes without a method to run are there as in ComfyUI, and do not keep the others from running', async () => {
+  const known = (await (await fetch(`${comfy.url}/api/object_info`)).json()) as Record<string, { input: unknown; output: unknown[] }>
+  expect(known.CarryNote).toMatchObject({ input: { required: { note: ['STRING', { default: 'read this', multiline: true }] } }, output: [] })
+  expect((await run(comfy.url, { '1': { class_type: 'CarryLost', inputs: {} } })).error.exception_message).toMatch(/has no attribute 'gone'/)
+  expect((await run(comfy.url, through('nothing', 'same'))).status).toBe('success')
 })
 
 const looked = async (name: string) =>

@@ -24,6 +24,13 @@ class _NoTimer:
 _NO_TIMER = _NoTimer()
 
 
+def _list_index() -> int:
+    """Which item of the node's lists ComfyUI calls it for (`comfy_execution/utils.py`)."""
+    utils = sys.modules.get("comfy_execution.utils")
+    current = utils.get_executing_context() if utils is not None else None
+    return getattr(current, "list_index", None) or 0
+
+
 def _client() -> str | None:
     """ComfyUI's name of the browser tab whose prompt runs (`execution.py` sets it)."""
     server = sys.modules.get("server")
@@ -47,7 +54,9 @@ class Call:
         self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
         self.on_gpu = b'"$":"cuda"' in self.body[:4096]
         call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
-        client = _client()
+        index, client = _list_index(), _client()
+        if index:
+            call["index"] = index
         if client is not None:
             call["client"] = client
         if self._workers:

@@ -63,6 +63,11 @@ class Patch:
             setattr(self._cls, self._attribute, self._before)
 
 
+def can_patch(cls: Any) -> bool:
+    """Whether the class has a method that it names as its FUNCTION; not all of those that ComfyUI shows do."""
+    return proxy_v3.is_v3(cls) or callable(getattr(cls, str(getattr(cls, "FUNCTION", "")), None))
+
+
 def _forward(calls: Calls, pack: str, name: str, method: str) -> Callable[..., Coroutine[Any, Any, Any]]:
     async def forwarded(cls: Any, **kwargs: Any) -> Any:
         node, prompt = context()
@@ -155,15 +160,15 @@ def make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
         "RELATIVE_PYTHON_MODULE": f"custom_nodes.{pack}",
         "INPUT_TYPES": classmethod(input_types(spec)),
         "RETURN_TYPES": decode_schema(spec["return_types"]),
-        "FUNCTION": spec["function"],
         "CATEGORY": spec["category"],
         "DESCRIPTION": spec["description"],
         "INPUT_IS_LIST": spec["input_is_list"],
         "OUTPUT_NODE": spec["output_node"],
         "DEPRECATED": spec["deprecated"],
         "EXPERIMENTAL": spec["experimental"],
-        spec["function"]: _function(calls, pack, name),
     }
+    if spec["function"]:  # some nodes only show something on the canvas
+        body |= {"FUNCTION": spec["function"], spec["function"]: _function(calls, pack, name)}
     for attribute in ("return_names", "output_tooltips", "output_is_list"):
         if spec[attribute] is not None:
             body[attribute.upper()] = decode_schema(spec[attribute])

@@ -13,7 +13,7 @@ from ..wire.live import live_inputs
 from . import log, places
 from .calls import Calls
 from .choices import Choices
-from .proxy import Patch, make_proxy, renew
+from .proxy import Patch, can_patch, make_proxy, renew
 
 #: What `LoadedPack` of the schemas holds.
 _REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket")
@@ -141,7 +141,7 @@ class Registry:
 
     def _patch(self, pack: str, name: str, cls: Any) -> None:
         patches = self._patches.setdefault(pack, {})
-        if name not in patches:
+        if name not in patches and can_patch(cls):
             patches[name] = Patch(self._calls, pack, name, cls, self.choices.isolated)
 
     def on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:

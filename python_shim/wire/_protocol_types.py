@@ -494,6 +494,7 @@ NodeCall = TypedDict(
         'method': Literal['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'],
         'node': str,
         'prompt': str | None,
+        'index': NotRequired[int],
         'client': NotRequired[str],
         'workers': NotRequired[list[str]],
     },

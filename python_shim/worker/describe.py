@@ -20,8 +20,6 @@ def cannot_run(cls: Any) -> str | None:
     """Why a class cannot run in a worker; None if it can."""
     if not isinstance(cls, type):
         return "not a class"
-    if not v3.is_v3(cls) and not isinstance(getattr(cls, "FUNCTION", None), str):
-        return "has no FUNCTION"
     return None
 
 
@@ -33,7 +31,7 @@ def describe(name: str, cls: Any, title: str | None, encode: Callable[[Any, str]
     return {
         "name": name,
         "display_name": title,
-        "function": cls.FUNCTION,
+        "function": str(getattr(cls, "FUNCTION", "")),
         "category": str(getattr(cls, "CATEGORY", "sd")),
         "description": str(getattr(cls, "DESCRIPTION", "")),
         "input_types": encode(inputs, f"{name}.INPUT_TYPES"),

@@ -31,6 +31,23 @@ def install(folders: dict[str, Any], runner: Any) -> None:
     _mark_file_lists()
     sys.modules["server"] = host_server.make_module(root, runner.progress)
     when_imported("nodes", node_classes.provide)
+    _offer_extras()
+
+
+def _offer_extras() -> None:
+    """`comfy_extras.nodes_x` without an import of its own: inside ComfyUI, which imports them all, that works."""
+    try:
+        extras: Any = importlib.import_module("comfy_extras")
+    except ImportError:
+        return
+
+    def find(name: str) -> Any:
+        try:
+            return importlib.import_module(f"comfy_extras.{name}")
+        except ModuleNotFoundError:
+            raise AttributeError(f"module 'comfy_extras' has no attribute '{name}'") from None
+
+    extras.__getattr__ = find
 
 
 def set_folders(folders: dict[str, Any]) -> None:

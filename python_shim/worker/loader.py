@@ -41,12 +41,13 @@ def load_pack(pack: str, folder: str, encode: Callable[[Any, str], Any]) -> Load
     """Import the pack in `folder` and describe what it offers. Raises PackImportFailed."""
     before = host_modules.remember()
     try:
-        classes, titles, module = asyncio.run(_import(pack, folder))
+        classes, titles, module, broken = asyncio.run(_import(pack, folder))
     except CodedError:
         raise
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a pack is a failed import too
         raise PackImportFailed(pack, error) from error
-    usable, skipped = {}, []
+    usable: dict[str, type] = {}
+    skipped = broken
     for name, cls in classes.items():
         reason = cannot_run(cls)
         if reason is None:
@@ -78,7 +79,7 @@ def describe_classes(loaded: Loaded, encode: Callable[[Any, str], Any]) -> dict[
     return {"classes": described, "skipped": skipped}
 
 
-async def _import(pack: str, folder: str) -> tuple[dict[str, Any], dict[str, str], Any]:
+async def _import(pack: str, folder: str) -> tuple[dict[str, Any], dict[str, str], Any, list[dict[str, str]]]:
     """Run the pack's prestartup script, then import it inside a running event loop as ComfyUI does."""
     prestartup = os.path.join(folder, "prestartup_script.py")
     if os.path.isfile(prestartup):
@@ -86,27 +87,35 @@ async def _import(pack: str, folder: str) -> tuple[dict[str, Any], dict[str, str
     module = _execute(folder.replace(".", "_x_"), os.path.join(folder, "__init__.py"), folder)
     mappings = getattr(module, "NODE_CLASS_MAPPINGS", None)
     if isinstance(mappings, dict):
-        return mappings, dict(getattr(module, "NODE_DISPLAY_NAME_MAPPINGS", None) or {}), module
+        return mappings, dict(getattr(module, "NODE_DISPLAY_NAME_MAPPINGS", None) or {}), module, []
     entrypoint = getattr(module, "comfy_entrypoint", None)
     if callable(entrypoint):
-        return (*await _from_entrypoint(entrypoint), module)
+        classes, titles, broken = await _from_entrypoint(entrypoint)
+        return classes, titles, module, broken
     raise CodedError("PACK_IMPORT_FAILED", f"{pack} has no NODE_CLASS_MAPPINGS.", "It may be a web-only node pack.")
 
 
-async def _from_entrypoint(entrypoint: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """The node classes of a V3 extension (`nodes.py`, "V3 Extension Definition")."""
+async def _from_entrypoint(entrypoint: Any) -> tuple[dict[str, Any], dict[str, str], list[dict[str, str]]]:
+    """The node classes of a V3 extension (`nodes.py`, "V3 Extension Definition"). As there, what comes after a class that cannot be
+    described (the pack is newer than ComfyUI, usually) is lost, and what came before is not."""
     extension = entrypoint()
     if asyncio.iscoroutine(extension):
         extension = await extension
     if hasattr(extension, "on_load"):
         await extension.on_load()
-    classes, titles = {}, {}
+    classes: dict[str, Any] = {}
+    titles: dict[str, str] = {}
     for cls in await extension.get_node_list():
-        schema = cls.GET_SCHEMA()
+        try:
+            schema = cls.GET_SCHEMA()
+        except Exception as error:
+            if not classes:
+                raise
+            return classes, titles, [{"name": cls.__name__, "reason": f"{type(error).__name__}: {error}"}]
         classes[schema.node_id] = cls
         if schema.display_name is not None:
             titles[schema.node_id] = schema.display_name
-    return classes, titles
+    return classes, titles, []
 
 
 def _execute(name: str, file: str, package: str | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import importlib
 import inspect
 import itertools
@@ -122,6 +123,7 @@ class Runner:
     def _run(self, cls: Any, call: dict[str, Any], kwargs: dict[str, Any]) -> Any:
         """Call the class's method as ComfyUI's executor does. What the node raises comes out as NODE_RAISED."""
         self.progress.hook()
+        _name_new_nodes(call)
         try:
             with _inference_mode(), _node_context(call):
                 result = self._method(cls, call, kwargs)(**kwargs)
@@ -230,7 +232,23 @@ def _node_context(call: dict[str, Any]) -> Any:
     utils = sys.modules.get("comfy_execution.utils")
     if utils is None or not hasattr(utils, "CurrentNodeContext"):
         return contextlib.nullcontext()
-    return utils.CurrentNodeContext(call["prompt"], call["node"], 0)
+    return utils.CurrentNodeContext(call["prompt"], call["node"], call.get("index", 0))
+
+
+def _name_new_nodes(call: dict[str, Any]) -> None:
+    """Nodes that this one adds to the graph get the ids that they would get inside ComfyUI (`execution.py`): they are its cache's keys."""
+    builder = _graph_builder()
+    if builder is not None:
+        builder.set_default_prefix(call["node"], call.get("index", 0), 0)
+
+
+@functools.cache
+def _graph_builder() -> Any:
+    """ComfyUI's GraphBuilder, which a node may import only when it runs; None where there is no ComfyUI."""
+    try:
+        return importlib.import_module("comfy_execution.graph_utils").GraphBuilder
+    except (ImportError, AttributeError):
+        return None
 
 
 def _interrupted() -> CodedError:

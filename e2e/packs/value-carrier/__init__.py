@@ -135,7 +135,22 @@ class CarryExpand:
 
         graph = GraphBuilder()
         made = graph.node("ValueMake", case=f"number {number}")
+        graph.node("ValueShow", value=made.out(0))
         return {"result": (made.out(0),), "expand": graph.finalize()}
+
+
+class CarryNote:
+    """Shows something on the canvas, and cannot be run."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"note": ("STRING", {"default": "read this", "multiline": True})}})
+    RETURN_TYPES, CATEGORY = (), "tests"
+
+
+class CarryLost:
+    """Names a method that it does not have."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "gone", "tests", True
 
 
 class CarryChanged:
@@ -159,4 +174,6 @@ class CarryChanged:
         return {"ui": {"runs": [f"{os.getpid()} {self.count}"]}, "result": (file,)}
 
 
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (Carry, CarryMake, CarryTake, CarryLists, CarryLazy, CarryExpand, CarryChanged)}
+NODE_CLASS_MAPPINGS = {
+    cls.__name__: cls for cls in (Carry, CarryMake, CarryTake, CarryLists, CarryLazy, CarryExpand, CarryChanged, CarryNote, CarryLost)
+}
