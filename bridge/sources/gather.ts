@@ -50,7 +50,9 @@ const USUAL_NAMES = ['torch_mm', 'torch_mm_dot'].map(
 async function templateWheels(address: string, { source, requirement, target, options }: Question): Promise<Candidate[]> {
   const whole = /\.whl$/i.test(address)
   const forms = whole ? [address] : USUAL_NAMES.map((name) => `${address.replace(/\/?$/, '/')}${name}`)
-  const addresses = [...new Set(forms.flatMap((form) => fillTemplate(form, requirement, target, source.values)))]
+  // what is taken on trust is the plainest spelling: of several, the best rated would be the least likely one
+  const spellings = options.verify ? undefined : 1
+  const addresses = [...new Set(forms.flatMap((form) => fillTemplate(form, requirement, target, source.values).slice(0, spellings)))]
   return Promise.all(
     addresses.map(async (url) => {
       const ask = async (): Promise<Candidate[] | null> => ((await options.http.exists(url, options.signal)) ? [] : null)

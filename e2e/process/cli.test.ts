@@ -77,6 +77,13 @@ describe('resolve', () => {
     }
   })
 
+  test('a template that is taken on trust is filled with the plain platform, as the Python library does', async () => {
+    const source = 'http://127.0.0.1:1/{package_us}-{version}+cu{cuda_short}torch{torch_mm}-cp{py_short}-cp{py_short}-{platform}.whl'
+    const linux = ['--python', '3.11', '--torch', '2.8.0', '--cuda', '12.8', '--platform', 'linux_x86_64']
+    const { json } = await comfyEnv(['resolve', 'ff==1.0', ...linux, '--source', source, '--json', '--no-verify'])
+    expect((json as { results: Resolution[] }).results[0]?.url).toBe('http://127.0.0.1:1/ff-1.0%2Bcu128torch28-cp311-cp311-linux_x86_64.whl')
+  })
+
   test('a template that fits nothing is checked, not guessed', async () => {
     const source = `http://${index.host}/files/{package_us}-{version}+cu{cuda_short}torch{torch_mm_dot}-{py_tag}-{abi_tag}-{platform}.whl`
     const args = (torch: string): string[] => ['resolve', 'nvdiffrast==0.4.0', '--torch', torch, ...windows, '--source', source, '--json']
