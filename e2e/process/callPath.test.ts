@@ -150,6 +150,13 @@ test.skipIf(!process.env.COMFYUI_DIR)('events and pictures for the browser pass 
   socket.terminate()
 })
 
+test('a node that stops the prompt stops it after itself, and the next prompt runs', async () => {
+  const stopped = await run(comfy.url, { ...trouble('TroubleStop'), '3': { class_type: 'PreviewImage', inputs: { images: ['2', 0] } } })
+  expect([stopped.end, stopped.outputs]).toEqual(['execution_interrupted', {}])
+  const next = await run(comfy.url, { ...trouble('TroublePreview'), '3': { class_type: 'PreviewImage', inputs: { images: ['2', 0] } } })
+  expect([next.status, Object.keys(next.outputs)]).toEqual(['success', ['3']])
+})
+
 test('two nodes of one pack run beside each other where it has two workers', async () => {
   const meet = (name: string, other: string) => ({ class_type: 'TroubleMeet', inputs: { image: ['1', 0], name, other } })
   const { outputs, error } = await run(comfy.url, {

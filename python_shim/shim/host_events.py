@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ..wire.frames import INTERRUPT
 from . import log
 from .calls import Calls
 
@@ -39,6 +40,9 @@ def pass_event(calls: Calls, params: dict[str, Any]) -> None:
     """Send on what a pack sent with PromptServer.send_sync or send_progress_text."""
     server = _server()
     if server is None:
+        return
+    if params["event"] == INTERRUPT:
+        sys.modules["comfy.model_management"].interrupt_current_processing(True)
         return
     data = calls.decode(params["data"])
     node = calls.node_of(params["call"])

@@ -38,7 +38,7 @@ def test_extra_nodes_are_there_without_an_import_of_their_own(tmp_path, monkeypa
     extras.__path__ = [str(tmp_path)]
     (tmp_path / "nodes_one.py").write_text("NUMBER = 1")
     monkeypatch.setitem(sys.modules, "comfy_extras", extras)
-    host_modules._offer_extras()
+    host_modules._offer_modules()
     assert extras.nodes_one.NUMBER == 1
     assert not hasattr(extras, "nodes_two")
     sys.modules.pop("comfy_extras.nodes_one")

@@ -15,6 +15,8 @@ from .errors import CodedError
 #: As in `bridge/rpc/frames.ts`. Tensors, long texts and bytes lie in shared memory and do not count.
 LARGEST_HEADER = 1 << 20
 LARGEST_BODY = 256 << 20
+#: The event by which a node that interrupts ComfyUI does so from its worker.
+INTERRUPT = "envmanager.interrupt"
 _SIZES = struct.Struct(">II")
 #: One line of ASCII: no lone surrogate can break it, and what JSON has no word for is an error here and not there.
 to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False).encode

@@ -5,6 +5,8 @@ Order and reasons follow ComfyUI's `main.py`; what the stand-in for `server` mus
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -31,23 +33,25 @@ def install(folders: dict[str, Any], runner: Any) -> None:
     _mark_file_lists()
     sys.modules["server"] = host_server.make_module(root, runner.progress)
     when_imported("nodes", node_classes.provide)
-    _offer_extras()
+    _offer_modules()
 
 
-def _offer_extras() -> None:
-    """`comfy_extras.nodes_x` without an import of its own: inside ComfyUI, which imports them all, that works."""
-    try:
-        extras: Any = importlib.import_module("comfy_extras")
-    except ImportError:
-        return
-
-    def find(name: str) -> Any:
+def _offer_modules() -> None:
+    """`comfy.samplers`, `comfy_extras.nodes_x` without an import of their own: inside ComfyUI, which has imported them all, that works."""
+    for package in ("comfy", "comfy_extras"):
         try:
-            return importlib.import_module(f"comfy_extras.{name}")
-        except ModuleNotFoundError:
-            raise AttributeError(f"module 'comfy_extras' has no attribute '{name}'") from None
+            module: Any = importlib.import_module(package)
+        except ImportError:
+            continue
+        if "__getattr__" not in vars(module):
+            module.__getattr__ = functools.partial(_module_of, package)
 
-    extras.__getattr__ = find
+
+def _module_of(package: str, name: str) -> Any:
+    if not name.startswith("_"):
+        with contextlib.suppress(ModuleNotFoundError):
+            return importlib.import_module(f"{package}.{name}")
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
 
 def set_folders(folders: dict[str, Any]) -> None:

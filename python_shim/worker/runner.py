@@ -17,7 +17,7 @@ from typing import Any
 from ..wire.decoder import Decoder
 from ..wire.encoder import Encoder, make_heap
 from ..wire.errors import CodedError, NodeRaised
-from ..wire.frames import to_json
+from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
 from . import host_server, v3
@@ -65,7 +65,9 @@ class Runner:
             self.current, self._node = call["call"], f"{call['class']} (node {call['node']})"
         host_server.show_call(call)
         try:
-            return to_json(self.run(call, kwargs)).encode()
+            result = to_json(self.run(call, kwargs)).encode()
+            self._pass_on_interrupt(call["call"])
+            return result
         except Interrupted:
             raise _interrupted() from None
         finally:
@@ -187,6 +189,12 @@ class Runner:
         """Main thread: the bridge insists. Raises inside the node's Python code if its call was cancelled."""
         if not self._writing:
             self.raise_if_cancelled()
+
+    def _pass_on_interrupt(self, call: str) -> None:
+        """A node that calls ComfyUI's `interrupt_processing` stops the prompt, after its own result."""
+        management = sys.modules.get("comfy.model_management")
+        if management is not None and call not in self._cancelled and management.processing_interrupted():
+            self.progress.event(INTERRUPT, None)
 
     def _set_host_interrupt(self, value: bool) -> None:
         management = sys.modules.get("comfy.model_management")

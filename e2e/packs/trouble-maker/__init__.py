@@ -6,6 +6,7 @@ import os
 import sys
 import time
 
+import comfy.model_management
 import comfy.utils
 import folder_paths
 import numpy
@@ -175,6 +176,13 @@ def TroubleCall(self, function):
     return (function(),)
 
 
+@node(("IMAGE",), image="IMAGE")
+def TroubleStop(self, image):
+    """Stops the prompt after itself, as "stop here" nodes do."""
+    comfy.model_management.interrupt_current_processing(True)
+    return (image,)
+
+
 @node(("STRING",), image="IMAGE", name=("STRING", {}))
 def TroubleLook(self, image, name):
     """What packs that go through the graph ask of other node classes."""
@@ -284,6 +292,7 @@ _ALL = (
     TroubleCall,
     TroubleTalk,
     TroubleLook,
+    TroubleStop,
     TroublePrint,
     TroubleSave,
 )
