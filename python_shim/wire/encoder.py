@@ -226,6 +226,8 @@ class Encoder:
     def _handed_out(self, torch: Any, value: Any, plain: Any, nbytes: int) -> Any:
         """For memory that is in a segment already, and that nobody else can reach: a lease on it."""
         assert self._heap is not None
+        if nbytes < self._heap.smallest:
+            return None
         storage = plain.untyped_storage()
         if not self._heap.is_alone(torch, value, storage):
             return None

@@ -62,6 +62,8 @@ class Tally:
 class SharedHeap:
     """The blocks of this process. Safe for threads."""
 
+    smallest = SMALLEST
+
     def __init__(self, pool: SegmentPool, count_alone: Callable[[Any], tuple[int, int, int]]) -> None:
         self._pool, self._libc, self._count_alone = pool, _glibc(), count_alone
         self._alone: tuple[int, int, int] | None = None
@@ -96,7 +98,7 @@ class SharedHeap:
 
     def find(self, storage: Any, address: int, nbytes: int) -> Block | None:
         """The block that this memory, which only the caller can reach, lies in. If none: there will be one the next time but one."""
-        if not self.on or nbytes < SMALLEST:
+        if not self.on:
             return None
         size = -(-(nbytes + _CUT) // PAGE) * PAGE
         tally = self._tallies.setdefault(size, Tally())
@@ -255,6 +257,8 @@ def _references(torch: Any, value: Any, storage: Any) -> tuple[int, int, int]:
 
 class Probe:
     """Stands for the heap while a tensor that is known to be alone is encoded: what the encoder itself holds, in this Python version."""
+
+    smallest = 0
 
     def __init__(self) -> None:
         self.seen: tuple[int, int, int] | None = None
