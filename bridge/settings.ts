@@ -54,6 +54,8 @@ export interface Settings {
     /** Gigabytes that a worker may take; 0: as much as there is. */
     memoryGb: number
   }
+  /** ComfyUI sends calls to workers itself where it can (Linux). */
+  straight: boolean
   /** Packs whose workers are sandboxed (`*`: every one), and what these may do beyond their own. */
   sandbox: { packs: string[]; network: boolean; read: string[]; write: string[] }
   /** Port on loopback for monitoring; null: none is served. */
@@ -138,6 +140,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
       keepWarm: env.COMFY_ENV_KEEP_WARM ? list(env.COMFY_ENV_KEEP_WARM) : (file.workers?.keep_warm ?? []),
       memoryGb: Number(env.COMFY_ENV_WORKER_MEMORY_GB) || file.workers?.memory_gb || 0,
     },
+    straight: process.platform === 'linux' && yes(env.COMFY_ENV_STRAIGHT_CALLS || '1'),
     sandbox: {
       packs: env.COMFY_ENV_SANDBOX ? list(env.COMFY_ENV_SANDBOX) : (file.sandbox?.packs ?? []),
       network: file.sandbox?.network ?? false,

@@ -15,11 +15,26 @@ export type CallNote = { progress?: z.infer<typeof Progress> | undefined; event?
 
 const Released = z.array(z.string()).optional().describe('leases that the sender has let go of')
 
+/** The end of a call that went straight to a worker, its result mapped. */
+const Ended = z.strictObject({
+  call: CallId,
+  ms: z.number().nonnegative(),
+  error: z.strictObject({ code: z.string(), message: z.string() }).optional(),
+})
+export type Ended = z.infer<typeof Ended>
+
+/** Where a worker's process takes calls from ComfyUI itself. `owner` names the process. */
+const Straight = z.strictObject({ worker: z.string(), owner: z.string(), socket: z.string() })
+export type Straight = z.infer<typeof Straight>
+
 /** From the shim: a call (`id` and `call`), or only what is told beside calls. */
 export const CallHeader = z
   .strictObject({
     id: z.number().int().nonnegative().optional(),
     call: NodeCall.optional(),
+    straight: z.string().optional().describe('the call goes straight to the process of this owner: the bridge keeps account of it, and answers only if it dies'),
+    unsent: z.array(CallId).optional().describe('straight calls that their process did not take: they have not run, and come again'),
+    ended: z.array(Ended).optional().describe('straight calls that have ended'),
     cancel: CallId.optional(),
     released: Released,
     received: z.array(CallId).optional().describe('calls whose results are mapped: from here on their workers may end'),
@@ -33,6 +48,7 @@ export const AnswerHeader = z
   .strictObject({
     id: z.number().int().nonnegative().optional(),
     worker: z.string().optional().describe('has read the call, and holds its leases from now on'),
+    straight: Straight.optional().describe('from here on, calls of this pack may go straight there'),
     error: WireError.optional(),
     ...NOTE,
     released: Released,
@@ -40,11 +56,11 @@ export const AnswerHeader = z
   .meta({ id: 'AnswerHeader' })
 export type AnswerHeader = z.infer<typeof AnswerHeader>
 
-/** To a worker's main thread, one after the other. */
+/** To a worker's main thread, one after the other: from the bridge, or straight from the shim. */
 export const TaskHeader = z
   .strictObject({
     id: z.number().int().nonnegative(),
-    hello: z.strictObject({ protocol: z.number().int(), worker: z.string(), folders: HostFolders.nullable(), socket: z.string().nullable() }).optional(),
+    hello: z.strictObject({ protocol: z.number().int(), worker: z.string(), folders: HostFolders.nullable(), socket: z.string().nullable(), calls: z.string().nullable().describe('where it takes calls from ComfyUI itself; null: nowhere') }).optional(),
     load: z.strictObject({ pack: PackId, dir: z.string() }).optional(),
     call: NodeCall.optional(),
     folders: HostFolders.optional(),
@@ -63,7 +79,7 @@ export const TaskHeader = z
   .meta({ id: 'TaskHeader' })
 export type TaskHeader = z.infer<typeof TaskHeader>
 
-/** From a worker's main thread. */
+/** From a worker's main thread. On a straight connection, what a node shows has no `id`. */
 export const DoneHeader = z
   .strictObject({
     id: z.number().int().nonnegative(),

@@ -19,6 +19,8 @@ export const bridgeToWorker = {
     'lease.release': Leases,
     'handle.release': z.strictObject({ handles: z.array(z.string()) }),
     'worker.relax': Nothing,
+    // no more calls from ComfyUI itself: those that have come are still done
+    'calls.close': Nothing,
   },
 } as const
 

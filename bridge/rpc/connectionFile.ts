@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, rm } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -43,11 +43,13 @@ export async function refuseSecondBridge(home: string): Promise<void> {
   }
 }
 
-/** A folder that only this user enters. */
+/** A folder that only this user enters, without the sockets that a killed bridge and its workers have left. */
 export async function makeRunFolder(home: string): Promise<string> {
   const folder = join(home, 'run')
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await chmod(folder, 0o700)
+  const left = (await readdir(folder)).filter((name) => name.endsWith('.sock'))
+  await Promise.all(left.map((name) => rm(join(folder, name), { force: true })))
   return folder
 }
 

@@ -101,7 +101,7 @@ function changingWhatRuns({ context, isolation, workers }: PanelServices) {
     },
     'worker.stop': async ({ worker }: Params<'worker.stop'>) => (await workers.find(worker).stop(), {}),
     'worker.restart': async ({ worker }: Params<'worker.restart'>) => (await workers.restart(worker), {}),
-    'settings.set': async (changed: Params<'settings.set'>) => (await changeSettings(context, changed), {}),
+    'settings.set': async (changed: Params<'settings.set'>) => (await changeSettings(context, changed), workers.settingsChanged(), {}),
   }
 }
 

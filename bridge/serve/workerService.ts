@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { z } from 'zod'
+import type { Straight } from '../../schemas/callLink'
 import type { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import type { workerToBridge } from '../../schemas/workerLink'
@@ -81,7 +82,7 @@ export class WorkerService {
       onChange: (info) => store.apply({ kind: 'worker', worker: info }),
       onLoaded: this.events.onLoaded,
       onGone: (owner, names) => {
-        if (spec.socket) void rm(spec.socket, { force: true })
+        for (const path of [spec.socket, spec.straight?.(owner)]) if (path) void rm(path, { force: true })
         this.events.onGone(id, owner, names)
       },
       onReleased: (leases) => this.releaseLeases(leases),
@@ -160,6 +161,23 @@ export class WorkerService {
     }
   }
 
+  /** Where further calls of a pack may go without the bridge; undefined: nowhere. Of several workers the bridge chooses one for each call. */
+  straight(worker: Worker): Straight | undefined {
+    return this.context.engine.settings.workers.perPack > 1 ? undefined : (worker.straight ?? undefined)
+  }
+
+  /** The worker that had a process, for a call that went to that one. */
+  had(owner: string): Worker {
+    const worker = [...this.#alive].find((one) => one.had(owner))
+    if (!worker) throw new BridgeError('WORKER_DIED', 'The worker of a call is gone.')
+    return worker
+  }
+
+  /** Settings have changed: where a pack may have several workers now, the bridge gives out its calls. */
+  settingsChanged(): void {
+    if (this.context.engine.settings.workers.perPack > 1) this.#alive.forEach((worker) => worker.closeStraight())
+  }
+
   cancel(call: string): void {
     for (const worker of this.#alive) if (worker.cancel(call)) return
   }
@@ -196,8 +214,9 @@ export class WorkerService {
     this.#sharing.forget()
     await Promise.all(
       workers.map(async (worker) => {
+        worker.closeStraight()
         await worker.idle(LAST_CALLS_MS)
-        await worker.stop()
+        await worker.stop(true)
         this.#alive.delete(worker)
       }),
     )
@@ -209,7 +228,7 @@ export class WorkerService {
     for (const worker of this.#alive) {
       const { idleMs } = worker
       const kept = worker.spec.packs.some(({ id }) => keepWarm.includes(id))
-      if (!kept && idleMinutes > 0 && idleMs > idleMinutes * 60_000) void worker.stop()
+      if (!kept && idleMinutes > 0 && idleMs > idleMinutes * 60_000) void worker.stop(true)
       else if (idleMs < RELAX_AFTER_MS) this.#relaxed.delete(worker)
       else if (!this.#relaxed.has(worker)) {
         this.#relaxed.add(worker)

@@ -66,6 +66,7 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
     segments,
     classes: classesFile(context),
     socket,
+    straight: settings.straight && !isSandboxed ? (owner) => socketPath(join(settings.home, 'run'), `${owner}.sock`) : null,
   }
 }
 

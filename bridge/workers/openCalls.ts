@@ -1,6 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { LastCall } from '../../schemas/worker'
 
+/** How a call ended: its result is on its way to ComfyUI, or there already; it failed; it never reached the process. */
+export type Ending = 'delivering' | 'done' | 'failed' | 'unsent'
+
 /** The calls of a worker: those that run or wait, and those whose results are on their way to ComfyUI. */
 export class OpenCalls {
   readonly #nodes = new Map<string, string>()
@@ -47,21 +50,22 @@ export class OpenCalls {
     this.#lastUsed = performance.now()
   }
 
-  /** Keeps `work` as a call of `node` while it runs. True from it: the call has a result, which is on its way then. */
-  async during<T>(call: string, node: string, work: () => Promise<T>, hasResult: (done: T) => boolean): Promise<T> {
+  /** Keeps `work` as a call of `node` while it runs. */
+  async during<T>(call: string, node: string, work: () => Promise<T>, endingOf: (done: T) => Ending): Promise<T> {
     const began = performance.now()
-    let failed = true
+    let ending: Ending = 'failed'
     this.#nodes.set(call, node)
     this.#count++
     try {
       const done = await work()
-      failed = !hasResult(done)
-      if (!failed) this.#delivering.add(call)
+      ending = endingOf(done)
+      if (ending === 'delivering') this.#delivering.add(call)
       return done
     } finally {
       this.#nodes.delete(call)
       this.used()
-      this.#last = { node, ended: Date.now(), seconds: (this.#lastUsed - began) / 1000, failed }
+      if (ending === 'unsent') this.#count--
+      else this.#last = { node, ended: Date.now(), seconds: (this.#lastUsed - began) / 1000, failed: ending === 'failed' }
     }
   }
 

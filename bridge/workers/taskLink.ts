@@ -22,6 +22,8 @@ export class TaskLink {
   #next = 1
   #closed: BridgeError | null = null
   readonly #waiting = new Map<number, Waiting>()
+  /** Rejects what `until` waits for. */
+  readonly #elsewhere = new Set<(reason: BridgeError) => void>()
 
   /** `give` writes a frame to the worker; `onReleased` hears of leases that it has let go of. */
   constructor(
@@ -46,6 +48,15 @@ export class TaskLink {
     })
   }
 
+  /** Waits for the end of a task that went past this link. Rejects with the reason of `close` if the worker ends first. */
+  until<T>(told: Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(this.#closed)
+    return new Promise((resolve, reject) => {
+      this.#elsewhere.add(reject)
+      void told.then(resolve).finally(() => this.#elsewhere.delete(reject))
+    })
+  }
+
   /** Takes one answer. Throws if it is none. */
   answered(header: string, body: Buffer): void {
     const { id, error, unread, released, progress, event } = DoneHeader.parse(JSON.parse(header))
@@ -61,5 +72,7 @@ export class TaskLink {
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
     waiting.forEach(({ reject }) => reject(reason))
+    this.#elsewhere.forEach((reject) => reject(reason))
+    this.#elsewhere.clear()
   }
 }

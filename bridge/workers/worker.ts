@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { CallNote } from '../../schemas/callLink'
+import type { CallNote, Ended, Straight } from '../../schemas/callLink'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
@@ -14,7 +14,7 @@ import { climb } from './cancelLadder'
 import { deathError, describeExit, oomKills } from './exit'
 import { Vitals } from './health'
 import { launchOf } from './launch'
-import { OpenCalls } from './openCalls'
+import { OpenCalls, type Ending } from './openCalls'
 import { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
 import { makeOwnFolder, removeOwnFolder } from './segmentsFolder'
@@ -28,15 +28,23 @@ interface Running {
   owner: string
   oomBefore: number | null
   ready: boolean
+  /** Where it takes calls from ComfyUI itself; null: nowhere. */
+  socket: string | null
   process: WorkerProcess
   peer: WorkerPeer
   tasks: TaskLink
 }
 
+/** How a straight call ended, as ComfyUI says; `unsent`: the process did not take it. */
+export type Told = Ended | 'unsent'
+
+const nodeOf = (call: z.infer<typeof NodeCall>): string => `${call.class} (node ${call.node})`
+
 const START_MS = 120_000
 const STOP_MS = 2000
 const TAIL_LINES = 200
-const MOST_WAITING = 64
+/** ComfyUI's part sends no more than 16 of a pack at once. */
+const MOST_WAITING = 1024
 
 /** A call that is shorter than this is not shown as one: it would only make the panel flicker. */
 const SHOW_BUSY_MS = 50
@@ -46,6 +54,8 @@ export class Worker {
   #state: WorkerState = { status: 'stopped' }
   #process: WorkerProcess | null = null
   #running: Running | null = null
+  /** The process that was started last, also when it ends or has ended. */
+  #latest: Running | null = null
   #starting: Promise<Running> | null = null
   #stopping: Promise<void> | null = null
   #crashes: Crashes = []
@@ -131,7 +141,6 @@ export class Worker {
     if (this.#calls.size >= MOST_WAITING) {
       throw new BridgeError('ENV_BUSY', `${this.spec.id} has ${MOST_WAITING} calls waiting.`)
     }
-    const node = `${call.class} (node ${call.node})`
     const work = async (): Promise<Done> => {
       // a warm worker is not waited for
       if (!this.#running || !this.#loaded.has(call.pack)) await this.import(call.pack)
@@ -139,7 +148,36 @@ export class Worker {
       this.#showBusy()
       return this.#run(running, call, kwargs, onNote)
     }
-    return this.#calls.during(call.call, node, work, ({ error }) => error === undefined).finally(() => this.#showBusy())
+    return this.#calls.during(call.call, nodeOf(call), work, ({ error }) => (error ? 'failed' : 'delivering')).finally(() => this.#showBusy())
+  }
+
+  /** Where its process takes calls from ComfyUI itself; null: nowhere, or not any more. */
+  get straight(): Straight | null {
+    const running = this.#running
+    if (running?.socket == null) return null
+    return { worker: this.spec.id, owner: running.owner, socket: running.socket }
+  }
+
+  /** Whether that is its process, or was its last one. */
+  had(owner: string): boolean {
+    return this.#latest?.owner === owner
+  }
+
+  /** Keeps account of a call that ComfyUI has sent to the process itself, until `told`. Rejects with how the process died, if that is first. */
+  async account(call: z.infer<typeof NodeCall>, told: Promise<Told>): Promise<Told> {
+    const { tasks } = this.#latest ?? {}
+    if (!tasks) throw new BridgeError('WORKER_DIED', `${this.spec.id} has no process.`)
+    this.#showBusy()
+    const ended = (done: Told): Ending => (done === 'unsent' ? done : done.error ? 'failed' : 'done')
+    return this.#calls.during(call.call, nodeOf(call), () => tasks.until(told), ended).finally(() => this.#showBusy())
+  }
+
+  /** From now on all calls come through the bridge. */
+  closeStraight(): void {
+    const running = this.#running
+    if (running?.socket == null) return
+    running.socket = null
+    running.peer.notify('calls.close', {})
   }
 
   /** A check of inputs does not wait for the node that runs: ComfyUI asks while it takes the next prompt. */
@@ -198,21 +236,23 @@ export class Worker {
     this.#process?.kill()
   }
 
-  /** Ends the process; the next call starts a new one. Also forgives earlier crashes. */
-  stop(): Promise<void> {
+  /** Ends the process; the next call starts a new one. Also forgives earlier crashes. `patient`: what it still runs may take its time. */
+  stop(patient = false): Promise<void> {
     this.#crashes = []
-    this.#stopping ??= this.#stop().finally(() => (this.#stopping = null))
+    this.#stopping ??= this.#stop(patient).finally(() => (this.#stopping = null))
     return this.#stopping
   }
 
-  async #stop(): Promise<void> {
+  async #stop(patient: boolean): Promise<void> {
     const process = this.#process
     if (!process) return this.#set({ status: 'stopped' })
+    this.closeStraight()
     this.#running = null // calls from now on wait for the next process
     this.#set({ status: 'stopping' })
     process.endTasks()
     const until = performance.now() + STOP_MS
-    while (this.#process === process && performance.now() < until) await pause(10)
+    const hasTime = (): boolean => performance.now() < until || (patient && this.#calls.size > 0)
+    while (this.#process === process && hasTime()) await pause(10)
     process.kill()
     while (this.#process === process) await pause(10)
   }
@@ -238,7 +278,8 @@ export class Worker {
     const { process, tasks } = running
     const late = pause(START_MS, 'late', { ref: false })
     const { id: worker, socket } = this.spec
-    const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: this.events.folders(), socket } })
+    const calls = this.spec.straight ? this.spec.straight(running.owner) : null
+    const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: this.events.folders(), socket, calls } })
     const answer = await Promise.race([hello, late]).catch((error: unknown) => {
       process.kill()
       throw error
@@ -248,6 +289,7 @@ export class Worker {
       throw new BridgeError('WORKER_START_FAILED', `${worker} did not answer within ${START_MS / 1000} s.`)
     }
     running.ready = true
+    running.socket = calls
     this.#running = running
     this.#calls.used()
     this.#set({ status: 'ready' })
@@ -266,8 +308,9 @@ export class Worker {
     })
     const tasks = new TaskLink((data) => process.give(data), this.events.onReleased)
     const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, this.events.notes)
-    const running: Running = { owner, oomBefore: oomKills(), ready: false, process, peer, tasks }
+    const running: Running = { owner, oomBefore: oomKills(), ready: false, socket: null, process, peer, tasks }
     this.#process = process
+    this.#latest = running
     this.#vitals = new Vitals()
     return running
   }

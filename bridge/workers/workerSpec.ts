@@ -24,6 +24,8 @@ export interface WorkerSpec {
   classes: string
   /** Where it serves its packs' HTTP routes; null: on a port of its own choice. */
   socket: string | null
+  /** Where a process of it, by its owner's name, takes calls from ComfyUI itself; null: nowhere. */
+  straight: ((owner: string) => string | null) | null
 }
 
 export interface WorkerEvents {

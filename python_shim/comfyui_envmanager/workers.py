@@ -178,7 +178,7 @@ class Worker:
         for thread in self._listeners:
             thread.start()
         self._process = process
-        hello = {"protocol": part("wire").PROTOCOL_VERSION, "worker": "alone#1", "folders": None, "socket": None}
+        hello = {"protocol": part("wire").PROTOCOL_VERSION, "worker": "alone#1", "folders": None, "socket": None, "calls": None}
         self._exchange(process, {"id": 0, "hello": hello}, b"", 60.0)
         return process
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..wire.encoder import Encoder
@@ -14,6 +15,8 @@ from .handles import RemoteHandle
 
 if TYPE_CHECKING:
     from .calls import Calls
+    from .lanes import Lane
+    from .ways import Way
 
 
 class _NoTimer:
@@ -45,7 +48,11 @@ class Call:
         self, calls: Calls, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any], copy: bool
     ) -> None:
         self._calls, self.id, self.node, self.prompt = calls, calls.new_id(), node, prompt
-        self._pack = pack_id
+        self.pack, self.method = pack_id, method
+        self.began = time.perf_counter()
+        #: The worker's process that it was sent to straight.
+        self.way: Way | None = None
+        self.straight: Lane | None = None
         self.given_up = False
         self.timer: Any = _NO_TIMER
         self._workers: set[str] = set()
@@ -71,22 +78,20 @@ class Call:
 
     def result(self, header: dict[str, Any], body: bytes) -> Any:
         """The call's result. Raises RemoteFailure for an error answer, and CodedError if its memory is gone."""
-        if "error" in header:
-            failure = RemoteFailure(header["error"])
-            self._settle(header)
-            raise failure
         self._settle(header)
         try:
+            if "error" in header:
+                raise RemoteFailure(header["error"])
             value, done = self._calls.decode_result(json.loads(body), self._encoder.kept)
             self._calls.mapped.copied(done)
             if self.on_gpu:
-                self._calls.gpu[self._pack] = "yes"
+                self._calls.gpu[self.pack] = "yes"
             return value
         except OSError as error:
             hint = "Run again: a new worker starts by itself."
-            raise CodedError("WORKER_DIED", f"The worker of {self._pack} ended before its result was read ({error}).", hint) from error
+            raise CodedError("WORKER_DIED", f"The worker of {self.pack} ended before its result was read ({error}).", hint) from error
         finally:
-            self._calls.mapped_result(self.id)
+            self._calls.ended(self, header.get("error"))
 
     def _settle(self, header: dict[str, Any]) -> None:
         """A worker that has read the call releases its leases itself, also those that a node keeps; else nobody has them."""
@@ -95,13 +100,17 @@ class Call:
             self.dead()
         elif self._encoder.leases:
             self._calls.pool.hold(self._encoder.leases, worker)
+            if self.way is not None and self._calls.ways.is_gone(self.way.owner):
+                self.dead()  # it ended after its answer, and before this was read
 
     def dead(self) -> None:
         """Whoever had this call's memory is gone."""
         for lease in self._encoder.leases:
             self._calls.pool.release(lease)
 
-    def discard(self, header: dict[str, Any], body: bytes) -> None:
-        """An answer that nobody waits for any more: its memory goes back to its worker."""
+    def discard(self, header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
+        """An answer that nobody waits for any more: its memory goes back to its worker. With an `error` there is none."""
+        if error is not None:
+            return self.dead()
         with contextlib.suppress(CodedError):
             self.result(header, body)

@@ -1,4 +1,4 @@
-"""A call of an isolated node: inputs into shared memory, the call to the bridge, the result out of shared memory."""
+"""A call of an isolated node: inputs into shared memory, the call to its worker, the result out of shared memory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from ..wire.decoder import Decoder
 from ..wire.errors import CodedError, RemoteFailure
 from ..wire.frames import pack
 from ..wire.mapping import MappedSegments
-from ..wire.segments import SegmentPool
+from ..wire.segments import SegmentPool, owner_of
 from .call import Call
 from .client import BridgeClient
 from .handles import RemoteHandle
 from .lanes import Lane, Lanes, Waiter, not_running
 from .remote_error import raise_remote
+from .turns import Turns
+from .ways import Ways
 
 #: How often a waiting call looks whether the user has pressed Cancel, in seconds.
 POLL = 0.05
@@ -40,6 +42,8 @@ class Calls:
         self._connection: Callable[[], dict[str, Any]] = dict
         self.pool = SegmentPool()
         self.mapped = MappedSegments()
+        self.ways = Ways()
+        self.turns = Turns()
         #: Says the folders of ComfyUI if they have changed since it was last asked.
         self.changed_folders: Callable[[], Any] = lambda: None
         #: What a running node shows: `Progress` and `HostEvent` of the schemas.
@@ -64,10 +68,21 @@ class Calls:
         """Call a node class's method in its worker. Raises what the node raised, or NodeError with a hint."""
         if timeout is not None:  # the call is cancelled when its time is up
             return await asyncio.wait_for(self.run(pack_id, cls, method, node, prompt, kwargs), timeout)
+        if method == "VALIDATE_INPUTS":  # waits for no node
+            return await self._run(pack_id, cls, method, node, prompt, kwargs)
+        await self.turns.take(pack_id)
+        try:
+            return await self._run(pack_id, cls, method, node, prompt, kwargs)
+        finally:
+            self.turns.give(pack_id)
+
+    async def _run(self, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any]) -> Any:
         for last in (False, True):
             call = Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
             try:
-                return call.result(*await self._wait(call))
+                header, body = await self._wait(call)
+                self.ways.learn(pack_id, header)
+                return call.result(header, body)
             except RemoteFailure as failure:
                 if failure.code != "SEGMENT_GONE" or last:  # its owner ended meanwhile; the node has not run
                     raise_remote(failure)
@@ -85,7 +100,7 @@ class Calls:
 
         def settle(header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
             if future.done():
-                call.discard(header, body)
+                call.discard(header, body, error)
             elif error is not None:
                 call.dead()
                 future.set_exception(error)
@@ -94,24 +109,24 @@ class Calls:
 
         def answered(header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
             if call.given_up:
-                return call.discard(header, body)
-            if lane.loop is loop:
+                return call.discard(header, body, error)
+            if asyncio.events._get_running_loop() is loop:
                 return settle(header, body, error)
             try:  # read in the background
                 loop.call_soon_threadsafe(settle, header, body, error)
             except RuntimeError:  # the prompt's loop has ended
-                call.discard(header, body)
+                call.discard(header, body, error)
 
         timer = loop.call_later(POLL, self._look, loop, lane, call, future)
         try:
-            self._ask(lane, call, Waiter(answered))
+            reader = self._ask_straight(lane, call, Waiter(answered), loop) or self._ask(lane, call, Waiter(answered))
             self.mapped.settle()  # the worker works: now is the time
-            if lane.loop is loop and len(lane.waiting) == 1:
-                lane.wait(BRIEFLY)
+            if lane.loop is loop and reader.loop is loop and len(lane.waiting) == 1:
+                reader.wait(BRIEFLY)
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                call.discard(*future.result())
+                call.discard(*future.result(), None)
             else:
                 self._give_up(lane, call)
             raise
@@ -140,7 +155,7 @@ class Calls:
 
             def answered(*answer: Any, found: Any = found, call: Call = call) -> None:
                 if call.given_up:
-                    call.discard(answer[0], answer[1])
+                    call.discard(*answer)
                 else:
                     found.append(answer)
 
@@ -173,24 +188,57 @@ class Calls:
             raise CodedError("CONNECTION_LOST", "The bridge is not running.", "See the panel.")
         return self.lanes
 
-    def _ask(self, lane: Lane, call: Call, waiter: Waiter) -> None:
+    def _ask_straight(self, lane: Lane, call: Call, waiter: Waiter, loop: asyncio.AbstractEventLoop) -> Lane | None:
+        """Send a call to its worker's process itself; the connection that it went. None if there is no way: through the bridge then."""
+        self._tell_folders(lane, call)
+        way = self.ways.of(call)
+        if way is None:
+            return None
+        try:
+            straight = self._lanes().of(loop, way)
+        except OSError:
+            return self.ways.close(way.owner)
+        if straight.full:
+            return None
+        released = self.mapped.let_go()
+        own = [name for name in released if owner_of(name) == way.owner]
+        beside = self._beside([name for name in released if owner_of(name) != way.owner] if own else released)
         self._nodes[call.id] = call.node
+        try:
+            sent = self.ways.ask(call, lane, straight, waiter, beside, own)
+        except OSError as error:
+            lane.close()
+            call.dead()
+            raise not_running(error) from error
+        if not sent:
+            return self.mapped.copied(own)  # to be told through the bridge
+        call.straight = straight
+        return straight
+
+    def _tell_folders(self, lane: Lane, call: Call) -> None:
+        """Once a prompt. What has changed goes through the bridge to all workers, and so the next call of each."""
         if call.prompt is not None and call.prompt != self._prompt:  # once a prompt
             self._prompt = call.prompt
             folders = self.changed_folders()
             if folders is not None:
-                lane.send(pack({"folders": folders}))
+                self.ways.forget()
+                lane.tell(pack({"folders": folders}))
+
+    def _ask(self, lane: Lane, call: Call, waiter: Waiter) -> Lane:
+        self._nodes[call.id] = call.node
+        self._tell_folders(lane, call)
         try:
             lane.ask({**call.header, **self._beside()}, call.body, waiter)
         except OSError as error:
             lane.close()
             call.dead()
             raise not_running(error) from error
+        return lane
 
-    def _beside(self) -> dict[str, Any]:
-        """What the bridge is told with the next frame: leases let go of, results mapped."""
-        released = self.mapped.let_go()
-        header: dict[str, Any] = {"released": released} if released else {}
+    def _beside(self, released: list[str] | None = None) -> dict[str, Any]:
+        """What the bridge is told with the next frame: leases let go of, results mapped, calls that went straight."""
+        released = self.mapped.let_go() if released is None else released
+        header: dict[str, Any] = {**self.ways.told(), **({"released": released} if released else {})}
         if self._received:
             received, self._received = self._received, []
             header["received"] = received
@@ -199,10 +247,10 @@ class Calls:
     def _give_up(self, lane: Lane, call: Call) -> None:
         """Nobody waits for the answer any more."""
         call.given_up = True
-        with contextlib.suppress(OSError):
-            lane.send(pack({"cancel": call.id}))
-        if lane.loop is not None and self.lanes is not None and asyncio.events._get_running_loop() is lane.loop:
-            self.lanes.abandon(lane)
+        lane.tell(pack({"cancel": call.id}))
+        for read in (lane, call.straight):
+            if read is not None and read.loop is not None and self.lanes is not None and asyncio.events._get_running_loop() is read.loop:
+                self.lanes.abandon(read)
 
     def _tidy(self) -> None:
         """In the background: what no call has taken along, and memory that is not needed any more."""
@@ -210,8 +258,8 @@ class Calls:
         if self.client.connected and self.lanes is not None:
             beside = self._beside()
             if beside:
-                with contextlib.suppress(CodedError, OSError):
-                    self.lanes.of(self.client.loop).send(pack(beside))
+                with contextlib.suppress(CodedError):
+                    self.lanes.of(self.client.loop).tell(pack(beside))
         self.pool.shrink()
         self.mapped.forget_unused()
         self.client.loop.call_later(TIDY, self._tidy)
@@ -225,9 +273,12 @@ class Calls:
         decoder = Decoder(self.mapped, self._handle_of, inputs)
         return decoder.decode(value), decoder.done
 
-    def mapped_result(self, call: str) -> None:
+    def ended(self, call: Call, error: dict[str, Any] | None) -> None:
         """The memory of a call's result is ours to hold now: its worker may end."""
-        self._received.append(call)
+        if call.way is not None:
+            self.ways.ended(call, error)
+        elif error is None:
+            self._received.append(call.id)
 
     def node_of(self, call: str | None) -> str | None:
         """The node that a running call is for."""
@@ -235,6 +286,7 @@ class Calls:
 
     def worker_gone(self, params: dict[str, Any]) -> None:
         """A worker's process has ended: nothing of ours is held by it any more."""
+        self.ways.owner_gone(params["owner"])
         self.pool.release_holder(params["worker"])
         self.mapped.owner_gone(params["owner"])
 
@@ -245,6 +297,7 @@ class Calls:
 
     def bridge_gone(self) -> None:
         """The bridge has ended, and its workers with it."""
+        self.ways.forget()
         self.pool.release_all()
         if self.lanes is not None:
             self.lanes.close()

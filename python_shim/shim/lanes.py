@@ -1,5 +1,5 @@
-"""The call path's connections: one for each event loop that calls, read by that loop itself, so that no thread stands between a node
-and its answer. ComfyUI makes a new loop for every prompt; a connection outlives it and serves the next one.
+"""The call path's connections, to the bridge and to workers: for each event loop that calls its own, read by that loop itself, so that
+no thread stands between a node and its answer. ComfyUI makes a new loop for every prompt; a connection outlives it and serves the next one.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ import itertools
 import select
 import socket
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from ..wire.errors import CodedError
 from ..wire.frames import FrameReader, pack
 
+if TYPE_CHECKING:
+    from .ways import Way
+
 _CHUNK = 1 << 18
 #: The answer to the upgrade comes from this computer: it takes milliseconds.
 _CONNECT_SECONDS = 10.0
+#: A worker's kernel takes the connection, whatever the worker does.
+_STRAIGHT_SECONDS = 1.0
 
 
 def lost() -> CodedError:
@@ -57,6 +62,19 @@ def connect(found: dict[str, Any]) -> socket.socket:
     return link
 
 
+def connect_straight(way: Way) -> socket.socket:
+    """A connection to a worker's process. Raises OSError."""
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        link.settimeout(_STRAIGHT_SECONDS)
+        link.connect(way.socket)
+        link.setblocking(False)
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
 class Waiter:
     """One call's answer: `done(header, body, error)` runs once, on the thread that reads it."""
 
@@ -67,10 +85,11 @@ class Waiter:
 
 
 class Lane:
-    """One connection. It is read by `loop`, or by whoever waits in `wait`."""
+    """One connection, to a worker's process (`way`) or to the bridge. It is read by `loop`, or by whoever waits in `wait`."""
 
-    def __init__(self, link: socket.socket, on_told: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, link: socket.socket, on_told: Callable[[dict[str, Any]], None], way: Any = None) -> None:
         self.link, self._on_told = link, on_told
+        self.way: Any = way
         self.loop: asyncio.AbstractEventLoop | None = None
         self.waiting: dict[int, Waiter] = {}
         self.dead = False
@@ -100,8 +119,8 @@ class Lane:
         self._readable()
         return not self.dead
 
-    def ask(self, header: dict[str, Any], body: bytes, waiter: Waiter) -> None:
-        """Send a call. Raises BrokenPipeError if the bridge has gone before it was sent."""
+    def ask(self, header: dict[str, Any], body: bytes, waiter: Waiter) -> int:
+        """Send a call; its number here. Raises BrokenPipeError if the other end has gone before it was sent."""
         number = next(self._numbers)
         self.waiting[number] = waiter
         try:
@@ -109,6 +128,21 @@ class Lane:
         except BaseException:
             self.waiting.pop(number, None)
             raise
+        return number
+
+    def forget(self, number: int) -> None:
+        """No answer to that call is waited for here any more."""
+        self.waiting.pop(number, None)
+
+    @property
+    def full(self) -> bool:
+        """Whether a call could not be sent at once."""
+        return bool(self._unsent)
+
+    def tell(self, data: bytes) -> None:
+        """Write a frame, if anybody is there to read it."""
+        with contextlib.suppress(OSError):
+            self.send(data)
 
     def send(self, data: bytes) -> None:
         """Write a frame, or as much of it as goes now."""
@@ -163,15 +197,21 @@ class Lane:
             data = b""
         if not data:
             return self.close()
-        for header, body in self._reader.feed(data):
+        for header, body in self._frames(data):
             if "released" in header or "progress" in header or "event" in header:
                 self._on_told(header)
             waiter = self.waiting.pop(header.get("id", 0), None)
             if waiter is not None:
                 waiter.done(header, body, None)
 
+    def _frames(self, data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+        try:
+            yield from self._reader.feed(data)
+        except ValueError:  # no frames: nothing after that can be read
+            self.close()
+
     def close(self) -> None:
-        """The bridge has gone: every call fails."""
+        """The other end has gone: every call here fails."""
         if self.dead:
             return
         self.dead = True
@@ -192,13 +232,13 @@ class Lanes:
         self._lock = threading.Lock()
         self._lanes: list[Lane] = []
 
-    def of(self, loop: asyncio.AbstractEventLoop) -> Lane:
-        """The connection that this running loop reads. Raises CONNECTION_LOST if there is no bridge."""
+    def of(self, loop: asyncio.AbstractEventLoop, way: Way | None = None) -> Lane:
+        """The connection that this running loop reads. Raises CONNECTION_LOST if there is no bridge, OSError if a `way` leads nowhere."""
         with self._lock:
             for lane in self._lanes:
-                if lane.loop is loop and not lane.dead:
+                if lane.loop is loop and lane.way == way and not lane.dead:
                     return lane
-            lane = self._take() or self._make()
+            lane = self._take(way) or self._make(way)
             try:
                 lane.attach(loop)
             except NotImplementedError:
@@ -209,7 +249,7 @@ class Lanes:
     def alone(self) -> Lane:
         """A connection for a caller without an event loop, who gives it back with `free`."""
         with self._lock:
-            lane = self._take() or self._make()
+            lane = self._take(None) or self._make(None)
             lane.loop = _NOBODY
         return lane
 
@@ -232,19 +272,24 @@ class Lanes:
             lane.attach(self._background)
             lane._readable()
 
-    def _take(self) -> Lane | None:
+    def _take(self, way: Way | None) -> Lane | None:
         """A connection whose loop has ended with its prompt."""
         for lane in list(self._lanes):
             if lane.dead:
                 self._lanes.remove(lane)
             elif lane.loop is None or lane.loop.is_closed():
                 lane.loop = None
-                if lane.usable():
+                if not lane.usable():
+                    self._lanes.remove(lane)
+                elif lane.way == way:
                     return lane
-                self._lanes.remove(lane)
         return None
 
-    def _make(self) -> Lane:
+    def _make(self, way: Way | None) -> Lane:
+        if way is not None:
+            lane = Lane(connect_straight(way), self._on_told, way)
+            self._lanes.append(lane)
+            return lane
         try:
             lane = Lane(connect(self._connection()), self._on_told)
         except (OSError, ValueError, KeyError) as error:

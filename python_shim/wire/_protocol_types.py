@@ -233,6 +233,10 @@ class WorkerRelax(TypedDict, closed=True):
     params: dict[str, Any]
 
 
+class CallsClose(TypedDict, closed=True):
+    params: dict[str, Any]
+
+
 class Exception(TypedDict, closed=True):
     type: str
     module: str
@@ -485,6 +489,17 @@ class SegmentRef(TypedDict, closed=True):
     bytes: int
 
 
+class Error(TypedDict, closed=True):
+    code: str
+    message: str
+
+
+class EndedItem(TypedDict, closed=True):
+    call: str
+    ms: float
+    error: NotRequired[Error]
+
+
 NodeCall = TypedDict(
     'NodeCall',
     {
@@ -505,6 +520,16 @@ NodeCall = TypedDict(
 class ModelFolder(TypedDict, closed=True):
     paths: list[str]
     extensions: list[str]
+
+
+class Straight(TypedDict, closed=True):
+    """
+    from here on, calls of this pack may go straight there
+    """
+
+    worker: str
+    owner: str
+    socket: str
 
 
 class Progress(TypedDict, closed=True):
@@ -1191,6 +1216,7 @@ class HostFolders(TypedDict, closed=True):
 class AnswerHeader(TypedDict, closed=True):
     id: NotRequired[int]
     worker: NotRequired[str]
+    straight: NotRequired[Straight]
     error: NotRequired[WireError]
     progress: NotRequired[Progress]
     event: NotRequired[HostEvent]
@@ -1202,6 +1228,7 @@ class Hello(TypedDict, closed=True):
     worker: str
     folders: HostFolders | None
     socket: str | None
+    calls: str | None
 
 
 class TaskHeader(TypedDict, closed=True):
@@ -1385,6 +1412,7 @@ BridgeToWorker = TypedDict(
         'lease.release': LeaseRelease,
         'handle.release': HandleRelease1,
         'worker.relax': WorkerRelax,
+        'calls.close': CallsClose,
     },
     closed=True,
 )
@@ -1393,6 +1421,9 @@ BridgeToWorker = TypedDict(
 class CallHeader(TypedDict, closed=True):
     id: NotRequired[int]
     call: NotRequired[NodeCall]
+    straight: NotRequired[str]
+    unsent: NotRequired[list[str]]
+    ended: NotRequired[list[EndedItem]]
     cancel: NotRequired[str]
     released: NotRequired[list[str]]
     received: NotRequired[list[str]]

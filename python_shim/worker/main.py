@@ -19,11 +19,12 @@ from ..wire.errors import CodedError
 from ..wire.frames import to_json
 from ..wire.peer import as_error
 from . import host_modules, loader
-from .channel import Channel, Tasks, take_standard_streams
+from .channel import Channel, take_standard_streams
 from .memory import limit_memory
 from .parent import die_with_parent
 from .runner import Runner
 from .side import Side
+from .tasks import Tasks
 
 #: How often leases that ended between two calls are told, and unused memory is looked for, in seconds.
 TIDY = 0.2
@@ -44,16 +45,16 @@ class Worker:
             threading.Thread(target=self._read, args=(self._lines,), name="envmanager-read", daemon=True).start()
         threading.Thread(target=self._tidy, name="envmanager-tidy", daemon=True).start()
         signal.signal(signal.SIGINT, self._runner.on_sigint)
-        for header, body in self._tasks:
-            self._serve(header, body)
+        for header, body, source in self._tasks:
+            self._serve(header, body, source)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(0)  # atexit handlers of packs may hang, and nothing of ours needs them
 
-    def _serve(self, header: dict[str, Any], body: bytes) -> None:
+    def _serve(self, header: dict[str, Any], body: bytes, source: Any) -> None:
         request: dict[str, Any] = {"id": header["id"]}
         self._runner.unread = True
-        self._runner.note = lambda note: self._tasks.answer({**request, **note})
+        self._runner.note = lambda note: source.note(header["id"], note)
         result = b""
         try:
             result = self._do(header, body)
@@ -65,9 +66,9 @@ class Worker:
         if released:
             request["released"] = released
         try:
-            self._tasks.answer(request, result)
+            source.answer(request, result)
         except CodedError as error:
-            self._tasks.answer({**request, "error": error.wire()})
+            source.answer({**request, "error": error.wire()})
         self._runner.mapped.settle()  # the answer is on its way: now is the time
         self._runner.heap.settle()
 
@@ -94,6 +95,8 @@ class Worker:
         if params["folders"] is not None:
             host_modules.install(params["folders"], self._runner)
         self._side.socket = params["socket"]
+        if params["calls"] is not None:
+            self._tasks.listen(params["calls"])
         return {"protocol": PROTOCOL_VERSION, "pid": os.getpid(), "python": platform.python_version()}
 
     def _load(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +126,8 @@ class Worker:
             self._runner.drop_handles(params["handles"])
         elif method == "worker.relax":
             self._runner.relax()
+        elif method == "calls.close":
+            self._tasks.close()
 
     def _tidy(self) -> None:
         """Most leases are told with an answer; what ends later is told here."""

@@ -1,0 +1,132 @@
+"""Calls that go straight to a warm worker's process, past the bridge, which hears of each and keeps account of it.
+
+The bridge starts workers, and says with a call's answer where its process takes more (`AnswerHeader.straight`). It knows how a process
+died, so it is the bridge that answers a straight call whose process has gone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..wire.frames import pack
+from .lanes import Lane, Waiter
+
+if TYPE_CHECKING:
+    from ..wire.errors import CodedError
+    from .call import Call
+
+#: Larger calls go through the bridge: a straight one is to be sent as a whole or not at all.
+_LARGEST = 1 << 16
+#: So much of an error goes into the bridge's journal.
+_LONGEST_MESSAGE = 2000
+
+
+class Way(NamedTuple):
+    """Where a worker's process takes calls: the path of a Unix socket. `owner` names the process, `worker` what it is the process of."""
+
+    worker: str
+    owner: str
+    socket: str
+
+
+class Ways:
+    """The ways that are known, and what the bridge is to be told of calls that went them."""
+
+    def __init__(self) -> None:
+        self._by_pack: dict[str, Way] = {}
+        self._gone: set[str] = set()
+        self._ended: list[dict[str, Any]] = []
+
+    def learn(self, pack_id: str, header: dict[str, Any]) -> None:
+        """From a bridge's answer to a call of that pack."""
+        found = header.get("straight")
+        if found is not None and found["owner"] not in self._gone:
+            self._by_pack[pack_id] = Way(**found)
+
+    def of(self, call: Call) -> Way | None:
+        """The way for a call; None: through the bridge. A check of inputs does not wait for the node that runs, so it is not for here."""
+        way = self._by_pack.get(call.pack)
+        return way if way is not None and call.method != "VALIDATE_INPUTS" and len(call.body) <= _LARGEST else None
+
+    def forget(self) -> None:
+        """All calls go through the bridge until it says anew: it has something to tell the workers first, or is gone."""
+        self._by_pack.clear()
+
+    def close(self, owner: str) -> None:
+        """That process takes no more."""
+        self._by_pack = {name: way for name, way in self._by_pack.items() if way.owner != owner}
+
+    def owner_gone(self, owner: str) -> None:
+        """That process has ended."""
+        self._gone.add(owner)
+        self.close(owner)
+
+    def is_gone(self, owner: str) -> bool:
+        """Whether that process has ended: it holds nothing."""
+        return owner in self._gone
+
+    def ended(self, call: Call, error: dict[str, Any] | None) -> None:
+        """A call has ended, and its result is mapped."""
+        said: dict[str, Any] = {"call": call.id, "ms": (time.perf_counter() - call.began) * 1000}
+        if error is not None:
+            said["error"] = {"code": error["code"], "message": error["message"][:_LONGEST_MESSAGE]}
+        self._ended.append(said)
+
+    def told(self) -> dict[str, Any]:
+        """What the bridge is told with the next frame."""
+        if not self._ended:
+            return {}
+        told, self._ended = self._ended, []
+        return {"ended": told}
+
+    def ask(self, call: Call, bridge: Lane, straight: Lane, waiter: Waiter, beside: dict[str, Any], released: list[str]) -> bool:
+        """Send a call straight, and word of it to the bridge, first: it knows whose output comes then. False: the process did not take it.
+
+        Raises OSError if the bridge has gone. `beside` goes to the bridge, `released` (leases of that process) to the process.
+        """
+        way: Way = straight.way
+        sent = _Sent(call, bridge, straight, waiter)
+        sent.account = bridge.ask({**call.header, "straight": way.owner, **beside}, b"", Waiter(sent.died))
+        call.way = way
+        try:
+            sent.number = straight.ask({**call.header, **({"released": released} if released else {})}, call.body, Waiter(sent.answered))
+        except OSError:
+            bridge.forget(sent.account)
+            call.way = None
+            self.close(way.owner)
+            call.header["unsent"] = [call.id]
+            return False
+        return True
+
+
+class _Sent:
+    """A call that went straight: whichever of the two ends its waiting, the other is not waited for any more."""
+
+    __slots__ = ("_bridge", "_call", "_has_answer", "_straight", "_waiter", "account", "number")
+
+    def __init__(self, call: Call, bridge: Lane, straight: Lane, waiter: Waiter) -> None:
+        self._call, self._bridge, self._straight, self._waiter = call, bridge, straight, waiter
+        self._has_answer = False
+        #: Its numbers on the two connections.
+        self.account = self.number = 0
+
+    def died(self, header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
+        """The bridge says how the process ended, or is gone itself."""
+        if self._straight.loop is self._bridge.loop:
+            self._straight.usable()  # reads what the process said before
+        if self._has_answer:
+            return
+        self._straight.forget(self.number)
+        self._call.way = None  # the bridge knows
+        self._waiter.done(header, body, error)
+
+    def answered(self, header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
+        """The process has answered, or can say nothing more: then the bridge says why. If it only cannot be understood, it is ended."""
+        if error is not None:
+            return self._bridge.tell(pack({"cancel": self._call.id}))
+        self._has_answer = True
+        self._bridge.forget(self.account)
+        if "unread" not in header:
+            header["worker"] = self._straight.way.worker
+        self._waiter.done(header, body, None)

@@ -1,0 +1,132 @@
+"""What a worker's main thread has to do: tasks of the bridge on a pipe, calls of ComfyUI on a socket. Real ones, in this process."""
+
+import os
+import socket
+import sys
+import threading
+
+import pytest
+
+from python_shim.wire.frames import FrameReader, pack
+from python_shim.worker.tasks import Tasks
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+class Bridge:
+    """Tasks of a worker, and the other ends of its links."""
+
+    def __init__(self, folder):
+        take, self.tasks = os.pipe()
+        self.answers, give = os.pipe()
+        self.path = str(folder / "calls.sock")
+        self.worker = Tasks(take, give)
+        self.worker.listen(self.path)
+        self._open = [take, give, self.answers]
+        self._links = []
+
+    def connect(self):
+        link = socket.socket(socket.AF_UNIX)
+        self._links.append(link)
+        link.settimeout(5)
+        link.connect(self.path)
+        return link
+
+    def end(self):
+        os.close(self.tasks)
+
+    def close(self):
+        self.worker.close()
+        for link in self._links:
+            link.close()
+        for fd in self._open:
+            os.close(fd)
+
+
+@pytest.fixture
+def bridge(tmp_path):
+    made = Bridge(tmp_path)
+    yield made
+    made.close()
+
+
+def frames(link):
+    """Everything that comes until the other end closes."""
+    reader, found = FrameReader(), []
+    while data := link.recv(1 << 16):
+        found += reader.feed(data)
+    return found
+
+
+def serve(worker):
+    """What a worker does, without nodes: it answers what it was asked."""
+    done = []
+    for header, body, source in worker:
+        done.append(header["id"])
+        source.answer({"id": header["id"]}, body)
+    return done
+
+
+def test_what_was_sent_before_the_end_is_done_and_nothing_can_be_sent_after_it(bridge):
+    first, second = bridge.connect(), bridge.connect()
+    for number in (1, 2, 3):
+        first.send(pack({"id": number}, b"%d" % number))
+    second.send(pack({"id": 4}, b"4"))  # its connection has not been accepted yet
+    bridge.worker.close()
+    for link in (first, second):
+        with pytest.raises(BrokenPipeError):
+            link.send(pack({"id": 5}))
+    with pytest.raises(ConnectionRefusedError):
+        bridge.connect()
+    bridge.end()
+    assert sorted(serve(bridge.worker)) == [1, 2, 3, 4]
+    assert [(header["id"], body) for header, body in frames(first)] == [(1, b"1"), (2, b"2"), (3, b"3")]
+    assert [(header["id"], body) for header, body in frames(second)] == [(4, b"4")]
+
+
+def test_a_wait_for_tasks_ends_with_the_bridge(bridge):
+    link = bridge.connect()
+    link.send(pack({"id": 1}))
+    done = []
+    thread = threading.Thread(target=lambda: done.append(serve(bridge.worker)))
+    thread.start()
+    assert link.recv(100)
+    bridge.end()
+    thread.join(5)
+    assert done == [[1]]
+    assert link.recv(1) == b""
+
+
+def test_tasks_of_the_bridge_go_before_calls_that_came_meanwhile(bridge):
+    link = bridge.connect()
+    os.write(bridge.tasks, pack({"id": 0}))
+    for header, _, source in bridge.worker:  # accepts the connection
+        source.answer({"id": header["id"]})
+        break
+    link.send(pack({"id": 2}))
+    os.write(bridge.tasks, pack({"id": 1, "folders": {}}))
+    bridge.end()
+    assert serve(bridge.worker) == [1, 2]
+
+
+def test_a_comfyui_that_does_not_read_holds_up_no_node_and_gets_everything_in_order(bridge):
+    link = bridge.connect()
+    link.send(pack({"id": 1}))
+    bridge.end()
+
+    def node():
+        for header, _, source in bridge.worker:
+            for step in range(5000):
+                source.note(header["id"], {"progress": {"value": step, "preview": "x" * 200}})
+            source.answer({"id": header["id"]}, b"done")
+            ran.set()
+
+    ran = threading.Event()
+    thread = threading.Thread(target=node)
+    thread.start()
+    assert ran.wait(10)
+    found = frames(link)
+    thread.join(5)
+    assert [header["progress"]["value"] for header, _ in found[:-1]] == list(range(5000))
+    assert found[-1] == ({"id": 1}, b"done")
+    assert all("id" not in header for header, _ in found[:-1])
