@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -41,6 +42,13 @@ def _client() -> str | None:
     return client if isinstance(client, str) else None
 
 
+def _tag_of(workers: set[str], value: Any, path: str) -> dict[str, Any] | None:
+    tag = value._tag if isinstance(value, RemoteHandle) else None
+    if tag is not None:
+        workers.add(tag["worker"])
+    return tag
+
+
 class Call:
     """One call on its way: what is sent, and what is kept for its answer."""
 
@@ -55,9 +63,10 @@ class Call:
         self.straight: Lane | None = None
         self.given_up = False
         self.timer: Any = _NO_TIMER
-        self._workers: set[str] = set()
+        workers: set[str] = set()
         gpu = None if copy else calls.gpu.get(pack_id, "check")
-        self._encoder = Encoder(calls.pool, self._tag_of, mapped=None if copy else calls.mapped, gpu=gpu)
+        # not a method of ours: the encoder keeps the inputs, and a cycle would keep them until the garbage collector comes
+        self._encoder = Encoder(calls.pool, functools.partial(_tag_of, workers), mapped=None if copy else calls.mapped, gpu=gpu)
         self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
         self.on_gpu = b'"$":"cuda"' in self.body[:4096]
         call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
@@ -66,15 +75,9 @@ class Call:
             call["index"] = index
         if client is not None:
             call["client"] = client
-        if self._workers:
-            call["workers"] = sorted(self._workers)
+        if workers:
+            call["workers"] = sorted(workers)
         self.header: dict[str, Any] = {"call": call}
-
-    def _tag_of(self, value: Any, path: str) -> dict[str, Any] | None:
-        tag = value._tag if isinstance(value, RemoteHandle) else None
-        if tag is not None:
-            self._workers.add(tag["worker"])
-        return tag
 
     def result(self, header: dict[str, Any], body: bytes) -> Any:
         """The call's result. Raises RemoteFailure for an error answer, and CodedError if its memory is gone."""

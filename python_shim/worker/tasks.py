@@ -166,7 +166,7 @@ class Tasks:
                 if data:
                     for header, body in source.reader.feed(data):
                         yield header, body, source
-                elif source is self._pipe:
+                elif isinstance(source, Pipe):
                     ended, self._poll = True, None
                     self.close()
                 else:
