@@ -7,6 +7,7 @@ JavaScript would change (1.0 → 1, -0.0, big integers) is tagged.
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import math
 import pathlib
@@ -195,16 +196,16 @@ class Encoder:
     def _tensor(self, torch: Any, value: Any, path: str) -> Any:
         if id(value) in self._seen:
             return {"$": "same", "of": self._seen[id(value)]}
-        if value.layout is not torch.strided or value.is_quantized or value.device.type == "meta":
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
             raise NotPortable(path, f"a {value.layout} tensor on {value.device}", "which has no plain bytes", "Return a dense tensor.")
         self._remember(value)
-        plain = value.detach().resolve_conj().resolve_neg()
+        plain = _plain(value)
         whole = plain.is_contiguous()
         last = not whole and plain.dim() == 4 and plain.is_contiguous(memory_format=torch.channels_last)
-        device = None if plain.device.type == "cpu" else str(plain.device)
+        device = None if plain.is_cpu else str(plain.device)
         nbytes = plain.numel() * plain.element_size()
         ref = None
-        if nbytes and self._gpu is not None and cuda.usable(torch, plain):
+        if nbytes and device is not None and self._gpu is not None and cuda.usable(torch, plain):
             return self._on_gpu(torch, plain)
         if nbytes:
             found = self._passed_on(value, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
@@ -213,15 +214,13 @@ class Encoder:
             if found is None and self._heap is not None and device is None and (whole or last):
                 found = self._handed_out(torch, value, plain, nbytes)
             ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
-        dtype = str(plain.dtype).removeprefix("torch.")
-        return {"$": "tensor", "dtype": dtype, "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
+        return {"$": "tensor", "dtype": _name(plain.dtype), "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
 
     def _on_gpu(self, torch: Any, plain: Any) -> Any:
         """The tensor stays where it is, and is kept until the receiver has its own copy."""
         lease = self._pool.pass_on(plain)
         self.leases.append(lease)
-        dtype = str(plain.dtype).removeprefix("torch.")
-        return {"$": "cuda", "dtype": dtype, "shape": list(plain.shape), "lease": lease, **cuda.share(torch, plain, self._gpu == "check")}
+        return {"$": "cuda", "dtype": _name(plain.dtype), "shape": list(plain.shape), "lease": lease, **cuda.share(torch, plain, self._gpu == "check")}
 
     def _handed_out(self, torch: Any, value: Any, plain: Any, nbytes: int) -> Any:
         """For memory that is in a segment already, and that nobody else can reach: a lease on it."""
@@ -241,10 +240,10 @@ class Encoder:
     def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
         """The bytes of `source`, in C order, in memory of ours."""
         lease, segment, offset = self._places.room(nbytes)
-        if source.device.type == "cpu" and source.is_contiguous():
+        if source.is_cpu and source.is_contiguous():
             copy_bytes(segment.address + offset, source.data_ptr(), nbytes)
         else:
-            if source.device.type == "cuda":
+            if source.is_cuda:
                 cuda.pin(torch, segment)
             room = torch.frombuffer(segment.map, dtype=source.dtype, count=source.numel(), offset=offset)
             room.view(source.shape).copy_(source)
@@ -307,6 +306,18 @@ def make_heap(pool: SegmentPool) -> SharedHeap:
         return probe.seen
 
     return SharedHeap(pool, count_alone)
+
+
+def _plain(value: Any) -> Any:
+    """A tensor whose bytes are what it shows, and that is of no graph. Most are: what is asked for here costs less than asking torch for it."""
+    if value.requires_grad or value.is_conj() or value.is_neg():
+        return value.detach().resolve_conj().resolve_neg()
+    return value
+
+
+@functools.cache
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _is_same(given: Any, value: Any, address: int) -> bool:
