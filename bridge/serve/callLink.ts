@@ -85,8 +85,9 @@ export class CallLinks {
 
   #tell(call: string, told: Told): void {
     const waiting = this.#straight.get(call)
-    if (waiting) waiting(told)
-    else this.#early.set(call, told)
+    if (waiting) return waiting(told)
+    if (this.#early.size >= REMEMBERED) this.#early.clear() // of calls whose process died just after its answer
+    this.#early.set(call, told)
   }
 
   /** How a straight call ends. The word of that may come on another connection, and so before the word of its start. */

@@ -18,8 +18,9 @@ from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool, owner_of
 from .call import Call
 from .client import BridgeClient
+from .connecting import not_running
 from .handles import RemoteHandle
-from .lanes import Lane, Lanes, Waiter, not_running
+from .lanes import Lane, Lanes, Waiter
 from .remote_error import raise_remote
 from .turns import Turns
 from .ways import Ways
@@ -144,44 +145,6 @@ class Calls:
             return
         self._give_up(lane, call)
         future.set_exception(interrupt)
-
-    def run_blocking(self, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any]) -> Any:
-        """As `run`, for callers without an event loop: waits on this thread."""
-        lanes = self._lanes()
-        for last in (False, True):
-            call = Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
-            found: list[tuple[dict[str, Any], bytes, CodedError | None]] = []
-            lane = lanes.alone()
-
-            def answered(*answer: Any, found: Any = found, call: Call = call) -> None:
-                if call.given_up:
-                    call.discard(*answer)
-                else:
-                    found.append(answer)
-
-            try:
-                self._ask(lane, call, Waiter(answered))
-                while not found:
-                    lane.wait(POLL)
-                    interrupt = None if found else interrupted()
-                    if interrupt is not None:
-                        raise interrupt
-                header, body, error = found[0]
-                if error is not None:
-                    call.dead()
-                    raise error
-                return call.result(header, body)
-            except RemoteFailure as failure:
-                if failure.code != "SEGMENT_GONE" or last:
-                    raise_remote(failure)
-            except BaseException:
-                if not found:
-                    self._give_up(lane, call)
-                raise
-            finally:
-                lanes.free(lane)
-                self._nodes.pop(call.id, None)
-        raise AssertionError
 
     def _lanes(self) -> Lanes:
         if self.lanes is None:

@@ -14,7 +14,7 @@ from ..wire.errors import CodedError
 from ..wire.peer import PendingCalls, answer, dumps
 from . import log
 from .bridge_process import BridgeProcess
-from .lanes import lost
+from .connecting import lost
 
 Requests = dict[str, Callable[[dict[str, Any]], Any]]
 MAX_MESSAGE = 256 << 20

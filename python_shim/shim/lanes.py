@@ -15,64 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..wire.errors import CodedError
 from ..wire.frames import FrameReader, pack
+from .connecting import connect, connect_straight, lost, not_running
 
 if TYPE_CHECKING:
     from .ways import Way
 
 _CHUNK = 1 << 18
-#: The answer to the upgrade comes from this computer: it takes milliseconds.
-_CONNECT_SECONDS = 10.0
-#: A worker's kernel takes the connection, whatever the worker does.
-_STRAIGHT_SECONDS = 1.0
-
-
-def lost() -> CodedError:
-    """What a call gets when the bridge goes away under it."""
-    return CodedError("CONNECTION_LOST", "The bridge has gone; the call may have run partly.", "Run again in a few seconds.")
-
-
-def not_running(error: BaseException) -> CodedError:
-    """What a call gets when there is no bridge: it has not been sent."""
-    return CodedError("CONNECTION_LOST", f"The bridge is not running ({error}).", "Wait a few seconds; the panel says why.")
-
-
-def connect(found: dict[str, Any]) -> socket.socket:
-    """A connection to the bridge that `found` (its connection file) describes. Raises OSError."""
-    local = found.get("socket")
-    link = socket.socket(socket.AF_UNIX if local else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        link.settimeout(_CONNECT_SECONDS)
-        link.connect(local or ("127.0.0.1", found["port"]))
-        if not local:
-            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        lines = ["GET /calls HTTP/1.1", f"Host: 127.0.0.1:{found['port']}", "Connection: Upgrade", "Upgrade: envmanager-calls"]
-        link.sendall("\r\n".join([*lines, f"Authorization: Bearer {found['token']}", "", ""]).encode())
-        answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
-            more = link.recv(1)  # what follows the answer is the first frame's
-            if not more:
-                raise OSError("the bridge closed the connection")
-            answer += more
-        if not answer.startswith(b"HTTP/1.1 101"):
-            raise OSError(f"the bridge refused the connection: {answer.splitlines()[0].decode(errors='replace')}")
-        link.setblocking(False)
-    except BaseException:
-        link.close()
-        raise
-    return link
-
-
-def connect_straight(way: Way) -> socket.socket:
-    """A connection to a worker's process. Raises OSError."""
-    link = socket.socket(socket.AF_UNIX)
-    try:
-        link.settimeout(_STRAIGHT_SECONDS)
-        link.connect(way.socket)
-        link.setblocking(False)
-    except BaseException:
-        link.close()
-        raise
-    return link
 
 
 class Waiter:
@@ -177,7 +125,7 @@ class Lane:
             self.loop.remove_writer(self.link.fileno())
 
     def wait(self, seconds: float) -> None:
-        """Read what comes within `seconds`, on this thread; for callers without an event loop."""
+        """Read what comes within `seconds`, on this thread."""
         if self._unsent:
             select.select([], [self.link], [], seconds)
             self._writable()
@@ -246,19 +194,6 @@ class Lanes:
                 self._background.call_soon_threadsafe(lane.attach, self._background)
         return lane
 
-    def alone(self) -> Lane:
-        """A connection for a caller without an event loop, who gives it back with `free`."""
-        with self._lock:
-            lane = self._take(None) or self._make(None)
-            lane.loop = _NOBODY
-        return lane
-
-    def free(self, lane: Lane) -> None:
-        """The caller without an event loop is done, or has given up: late answers are read in the background."""
-        lane.loop = None
-        if lane.waiting:
-            self.abandon(lane)
-
     def abandon(self, lane: Lane) -> None:
         """A call's answer is not waited for any more, on the reading loop's thread: someone must still take it and free its memory."""
         if lane.dead or lane.loop is self._background:
@@ -303,18 +238,7 @@ class Lanes:
             lanes, self._lanes = self._lanes, []
         for lane in lanes:
             loop = lane.loop
-            if loop is None or loop is _NOBODY or loop.is_closed():
+            if loop is None or loop.is_closed():
                 continue
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(lane._readable)
-
-
-class _Nobody:
-    """In place of a loop: the caller's own thread reads."""
-
-    def is_closed(self) -> bool:
-        """Never free for others."""
-        return False
-
-
-_NOBODY: Any = _Nobody()

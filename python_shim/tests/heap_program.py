@@ -14,8 +14,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
 import torch
 
 from python_shim.wire.decoder import Decoder
-from python_shim.wire.encoder import Encoder, make_heap
+from python_shim.wire.encoder import Encoder
 from python_shim.wire.mapping import MappedSegments
+from python_shim.wire.result_heap import make_heap
 from python_shim.wire.segments import SegmentPool
 
 MANY = 2_000_000

@@ -7,7 +7,6 @@ JavaScript would change (1.0 → 1, -0.0, big integers) is tagged.
 from __future__ import annotations
 
 import base64
-import functools
 import io
 import math
 import pathlib
@@ -25,6 +24,7 @@ from .mapping import MappedSegments
 from .places import Places
 from .segments import SegmentPool
 from .shared_heap import Probe, SharedHeap
+from .tensors import is_same, name_of, plain_of
 
 #: Strings and bytes from this size on go through shared memory.
 BLOB_BYTES = 1 << 16
@@ -199,7 +199,7 @@ class Encoder:
         if value.layout is not torch.strided or value.is_quantized or value.is_meta:
             raise NotPortable(path, f"a {value.layout} tensor on {value.device}", "which has no plain bytes", "Return a dense tensor.")
         self._remember(value)
-        plain = _plain(value)
+        plain = plain_of(value)
         whole = plain.is_contiguous()
         last = not whole and plain.dim() == 4 and plain.is_contiguous(memory_format=torch.channels_last)
         device = None if plain.is_cpu else str(plain.device)
@@ -214,13 +214,26 @@ class Encoder:
             if found is None and self._heap is not None and device is None and (whole or last):
                 found = self._handed_out(torch, value, plain, nbytes)
             ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
-        return {"$": "tensor", "dtype": _name(plain.dtype), "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
+        return {
+            "$": "tensor",
+            "dtype": name_of(plain.dtype),
+            "shape": list(plain.shape),
+            "channels_last": last,
+            "device": device,
+            "segment": ref,
+        }
 
     def _on_gpu(self, torch: Any, plain: Any) -> Any:
         """The tensor stays where it is, and is kept until the receiver has its own copy."""
         lease = self._pool.pass_on(plain)
         self.leases.append(lease)
-        return {"$": "cuda", "dtype": _name(plain.dtype), "shape": list(plain.shape), "lease": lease, **cuda.share(torch, plain, self._gpu == "check")}
+        return {
+            "$": "cuda",
+            "dtype": name_of(plain.dtype),
+            "shape": list(plain.shape),
+            "lease": lease,
+            **cuda.share(torch, plain, self._gpu == "check"),
+        }
 
     def _handed_out(self, torch: Any, value: Any, plain: Any, nbytes: int) -> Any:
         """For memory that is in a segment already, and that nobody else can reach: a lease on it."""
@@ -255,7 +268,7 @@ class Encoder:
         if found is None:
             return None
         for number, given in enumerate(self._inputs):
-            if given is value or _is_same(given, value, address):
+            if given is value or is_same(given, value, address):
                 return number
         mapping, keeper = found
         lease = self._pool.pass_on(keeper)
@@ -291,39 +304,3 @@ class Encoder:
         """Number a tensor or array, so that a second reference to it stays one object."""
         self._seen[id(value)] = len(self.kept)
         self.kept.append(value)
-
-
-def make_heap(pool: SegmentPool) -> SharedHeap:
-    """A heap for results of this process's encoders."""
-
-    def count_alone(torch: Any) -> tuple[int, int, int]:
-        probe = Probe()
-        encoder = Encoder(pool, heap=probe)
-        encoder.encode((torch.ones(1),), "a probe")
-        for lease in encoder.leases:
-            pool.release(lease)
-        assert probe.seen is not None
-        return probe.seen
-
-    return SharedHeap(pool, count_alone)
-
-
-def _plain(value: Any) -> Any:
-    """A tensor whose bytes are what it shows, and that is of no graph. Most are: what is asked for here costs less than asking torch for it."""
-    if value.requires_grad or value.is_conj() or value.is_neg():
-        return value.detach().resolve_conj().resolve_neg()
-    return value
-
-
-@functools.cache
-def _name(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _is_same(given: Any, value: Any, address: int) -> bool:
-    """Whether `value` looks at the very memory of `given`, in the same way: two objects that nobody can tell apart."""
-    if type(given) is not type(value) or given.dtype != value.dtype or given.shape != value.shape:
-        return False
-    if hasattr(given, "data_ptr"):
-        return given.data_ptr() == address and given.stride() == value.stride()
-    return given.__array_interface__["data"][0] == address and given.strides == value.strides

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import CodedError
-from .segments import OWNER, PAGE, SegmentPool, close_file, make_file, populate
+from .segment_file import close_file, make_file, populate
+from .segments import OWNER, PAGE, SegmentPool
 
 #: Results from this size on are handed out without a copy.
 SMALLEST = 1 << 20

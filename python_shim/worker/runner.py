@@ -15,10 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ..wire.decoder import Decoder
-from ..wire.encoder import Encoder, make_heap
+from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, NodeRaised
 from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
+from ..wire.result_heap import make_heap
 from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
