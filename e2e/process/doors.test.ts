@@ -49,7 +49,9 @@ describe.skipIf(process.platform !== 'linux')('a running bridge (read from /proc
     if (process.getuid?.() !== 0 || !existsSync('/usr/bin/perl')) return console.warn('not tried as another user: that needs root and perl')
     execFileSync('chmod', ['a+rx', subject.comfy.base, join(subject.comfy.base, 'user'), subject.comfy.home]) // the run folder itself has to hold
     const connect = 'use IO::Socket::UNIX; print IO::Socket::UNIX->new(Peer => $ARGV[0]) ? "in" : "refused: $!"'
-    const said = (uid: number): string => spawnSync('/usr/bin/perl', ['-e', connect, join(folder, 'calls.sock')], { encoding: 'utf8', cwd: '/', uid, gid: uid }).stdout
-    expect([said(0), said(65_534)]).toEqual(['in', 'refused: Permission denied'])
+    const said = (socket: string, uid: number): string => spawnSync('/usr/bin/perl', ['-e', connect, join(folder, socket)], { encoding: 'utf8', cwd: '/', uid, gid: uid }).stdout
+    const sockets = readdirSync(folder).filter((name) => name.endsWith('.sock'))
+    expect(sockets.length).toBeGreaterThan(1) // the bridge's, and the one that the worker takes calls on
+    for (const socket of sockets) expect([socket, said(socket, 0), said(socket, 65_534)]).toEqual([socket, 'in', 'refused: Permission denied'])
   })
 })

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import itertools
 import os
@@ -23,7 +24,7 @@ from .handles import RemoteHandle
 from .lanes import Lane, Lanes, Waiter
 from .remote_error import raise_remote
 from .turns import Turns
-from .ways import Ways
+from .ways import Ways, drained
 
 #: How often a waiting call looks whether the user has pressed Cancel, in seconds.
 POLL = 0.05
@@ -51,7 +52,7 @@ class Calls:
         self.on_progress: Callable[[dict[str, Any]], None] = lambda params: None
         self.on_event: Callable[[dict[str, Any]], None] = lambda params: None
         self._nodes: dict[str, str] = {}
-        self._received: list[str] = []
+        self._received: collections.deque[str] = collections.deque()
         self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
         self._prompt: str | None = None
         #: By pack: whether tensors on a GPU can be handed over there. Unknown until the first has been tried.
@@ -202,8 +203,8 @@ class Calls:
         """What the bridge is told with the next frame: leases let go of, results mapped, calls that went straight."""
         released = self.mapped.let_go() if released is None else released
         header: dict[str, Any] = {**self.ways.told(), **({"released": released} if released else {})}
-        if self._received:
-            received, self._received = self._received, []
+        received = drained(self._received)
+        if received:
             header["received"] = received
         return header
 

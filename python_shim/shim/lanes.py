@@ -53,11 +53,14 @@ class Lane:
         """From now on `loop` reads. Raises NotImplementedError on loops that cannot watch a socket (Windows' proactor)."""
         loop.add_reader(self.link.fileno(), self._readable)
         self.loop = loop
+        if self._unsent:
+            self._watch_writable()
 
     def detach(self) -> None:
         """The loop that reads lets go; on its own thread."""
         if self.loop is not None and not self.loop.is_closed():
             self.loop.remove_reader(self.link.fileno())
+            self.loop.remove_writer(self.link.fileno())
         self.loop = None
 
     def usable(self) -> bool:

@@ -6,6 +6,8 @@ died, so it is the bridge that answers a straight call whose process has gone.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +24,15 @@ _LARGEST = 1 << 16
 _LONGEST_MESSAGE = 2000
 
 
+def drained(queue: collections.deque[Any]) -> list[Any]:
+    """What is in the queue, and out of it then. Another thread may put something in meanwhile: it is in one of both."""
+    found = []
+    with contextlib.suppress(IndexError):
+        while queue:
+            found.append(queue.popleft())
+    return found
+
+
 class Way(NamedTuple):
     """Where a worker's process takes calls: the path of a Unix socket. `owner` names the process, `worker` what it is the process of."""
 
@@ -36,7 +47,7 @@ class Ways:
     def __init__(self) -> None:
         self._by_pack: dict[str, Way] = {}
         self._gone: set[str] = set()
-        self._ended: list[dict[str, Any]] = []
+        self._ended: collections.deque[dict[str, Any]] = collections.deque()
 
     def learn(self, pack_id: str, header: dict[str, Any]) -> None:
         """From a bridge's answer to a call of that pack."""
@@ -75,10 +86,8 @@ class Ways:
 
     def told(self) -> dict[str, Any]:
         """What the bridge is told with the next frame."""
-        if not self._ended:
-            return {}
-        told, self._ended = self._ended, []
-        return {"ended": told}
+        ended = drained(self._ended)
+        return {"ended": ended} if ended else {}
 
     def ask(self, call: Call, bridge: Lane, straight: Lane, waiter: Waiter, beside: dict[str, Any], released: list[str]) -> bool:
         """Send a call straight, and word of it to the bridge, first: it knows whose output comes then. False: the process did not take it.
