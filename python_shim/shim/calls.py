@@ -72,11 +72,8 @@ class Calls:
             return await asyncio.wait_for(self.run(pack_id, cls, method, node, prompt, kwargs), timeout)
         if method == "VALIDATE_INPUTS":  # waits for no node
             return await self._run(pack_id, cls, method, node, prompt, kwargs)
-        await self.turns.take(pack_id)
-        try:
+        async with self.turns.of(pack_id):
             return await self._run(pack_id, cls, method, node, prompt, kwargs)
-        finally:
-            self.turns.give(pack_id)
 
     async def _run(self, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any]) -> Any:
         for last in (False, True):
