@@ -1,10 +1,11 @@
-/** The call path beside other libraries: comfy-env and pyisolate from the package index, run one after the other in this very run. */
+/** The call path beside other libraries: comfy-env and pyisolate from the package index, asked by turns in this very run. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { findBwrap } from '../bridge/workers/sandbox'
-import type { Case, Timing } from './case'
+import { timing, type Case, type Timing } from './case'
+import { Side } from './side'
 
 const ROOT = process.cwd()
 const windows = process.platform === 'win32'
@@ -14,17 +15,13 @@ const PYTHON = join(binOf(join(ROOT, '.venv')), windows ? 'python.exe' : 'python
 const PEERS = ['comfy-env==0.4.46', 'pyisolate==0.10.2', 'torch==2.13.0', 'numpy', 'uv']
 const VENV = join(ROOT, '.venv', 'bench-peers')
 
-interface Measured {
-  times: Record<string, Timing>
-  floors?: Record<string, Timing>
-  peak_shared_bytes: number
-}
+/** How many calls of each case, of every side, in so many turns. */
+const TURNS = 3
+const SIZES = ['3mb', '50mb', '400mb']
+const COUNTS: Record<string, number> = { 'call-int': 300, 'image-3mb': 99, 'image-50mb': 30, 'image-400mb': 9, 'chain-50mb': 21, 'fresh-50mb': 21, 'two-nodes': 1 }
 
 const run = (file: string, args: string[], env: NodeJS.ProcessEnv = process.env, cwd = ROOT): string =>
   execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], env, cwd, maxBuffer: 1 << 26 })
-
-/** The last line is the answer: the libraries print as they like. */
-const lastLine = (text: string): Measured => JSON.parse(text.trim().split('\n').at(-1) ?? '') as Measured
 
 /** Makes the peers' environment once; null where they cannot be had (no network). */
 function peerPython(): string | null {
@@ -43,21 +40,41 @@ function peerPython(): string | null {
   }
 }
 
-function measurePeers(folder: string): Record<string, Measured> {
+const startOurs = (folder: string, env = process.env): ReturnType<typeof Side.start> => Side.start(PYTHON, [join(ROOT, 'bench', 'node_calls.py'), join(folder, 'ours')], env, ROOT)
+
+/** The other libraries that can be had, started. */
+async function startPeers(folder: string): Promise<Record<string, Side>> {
   const python = peerPython()
-  if (!python) return {}
-  const found: Record<string, Measured> = {}
-  for (const name of ['comfy-env', 'pyisolate']) {
+  const found: Record<string, Side> = {}
+  for (const name of python ? ['comfy-env', 'pyisolate'] : []) {
     const work = join(folder, name)
     mkdirSync(work)
-    const env = { ...process.env, PATH: `${dirname(python)}:${process.env.PATH}`, HOME: work }
+    const env = { ...process.env, PATH: `${dirname(python ?? '')}:${process.env.PATH}`, HOME: work }
     try {
-      found[name] = lastLine(run(python, [join(ROOT, 'bench', 'peers.py'), name, work], env, work))
+      found[name] = (await Side.start(python ?? '', [join(ROOT, 'bench', 'peers.py'), name, work], env, work)).side
     } catch {
-      console.error(`${name} did not finish: its column stays empty.`)
+      console.error(`${name} did not start: its column stays empty.`)
     }
   }
   return found
+}
+
+/** Milliseconds of every call of a case, by side. One that ends has none from then on. */
+async function byTurns(sides: Record<string, Side>, id: string, count: number): Promise<Record<string, number[]>> {
+  const turns = count === 1 ? 1 : TURNS
+  const times: Record<string, number[]> = {}
+  for (let turn = 0; turn < turns; turn++) {
+    for (const [name, side] of Object.entries(sides)) {
+      try {
+        times[name] = [...(times[name] ?? []), ...(await side.ask(id, Math.ceil(count / turns)))]
+      } catch {
+        if (name === 'ours') throw new Error(`the benchmark of our own calls ended in ${id}`)
+        console.error(`${name} ended in ${id}: its column stays empty from there.`)
+        delete sides[name]
+      }
+    }
+  }
+  return times
 }
 
 interface Rule {
@@ -91,56 +108,68 @@ function judge(ours: Timing, fastest: number | null, rule: Rule | undefined): Pi
   return { ratio, target: rule.text, met }
 }
 
-function startCase(ours: Timing): Case {
+function startCase(took: number): Case {
   const importing = Array.from({ length: 3 }, () => {
     const start = performance.now()
     run(PYTHON, ['-c', 'import torch'])
     return performance.now() - start
-  }).toSorted((a, b) => a - b)
-  const floor = { p50: importing[1] ?? 0, p95: importing[2] ?? 0 }
-  const met = ours.p50 <= floor.p50 * 1.1
-  return { id: 'worker-start', unit: 'ms', ours, peers: {}, floor, ratio: floor.p50 / ours.p50, target: '≤ 1.1 × importing torch', met }
+  })
+  const floor = timing(importing)
+  return { id: 'worker-start', unit: 'ms', ours: timing([took]), peers: {}, floor, ratio: floor.p50 / took, target: '≤ 1.1 × importing torch', met: took <= floor.p50 * 1.1 }
+}
+
+/** The figures of one case, judged. `theirs`: those of the peers' case that counts as the same. */
+function callCase(id: string, times: Record<string, Record<string, number[]>>, floor: number[] | undefined): Case {
+  const rule = RULES.find((known) => known.id === id)
+  const ours = timing(times[id]?.ours ?? [])
+  const theirs = Object.entries(times[rule?.peers ?? id] ?? {}).filter(([name]) => name !== 'ours').map(([name, found]) => [name, timing(found)] as const)
+  const fastest = theirs.length > 0 ? Math.min(...theirs.map(([, { p50 }]) => p50)) : null
+  return Object.assign(judge(ours, fastest, rule), { id, unit: 'ms' as const, ours, peers: Object.fromEntries(theirs), floor: floor ? timing(floor) : null })
 }
 
 /** Every call case, with the peers' figures and the floor: one copy of the bytes into warm shared memory. */
-export function callCases(): { cases: Case[]; peakSharedBytes: Record<string, number> } {
+export async function callCases(): Promise<{ cases: Case[]; peakSharedBytes: Record<string, number> }> {
   const folder = mkdtempSync(join(tmpdir(), 'envmanager-bench-'))
+  const sides: Record<string, Side> = {}
   try {
-    const ours = lastLine(run(PYTHON, [join(ROOT, 'bench', 'node_calls.py'), join(folder, 'ours')]))
-    const peers = measurePeers(folder)
-    const cases = Object.entries(ours.times).map(([id, timing]): Case => {
-      if (id === 'worker-start') return startCase(timing)
-      const rule = RULES.find((known) => known.id === id)
-      const theirs = Object.entries(peers).flatMap(([name, { times }]) => {
-        const same = times[rule?.peers ?? id]
-        return same ? [[name, same] as const] : []
-      })
-      const fastest = theirs.length > 0 ? Math.min(...theirs.map(([, { p50 }]) => p50)) : null
-      const floor = ours.floors?.[id.replace('echo', 'image')] ?? null
-      return Object.assign(judge(timing, fastest, rule), { id, unit: 'ms' as const, ours: timing, peers: Object.fromEntries(theirs), floor })
-    })
-    const shared = Object.entries({ ours, ...peers }).map(([name, { peak_shared_bytes }]) => [name, peak_shared_bytes])
-    return { cases, peakSharedBytes: Object.fromEntries(shared) as Record<string, number> }
+    const { side: ours, ready } = await startOurs(folder)
+    Object.assign(sides, { ours }, await startPeers(folder))
+    const ids = ['call-int', ...SIZES.flatMap((size) => [`image-${size}`, `echo-${size}`]), 'chain-50mb', 'fresh-50mb', 'two-nodes']
+    const times: Record<string, Record<string, number[]>> = {}
+    const floors: Record<string, number[]> = {}
+    for (const id of ids) times[id] = await byTurns(sides, id, COUNTS[id.replace('echo', 'image')] ?? 1)
+    for (const size of SIZES) floors[size] = await ours.ask(`floor-${size}`, 9)
+    const peaks: [string, number][] = []
+    for (const [name, side] of Object.entries(sides)) peaks.push([name, await side.end()])
+    const starting = judge(timing([ready['bridge-start'] ?? 0]), null, RULES[0])
+    const bridge: Case = { ...starting, id: 'bridge-start', unit: 'ms', ours: timing([ready['bridge-start'] ?? 0]), peers: {}, floor: null }
+    const cases = ids.map((id) => callCase(id, times, floors[id.replace(/^(image|echo)-/, '')]))
+    return { cases: [bridge, startCase(ready['worker-start'] ?? 0), ...cases], peakSharedBytes: Object.fromEntries(peaks) }
   } finally {
+    Object.values(sides).forEach((side) => side.kill())
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-/** What bubblewrap costs: the same calls in a sandbox, and as the floor without it, one after the other. Nothing where it is not installed. */
-export function sandboxCases(): Case[] {
+/** What bubblewrap costs: the same calls in a sandbox, and as the floor without it, by turns. Nothing where it is not installed. */
+export async function sandboxCases(): Promise<Case[]> {
   if (findBwrap() === null) return []
-  const measure = (env: NodeJS.ProcessEnv): Record<string, Timing> => {
-    const folder = mkdtempSync(join(tmpdir(), 'envmanager-bench-'))
-    try {
-      return lastLine(run(PYTHON, [join(ROOT, 'bench', 'node_calls.py'), join(folder, 'ours')], env)).times
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
+  const folder = mkdtempSync(join(tmpdir(), 'envmanager-bench-'))
+  const sides: Record<string, Side> = {}
+  try {
+    const plain = await startOurs(join(folder, 'plain'))
+    const sandboxed = await startOurs(join(folder, 'sandboxed'), { ...process.env, COMFY_ENV_SANDBOX: '*' })
+    Object.assign(sides, { ours: sandboxed.side, plain: plain.side })
+    const cases: Case[] = []
+    const add = (id: string, ours: number[], floor: number[]): unknown => cases.push({ id: `sandbox-${id}`, unit: 'ms', ours: timing(ours), peers: {}, floor: timing(floor), ratio: timing(floor).p50 / timing(ours).p50, target: null, met: null })
+    add('worker-start', [sandboxed.ready['worker-start'] ?? 0], [plain.ready['worker-start'] ?? 0])
+    for (const id of ['call-int', ...SIZES.map((size) => `image-${size}`)]) {
+      const { ours = [], plain: floor = [] } = await byTurns(sides, id, COUNTS[id] ?? 1)
+      add(id, ours, floor)
     }
+    return cases
+  } finally {
+    Object.values(sides).forEach((side) => side.kill())
+    rmSync(folder, { recursive: true, force: true })
   }
-  const plain = measure(process.env)
-  const sandboxed = measure({ ...process.env, COMFY_ENV_SANDBOX: '*' })
-  return ['worker-start', 'call-int', 'image-3mb', 'image-50mb', 'image-400mb'].flatMap((id): Case[] => {
-    const [ours, floor] = [sandboxed[id], plain[id]]
-    return ours && floor ? [{ id: `sandbox-${id}`, unit: 'ms', ours, peers: {}, floor, ratio: floor.p50 / ours.p50, target: null, met: null }] : []
-  })
 }

@@ -14,3 +14,10 @@ export interface Case {
   target: string | null
   met: boolean | null
 }
+
+/** The median and the 95th percentile. */
+export function timing(times: readonly number[]): Timing {
+  const ordered = times.toSorted((a, b) => a - b)
+  const at = (share: number): number => ordered[Math.floor((ordered.length - 1) * share)] ?? 0
+  return { p50: at(0.5), p95: at(0.95) }
+}

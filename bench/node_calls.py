@@ -1,20 +1,19 @@
-"""Times calls of a node through proxy, shim, bridge and worker: `node_calls.py FOLDER`. Prints one JSON object, milliseconds.
+"""Times calls of a node through proxy, shim, bridge and worker: `node_calls.py FOLDER`, asked by `calls.ts`.
 
 Runs the real shim, bridge and worker, and the proxy classes that ComfyUI would call; only ComfyUI's executor is left out, as its part
 is the same in-process. `peers.py` times the same through other libraries.
 """
 
 import asyncio
-import json
+import functools
 import mmap
-import os
 import pathlib
 import sys
 import threading
 import time
 
 import torch
-from timing import CASES, Shared, percentiles
+from timing import IMAGES, image, measure, serve
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -49,16 +48,15 @@ NODE_CLASS_MAPPINGS = {
 """
 
 
-def floor(nbytes, count):
+async def floor(size, count, shared):
     """One copy of the bytes into warm shared memory: what no design can go below, one way."""
-    room = torch.frombuffer(mmap.mmap(-1, nbytes), dtype=torch.uint8)
-    times = []
-    for _ in range(count + 2):
-        data = torch.ones(nbytes, dtype=torch.uint8)
-        start = time.perf_counter()
+    height, width = IMAGES[size]
+    room = torch.frombuffer(mmap.mmap(-1, height * width * 12), dtype=torch.uint8)
+
+    async def copy(data):
         room.copy_(data)
-        times.append(time.perf_counter() - start)
-    return percentiles(times[2:])
+
+    return await measure(copy, lambda: {"data": torch.ones(len(room), dtype=torch.uint8)}, count, shared)
 
 
 class Ours:
@@ -93,58 +91,45 @@ class Ours:
         return {spec["name"]: make_proxy(self.calls, pack, spec)() for spec in report["classes"]}
 
 
-async def measure(node, make, count, shared):
+async def hand_over(first, second, count, shared):
+    """What the second worker's call costs with the first one's result."""
     times = []
-    for _ in range(count + 5):
-        given = make()
-        start = time.perf_counter()
-        result = await node.run(**given)
-        times.append(time.perf_counter() - start)
-        shared.look()
-        del result, given
-    return percentiles(times[5:])
+    for _ in range(count):
+        (made,) = await first.run(image=image("50mb"))
+        times += await measure(second.run, lambda made=made: {"image": made}, 1, shared)
+        del made
+    return times
 
 
-async def hand_over(first, second, count, fresh):
-    """What the second worker's call costs, with the first one's result, or with a tensor of ComfyUI's own."""
-    times = []
-    for _ in range(count + 3):
-        image = torch.rand(1, 2048, 2048, 3)
-        if not fresh:
-            (image,) = await first.run(image=image)
-        start = time.perf_counter()
-        assert await second.run(image=image) == (2048,)
-        times.append(time.perf_counter() - start)
-        del image
-    return percentiles(times[3:])
-
-
-async def parallel(one, two):
+async def side_by_side(one, two, count, shared):
     start = time.perf_counter()
     await asyncio.gather(one.run(seconds=1.0), two.run(seconds=1.0))
-    return percentiles([time.perf_counter() - start])
+    return [(time.perf_counter() - start) * 1000]
 
 
 async def main(folder):
     ours = Ours(folder)
-    results = {"bridge-start": percentiles([ours.start()])}
+    ready = {"bridge-start": ours.start() * 1000}
     start = time.perf_counter()
     one = await ours.nodes("bench-one")
     await one["AddOne"].run(value=1)
-    results["worker-start"] = percentiles([time.perf_counter() - start])
-    shared = Shared()
-    results["call-int"] = await measure(one["AddOne"], lambda: {"value": 7}, 300, shared)
-    for name, height, width, count in CASES:
-        make = lambda h=height, w=width: {"image": torch.rand(1, h, w, 3)}  # noqa: E731
-        results[name] = await measure(one["TimesOne"], make, count, shared)
-        results[name.replace("image", "echo")] = await measure(one["Echo"], make, count, shared)
+    ready["worker-start"] = (time.perf_counter() - start) * 1000
     two = await ours.nodes("bench-two")
-    results["chain-50mb"] = await hand_over(one["TimesOne"], two["Look"], 20, fresh=False)
-    results["fresh-50mb"] = await hand_over(one["TimesOne"], two["Look"], 20, fresh=True)
-    results["two-nodes"] = await parallel(one["Wait"], two["Wait"])
-    floors = {name: floor(height * width * 12, count) for name, height, width, count in CASES}
-    print(json.dumps({"times": results, "floors": floors, "peak_shared_bytes": shared.peak}), flush=True)
-    os._exit(0)
+
+    def call(node, make):
+        return lambda count, shared: measure(node.run, make, count, shared)
+
+    cases = {"call-int": call(one["AddOne"], lambda: {"value": 7})}
+    for size in IMAGES:
+        make = lambda size=size: {"image": image(size)}  # noqa: E731
+        cases[f"image-{size}"] = call(one["TimesOne"], make)
+        cases[f"echo-{size}"] = call(one["Echo"], make)
+        cases[f"floor-{size}"] = functools.partial(floor, size)
+    cases["chain-50mb"] = functools.partial(hand_over, one["TimesOne"], two["Look"])
+    cases["fresh-50mb"] = call(two["Look"], lambda: {"image": image("50mb")})
+    cases["two-nodes"] = functools.partial(side_by_side, one["Wait"], two["Wait"])
+    await serve(ready, cases)
 
 
-asyncio.run(main(sys.argv[1]))
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,19 +1,17 @@
-"""Times the same calls through another library: `peers.py comfy-env|pyisolate FOLDER`. Prints one JSON object, milliseconds.
+"""Times the same calls through another library: `peers.py comfy-env|pyisolate FOLDER`, asked by `calls.ts`.
 
 Each is used as its own documentation and tests do inside ComfyUI, with one worker process on this very interpreter, so that torch
 and numpy are equal. Inputs are fresh tensors, as a graph makes them.
 """
 
 import asyncio
+import functools
 import importlib
-import json
-import os
 import pathlib
 import sys
 import time
 
-import torch
-from timing import CASES, Shared, percentiles
+from timing import IMAGES, image, measure, serve
 
 NODES = """
 import time
@@ -93,52 +91,42 @@ class PyIsolate:
     call_in_thread = call
 
 
-async def measure(peer, method, make, count, shared):
+async def hand_over(first, second, count, shared):
+    """What the second worker's call costs with the first one's result."""
     times = []
-    for _ in range(count + 5):
-        given = make()
-        start = time.perf_counter()
-        result = await peer.call(method, given)
-        times.append(time.perf_counter() - start)
-        shared.look()
-        del result, given
-    return percentiles(times[5:])
+    for _ in range(count):
+        made = await first.call("times_one", {"image": image("50mb")})
+        times += await measure(lambda made: second.call("look", {"image": made}), lambda made=made: {"made": made}, 1, shared)
+        del made
+    return times
 
 
-async def hand_over(first, second, count, fresh):
-    """What the second worker's call costs, with the first one's result, or with a tensor of the host's own."""
-    times = []
-    for _ in range(count + 3):
-        image = torch.rand(1, 2048, 2048, 3)
-        if not fresh:
-            image = await first.call("times_one", {"image": image})
-        start = time.perf_counter()
-        assert await second.call("look", {"image": image}) == 2048
-        times.append(time.perf_counter() - start)
-        del image
-    return percentiles(times[3:])
+async def side_by_side(one, two, count, shared):
+    start = time.perf_counter()
+    await asyncio.gather(one.call_in_thread("wait", {"seconds": 1.0}), two.call_in_thread("wait", {"seconds": 1.0}))
+    return [(time.perf_counter() - start) * 1000]
 
 
 async def main(kind, folder):
     start = time.perf_counter()
-    peer = kind(folder, "bench_one")
-    await peer.call("add_one", {"value": 1})
-    results = {"worker-start": percentiles([time.perf_counter() - start])}
-    shared = Shared()
-    results["call-int"] = await measure(peer, "add_one", lambda: {"value": 7}, 300, shared)
-    for name, height, width, count in CASES:
-        make = lambda h=height, w=width: {"image": torch.rand(1, h, w, 3)}  # noqa: E731
-        results[name] = await measure(peer, "times_one", make, count, shared)
-        results[name.replace("image", "echo")] = await measure(peer, "echo", make, count, shared)
-    other = kind(folder, "bench_two")
-    await other.call("add_one", {"value": 1})
-    results["chain-50mb"] = await hand_over(peer, other, 20, fresh=False)
-    results["fresh-50mb"] = await hand_over(peer, other, 20, fresh=True)
-    start = time.perf_counter()
-    await asyncio.gather(peer.call_in_thread("wait", {"seconds": 1.0}), other.call_in_thread("wait", {"seconds": 1.0}))
-    results["two-nodes"] = percentiles([time.perf_counter() - start])
-    print(json.dumps({"times": results, "peak_shared_bytes": shared.peak}), file=sys.__stdout__, flush=True)
-    os._exit(0)  # their workers end with it
+    one = kind(folder, "bench_one")
+    await one.call("add_one", {"value": 1})
+    ready = {"worker-start": (time.perf_counter() - start) * 1000}
+    two = kind(folder, "bench_two")
+    await two.call("add_one", {"value": 1})
+
+    def call(worker, method, make):
+        return lambda count, shared: measure(lambda **given: worker.call(method, given), make, count, shared)
+
+    cases = {"call-int": call(one, "add_one", lambda: {"value": 7})}
+    for size in IMAGES:
+        make = lambda size=size: {"image": image(size)}  # noqa: E731
+        cases[f"image-{size}"] = call(one, "times_one", make)
+        cases[f"echo-{size}"] = call(one, "echo", make)
+    cases["chain-50mb"] = functools.partial(hand_over, one, two)
+    cases["fresh-50mb"] = call(two, "look", lambda: {"image": image("50mb")})
+    cases["two-nodes"] = functools.partial(side_by_side, one, two)
+    await serve(ready, cases)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,9 @@ import { Http } from '../bridge/sources/http'
 import { resolveAll } from '../bridge/sources/resolve'
 import { sourceOf } from '../bridge/sources/source'
 import { callCases, sandboxCases } from './calls'
-import type { Case, Timing } from './case'
+import { timing, type Case, type Timing } from './case'
 
 const ROOT = process.cwd()
-
-function timing(times: number[]): Timing {
-  const ordered = times.toSorted((a, b) => a - b)
-  const at = (share: number): number => ordered[Math.floor((ordered.length - 1) * share)] ?? 0
-  return { p50: at(0.5), p95: at(0.95) }
-}
 
 function repeat(count: number, work: () => void): Timing {
   const times: number[] = []
@@ -78,8 +72,8 @@ function panelCases(): Case[] {
 /** `--only=panel`: just that part. */
 const only = process.argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length)
 const wanted = (part: string): boolean => only === undefined || only === part
-const calls = wanted('calls') ? callCases() : { cases: [], peakSharedBytes: {} }
-const cases = [...(wanted('resolve') ? [parsing(), await resolving()] : []), ...calls.cases, ...(wanted('sandbox') ? sandboxCases() : []), ...(wanted('panel') ? panelCases() : [])]
+const calls = wanted('calls') ? await callCases() : { cases: [], peakSharedBytes: {} }
+const cases = [...(wanted('resolve') ? [parsing(), await resolving()] : []), ...calls.cases, ...(wanted('sandbox') ? await sandboxCases() : []), ...(wanted('panel') ? panelCases() : [])]
 const targets_met = cases.every(({ met }) => met !== false)
 const machine = {
   cpu: cpus()[0]?.model ?? '',
