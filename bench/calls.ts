@@ -16,9 +16,9 @@ const PEERS = ['comfy-env==0.4.46', 'pyisolate==0.10.2', 'torch==2.13.0', 'numpy
 const VENV = join(ROOT, '.venv', 'bench-peers')
 
 /** How many calls of each case, of every side, in so many turns. */
-const TURNS = 3
+const TURNS = 2
 const SIZES = ['3mb', '50mb', '400mb']
-const COUNTS: Record<string, number> = { 'call-int': 300, 'image-3mb': 99, 'image-50mb': 30, 'image-400mb': 9, 'chain-50mb': 21, 'fresh-50mb': 21, 'two-nodes': 1 }
+const COUNTS: Record<string, number> = { 'call-int': 300, 'image-3mb': 100, 'image-50mb': 30, 'image-400mb': 8, 'chain-50mb': 20, 'fresh-50mb': 20, 'two-nodes': 1 }
 
 const run = (file: string, args: string[], env: NodeJS.ProcessEnv = process.env, cwd = ROOT): string =>
   execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], env, cwd, maxBuffer: 1 << 26 })

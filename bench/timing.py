@@ -15,8 +15,8 @@ import torch
 IMAGES = {"3mb": (512, 512), "50mb": (2048, 2048), "400mb": (5910, 5910)}
 #: What `calls.ts` looks for: the libraries print as they like.
 MARK = "@bench "
-#: Calls that are not counted, of a case for the first time and at each later turn.
-FIRST, LATER = 5, 2
+#: So many calls at the beginning of each turn are not counted: memory that was given back while others had their turn comes slowly.
+WARM = 5
 
 
 def image(size):
@@ -25,10 +25,10 @@ def image(size):
 
 
 class Shared:
-    """How much of the system's shared memory (Linux: Shmem in /proc/meminfo) has come with this side's turns, in bytes."""
+    """The most of the system's shared memory (Linux: Shmem in /proc/meminfo) that came within one turn of this side, in bytes."""
 
     def __init__(self):
-        self.peak = self._own = 0
+        self.peak = 0
         self._start = self._now()
 
     def _now(self):
@@ -39,16 +39,12 @@ class Shared:
         return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Shmem:")), 0)
 
     def begin(self):
-        """What others hold now is not ours."""
+        """What is there now may be of others."""
         self._start = self._now()
 
     def look(self):
         """Between two calls."""
-        self.peak = max(self.peak, self._own + self._now() - self._start)
-
-    def end(self):
-        """What was added stays ours."""
-        self._own = max(0, self._own + self._now() - self._start)
+        self.peak = max(self.peak, self._now() - self._start)
 
 
 async def measure(call, make, count, shared):
@@ -71,15 +67,12 @@ def say(message):
 
 async def serve(ready, cases):
     """Say what starting took, then do what is asked for, a line each: `{"case", "count"}`. A case is a function of count and Shared."""
-    shared, known = Shared(), set()
+    shared = Shared()
     say(ready)
     while line := await asyncio.to_thread(sys.stdin.readline):
         wanted = json.loads(line)
-        warm = LATER if wanted["case"] in known else FIRST
-        known.add(wanted["case"])
         shared.begin()
-        times = await cases[wanted["case"]](wanted["count"] + warm, shared)
-        shared.end()
-        say(times[warm:] or times)
+        times = await cases[wanted["case"]](wanted["count"] + WARM, shared)
+        say(times[WARM:] or times)
     say({"peak_shared_bytes": shared.peak})
     os._exit(0)  # workers end with it
