@@ -46,12 +46,13 @@ const startOurs = (folder: string, env = process.env): ReturnType<typeof Side.st
 async function startPeers(folder: string): Promise<Record<string, Side>> {
   const python = peerPython()
   const found: Record<string, Side> = {}
-  for (const name of python ? ['comfy-env', 'pyisolate'] : []) {
+  if (python === null) return found
+  for (const name of ['comfy-env', 'pyisolate']) {
     const work = join(folder, name)
     mkdirSync(work)
-    const env = { ...process.env, PATH: `${dirname(python ?? '')}:${process.env.PATH}`, HOME: work }
+    const env = { ...process.env, PATH: `${dirname(python)}:${process.env.PATH}`, HOME: work }
     try {
-      found[name] = (await Side.start(python ?? '', [join(ROOT, 'bench', 'peers.py'), name, work], env, work)).side
+      found[name] = (await Side.start(python, [join(ROOT, 'bench', 'peers.py'), name, work], env, work)).side
     } catch {
       console.error(`${name} did not start: its column stays empty.`)
     }

@@ -13,7 +13,7 @@ import threading
 import time
 
 import torch
-from timing import IMAGES, image, measure, serve
+from timing import IMAGES, image, images, measure, serve
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -121,12 +121,11 @@ async def main(folder):
 
     cases = {"call-int": call(one["AddOne"], lambda: {"value": 7})}
     for size in IMAGES:
-        make = lambda size=size: {"image": image(size)}  # noqa: E731
-        cases[f"image-{size}"] = call(one["TimesOne"], make)
-        cases[f"echo-{size}"] = call(one["Echo"], make)
+        cases[f"image-{size}"] = call(one["TimesOne"], images(size))
+        cases[f"echo-{size}"] = call(one["Echo"], images(size))
         cases[f"floor-{size}"] = functools.partial(floor, size)
     cases["chain-50mb"] = functools.partial(hand_over, one["TimesOne"], two["Look"])
-    cases["fresh-50mb"] = call(two["Look"], lambda: {"image": image("50mb")})
+    cases["fresh-50mb"] = call(two["Look"], images("50mb"))
     cases["two-nodes"] = functools.partial(side_by_side, one["Wait"], two["Wait"])
     await serve(ready, cases)
 

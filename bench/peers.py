@@ -11,7 +11,7 @@ import pathlib
 import sys
 import time
 
-from timing import IMAGES, image, measure, serve
+from timing import IMAGES, image, images, measure, serve
 
 NODES = """
 import time
@@ -120,11 +120,10 @@ async def main(kind, folder):
 
     cases = {"call-int": call(one, "add_one", lambda: {"value": 7})}
     for size in IMAGES:
-        make = lambda size=size: {"image": image(size)}  # noqa: E731
-        cases[f"image-{size}"] = call(one, "times_one", make)
-        cases[f"echo-{size}"] = call(one, "echo", make)
+        cases[f"image-{size}"] = call(one, "times_one", images(size))
+        cases[f"echo-{size}"] = call(one, "echo", images(size))
     cases["chain-50mb"] = functools.partial(hand_over, one, two)
-    cases["fresh-50mb"] = call(two, "look", lambda: {"image": image("50mb")})
+    cases["fresh-50mb"] = call(two, "look", images("50mb"))
     cases["two-nodes"] = functools.partial(side_by_side, one, two)
     await serve(ready, cases)
 

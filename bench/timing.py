@@ -24,6 +24,11 @@ def image(size):
     return torch.rand(1, *IMAGES[size], 3)
 
 
+def images(size):
+    """Makes the keyword arguments of a call: a fresh image each."""
+    return lambda: {"image": image(size)}
+
+
 class Shared:
     """The most of the system's shared memory (Linux: Shmem in /proc/meminfo) that came within one turn of this side, in bytes."""
 

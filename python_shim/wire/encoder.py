@@ -214,26 +214,15 @@ class Encoder:
             if found is None and self._heap is not None and device is None and (whole or last):
                 found = self._handed_out(torch, value, plain, nbytes)
             ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
-        return {
-            "$": "tensor",
-            "dtype": name_of(plain.dtype),
-            "shape": list(plain.shape),
-            "channels_last": last,
-            "device": device,
-            "segment": ref,
-        }
+        dtype = name_of(plain.dtype)
+        return {"$": "tensor", "dtype": dtype, "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
 
     def _on_gpu(self, torch: Any, plain: Any) -> Any:
         """The tensor stays where it is, and is kept until the receiver has its own copy."""
         lease = self._pool.pass_on(plain)
         self.leases.append(lease)
-        return {
-            "$": "cuda",
-            "dtype": name_of(plain.dtype),
-            "shape": list(plain.shape),
-            "lease": lease,
-            **cuda.share(torch, plain, self._gpu == "check"),
-        }
+        dtype = name_of(plain.dtype)
+        return {"$": "cuda", "dtype": dtype, "shape": list(plain.shape), "lease": lease, **cuda.share(torch, plain, self._gpu == "check")}
 
     def _handed_out(self, torch: Any, value: Any, plain: Any, nbytes: int) -> Any:
         """For memory that is in a segment already, and that nobody else can reach: a lease on it."""
