@@ -59,6 +59,15 @@ async def floor(size, count, shared):
     return await measure(copy, lambda: {"data": torch.ones(len(room), dtype=torch.uint8)}, count, shared)
 
 
+async def gpu_floor(size, count, shared):
+    """One copy of the bytes on the GPU."""
+
+    async def copy(image):
+        return image.clone()
+
+    return await measure(copy, images(size, "cuda"), count, shared)
+
+
 class Ours:
     """The product without ComfyUI: two packs, so two workers."""
 
@@ -124,6 +133,9 @@ async def main(folder):
         cases[f"image-{size}"] = call(one["TimesOne"], images(size))
         cases[f"echo-{size}"] = call(one["Echo"], images(size))
         cases[f"floor-{size}"] = functools.partial(floor, size)
+        if torch.cuda.is_available():
+            cases[f"gpu-{size}"] = call(one["TimesOne"], images(size, "cuda"))
+            cases[f"gpu-floor-{size}"] = functools.partial(gpu_floor, size)
     cases["chain-50mb"] = functools.partial(hand_over, one["TimesOne"], two["Look"])
     cases["fresh-50mb"] = call(two["Look"], images("50mb"))
     cases["two-nodes"] = functools.partial(side_by_side, one["Wait"], two["Wait"])

@@ -11,6 +11,7 @@ import pathlib
 import sys
 import time
 
+import torch
 from timing import IMAGES, image, images, measure, serve
 
 NODES = """
@@ -80,7 +81,7 @@ class PyIsolate:
                 "dependencies": [],
                 "apis": [],
                 "share_torch": True,
-                "share_cuda_ipc": False,
+                "share_cuda_ipc": torch.cuda.is_available(),
                 "sandbox_mode": pyisolate.SandboxMode.DISABLED,
             }
         )
@@ -122,6 +123,8 @@ async def main(kind, folder):
     for size in IMAGES:
         cases[f"image-{size}"] = call(one, "times_one", images(size))
         cases[f"echo-{size}"] = call(one, "echo", images(size))
+        if torch.cuda.is_available():
+            cases[f"gpu-{size}"] = call(one, "times_one", images(size, "cuda"))
     cases["chain-50mb"] = functools.partial(hand_over, one, two)
     cases["fresh-50mb"] = call(two, "look", images("50mb"))
     cases["two-nodes"] = functools.partial(side_by_side, one, two)

@@ -19,14 +19,20 @@ MARK = "@bench "
 WARM = 5
 
 
-def image(size):
+def image(size, device="cpu"):
     """A fresh one, as a graph makes them."""
-    return torch.rand(1, *IMAGES[size], 3)
+    return torch.rand(1, *IMAGES[size], 3, device=device)
 
 
-def images(size):
+def images(size, device="cpu"):
     """Makes the keyword arguments of a call: a fresh image each."""
-    return lambda: {"image": image(size)}
+    return lambda: {"image": image(size, device)}
+
+
+def finish():
+    """Wait for what the GPU still does, if there is one in use."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 class Shared:
@@ -57,8 +63,10 @@ async def measure(call, make, count, shared):
     times = []
     for _ in range(count):
         given = make()
+        finish()
         start = time.perf_counter()
         result = await call(**given)
+        finish()
         times.append((time.perf_counter() - start) * 1000)
         shared.look()
         del result, given

@@ -64,6 +64,7 @@ export const TaskHeader = z
     load: z.strictObject({ pack: PackId, dir: z.string() }).optional(),
     call: NodeCall.optional(),
     folders: HostFolders.optional(),
+    unload: z.literal(true).optional().describe('models that this worker has loaded go from its GPU'),
     function: z
       .strictObject({
         module: z.string(),

@@ -83,6 +83,8 @@ export const shimToBridge = {
   },
   notifications: {
     'handle.release': z.strictObject({ worker: z.string(), handles: z.array(z.string()) }),
+    // ComfyUI unloads its models (its Unload button, or memory that ran out): workers do the same
+    'models.unload': Nothing,
   },
 } as const
 

@@ -55,6 +55,7 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): H
       return (await workers.side(pack))?.request('prompt.handle', { pack, prompt }) ?? { prompt }
     },
     'handle.release': ({ worker, handles }) => workers.releaseHandles(worker, handles),
+    'models.unload': () => workers.unloadModels(),
   }
 }
 

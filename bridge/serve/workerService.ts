@@ -206,6 +206,11 @@ export class WorkerService {
     for (const worker of this.#alive) if (worker.spec.id === id) worker.notify('handle.release', { handles })
   }
 
+  /** ComfyUI unloads its models: the GPU's memory that workers hold is wanted too. */
+  unloadModels(): void {
+    for (const worker of this.#alive) worker.unloadModels()
+  }
+
   /** Ends the pack's workers when their calls are done, and forgets them: the next ones run on the environment as it is then. */
   async retire(pack: string): Promise<void> {
     const { id } = await this.#sharing.poolOf(pack)

@@ -197,6 +197,11 @@ export class Worker {
     void this.#running?.tasks.do({ folders }).catch(() => undefined)
   }
 
+  /** Models that it has loaded go from the GPU, after the calls that it has. */
+  unloadModels(): void {
+    void this.#running?.tasks.do({ unload: true }).catch(() => undefined)
+  }
+
   /** Cancels a call: asks, then interrupts, then ends the process. True if the call was here. */
   cancel(call: string): boolean {
     if (!this.#calls.has(call)) return false

@@ -98,6 +98,7 @@ class PromptServer:
         router.add_get("/api/object_info", lambda request: web.json_response(self.object_info()))
         router.add_post("/api/prompt", self.prompt)
         router.add_post("/api/interrupt", self.interrupt)
+        router.add_post("/api/free", self.free)
         router.add_get("/api/history", lambda request: web.json_response(self.executor.history))
         router.add_get("/api/history/{id}", self.history)
         router.add_get("/api/view", self.view)
@@ -163,6 +164,13 @@ class PromptServer:
         import comfy.model_management
 
         comfy.model_management.interrupt_current_processing()
+        return web.Response(status=200)
+
+    async def free(self, request):
+        """The Unload button."""
+        import comfy.model_management
+
+        comfy.model_management.unload_all_models()
         return web.Response(status=200)
 
     async def history(self, request):

@@ -65,6 +65,20 @@ test('a route starts the worker if it does not run', async () => {
   expect(await get('/trouble/again')).toMatchObject({ name: 'again' })
 })
 
+test('when ComfyUI unloads its models, workers unload theirs', async () => {
+  const unloaded = async (number: number): Promise<string> => {
+    const prompt = { [String(number)]: { class_type: 'TroubleUnloads', inputs: {} }, p: { class_type: 'PreviewAny', inputs: { source: [String(number), 0] } } }
+    return String((await run(comfy.url, prompt)).outputs.p?.text?.[0])
+  }
+  const before = await unloaded(1)
+  const pid = before.split(' ').at(-1)
+  expect(await workerPids()).toContain(Number(pid))
+  expect(before).toBe(`0 in ${pid}`)
+  await fetch(`${comfy.url}/api/free`, { method: 'POST', body: JSON.stringify({ unload_models: true, free_memory: true }), headers: { 'content-type': 'application/json' } })
+  let asked = 1 // another node each time: ComfyUI keeps results
+  await until('the worker to unload', async () => (await unloaded(++asked)) === `1 in ${pid}`, 10_000)
+})
+
 test('a prompt handler of an isolated pack sees every prompt before it is queued', async () => {
   const { outputs } = await run(comfy.url, {
     '1': { class_type: 'TroubleMake', inputs: { number: -1 } },

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..wire.cuda import GpuRefused
 from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, RemoteFailure
 from ..wire.frames import to_json
@@ -68,7 +69,7 @@ class Call:
         # not a method of ours: the encoder keeps the inputs, and a cycle would keep them until the garbage collector comes
         self._encoder = Encoder(calls.pool, functools.partial(_tag_of, workers), mapped=None if copy else calls.mapped, gpu=gpu)
         self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
-        self.on_gpu = b'"$":"cuda"' in self.body[:4096]
+        self.on_gpu = self._encoder.on_gpu
         call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
         index, client = _list_index(), _client()
         if index:
@@ -90,6 +91,10 @@ class Call:
             if self.on_gpu:
                 self._calls.gpu[self.pack] = "yes"
             return value
+        except GpuRefused as error:
+            self._calls.gpu[self.pack] = None
+            what = f"The result of node {self.node} is on a GPU, and {error}."
+            raise CodedError("VALUE_NOT_PORTABLE", what, "Run again: it comes through main memory from now on.") from error
         except OSError as error:
             hint = "Run again: a new worker starts by itself."
             raise CodedError("WORKER_DIED", f"The worker of {self.pack} ended before its result was read ({error}).", hint) from error

@@ -1,8 +1,10 @@
-"""Brings what a worker tells during a call to ComfyUI: progress, text, events for the browser."""
+"""Brings what a worker tells during a call to ComfyUI: progress, text, events for the browser; and what ComfyUI does to workers."""
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ..wire.frames import INTERRUPT
@@ -50,3 +52,17 @@ def pass_event(calls: Calls, params: dict[str, Any]) -> None:
         server.send_sync(params["event"], data, params["sid"] or getattr(server, "client_id", None))
     elif node is not None and hasattr(server, "send_progress_text"):
         server.send_progress_text(data, node)
+
+
+def unload_too(management: Any, tell: Callable[[], None]) -> None:
+    """When ComfyUI unloads all models (its Unload button, a prompt that ran out of memory), `tell`: workers hold memory of the GPU too."""
+    original = getattr(management, "unload_all_models", None)
+    if original is None:
+        return
+
+    @functools.wraps(original)
+    def unload_all_models(*args: Any, **kwargs: Any) -> Any:
+        tell()
+        return original(*args, **kwargs)
+
+    management.unload_all_models = unload_all_models

@@ -13,7 +13,7 @@ from .bridge_process import BridgeProcess
 from .calls import Calls
 from .class_facts import ClassFacts
 from .client import BridgeClient
-from .host_events import pass_event, show_progress
+from .host_events import pass_event, show_progress, unload_too
 from .node_loading import wrap
 from .registry import Registry
 from .report import FolderWatch, folders, host_report
@@ -52,6 +52,7 @@ class Shim:
         """Start the bridge beside ComfyUI and step into its loading of packs."""
         library.provide()
         when_imported("nodes", lambda nodes: wrap(nodes, self.registry, self._load_in_worker))
+        when_imported("comfy.model_management", lambda management: unload_too(management, self._unload))
         self.process.start()
 
     def register(self) -> None:
@@ -73,6 +74,9 @@ class Shim:
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         self.facts.keep()
         return self.registry.on_prompt(body)
+
+    def _unload(self) -> None:
+        self.client.notify("models.unload", {})
 
     def _bridge_ready(self) -> None:
         self.calls.bridge_ready()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import re
 import sys
 import types
@@ -11,6 +10,7 @@ from typing import NoReturn
 from ..wire.errors import RemoteFailure
 
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE)
+_KNOWN = ("builtins", "torch", "torch.cuda")
 _LAST = "Traceback (most recent call last):"
 
 
@@ -21,8 +21,9 @@ class NodeError(Exception):
 
 
 def _local(name: str, module: str, message: str) -> NodeError:
-    """An error with the class name and the words of the worker's, and its built-in base where that is possible."""
-    base = getattr(builtins, name, None) if module == "builtins" else None
+    """An error with the class name and the words of the worker's, and its base where that is possible: a built-in one, or torch's, since
+    ComfyUI unloads its models after torch's OutOfMemoryError (`execution.py`)."""
+    base = getattr(sys.modules.get(module), name, None) if module in _KNOWN else None
     # KeyError would quote its message once more
     body = {"__module__": module, "__str__": BaseException.__str__}
     if isinstance(base, type) and issubclass(base, Exception) and base is not Exception:

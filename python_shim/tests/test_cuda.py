@@ -1,6 +1,9 @@
 """Tensors on a GPU. What needs one is skipped without one, and says so; what decides about it is tested anywhere."""
 
+import contextlib
 import json
+import os
+import pathlib
 import subprocess
 import sys
 import types
@@ -14,23 +17,69 @@ from python_shim.wire.encoder import Encoder
 from python_shim.wire.mapping import MappedSegments
 from python_shim.wire.segments import SegmentPool
 
+ROOT = str(pathlib.Path(__file__).parents[2])
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 CHILD = """
-import json, sys
+import json, os, sys
 sys.path.insert(0, sys.argv[1])
 import torch
 from python_shim.wire.decoder import Decoder
 from python_shim.wire.mapping import MappedSegments
+mapped = MappedSegments()
 for line in sys.stdin:
-    decoder = Decoder(MappedSegments(), lambda tag: None)
+    decoder = Decoder(mapped, lambda tag: None)
     try:
         tensor = decoder.decode(json.loads(line))
-        tensor.add_(1)
-        print(json.dumps([str(tensor.device), float(tensor.sum()), decoder.done]), flush=True)
+        text = str(tensor.cpu().tolist()) if tensor.numel() < 100 else str(float(tensor.double().sum()))
+        layout = [str(tensor.device), str(tensor.dtype), list(tensor.shape), list(tensor.stride())]
+        tensor.fill_(0)
+        print(json.dumps([layout, text, decoder.done, decoder.from_gpu]), flush=True)
     except OSError as error:
-        print(json.dumps(["refused", str(error), []]), flush=True)
+        print(json.dumps([type(error).__name__, str(error), [], None]), flush=True)
+    tensor = None
 """
+SHARE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from python_shim.wire.encoder import Encoder
+from python_shim.wire.segments import SegmentPool
+print(Encoder(SegmentPool(), gpu="check").encode(torch.ones(9, device="cuda"), "x")["$"])
+"""
+
+
+class Receiver:
+    """Another process, which decodes, writes into what it got, and says what that was."""
+
+    def __init__(self):
+        args = [sys.executable, "-c", CHILD, ROOT]
+        self.process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def take(self, tag):
+        self.process.stdin.write(json.dumps(tag) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pool():
+    made = SegmentPool()
+    yield made
+    made.close()
 
 
 def like_torch(backend="native", hip=None):
@@ -42,45 +91,112 @@ def on(device):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="CUDA IPC is Linux's")
-def test_where_gpu_memory_cannot_be_named_it_is_copied(monkeypatch):
-    monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF", raising=False)
-    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+def test_where_gpu_memory_cannot_be_named_it_is_copied():
     assert cuda.usable(like_torch(), on("cuda"))
     assert not cuda.usable(like_torch(), on("cpu"))
     assert not cuda.usable(like_torch(backend="cudaMallocAsync"), on("cuda"))
     assert not cuda.usable(like_torch(hip="6.2"), on("cuda"))
-    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:64, expandable_segments: True")
-    assert not cuda.usable(like_torch(), on("cuda"))
 
 
-def test_another_torch_or_a_gpu_that_is_not_there_is_refused_before_anything_is_opened():
-    tag = {"torch": "0.0", "uuid": "none", "handle": "", "counter": "", "event": "", "numbers": [0] * 5, "stride": [1], "check": None}
-    with pytest.raises(OSError, match=r"torch 0\.0"):
-        cuda.receive(torch, tag, [1], torch.float32)
-    with pytest.raises(OSError, match="does not see that GPU"):
-        cuda.receive(torch, {**tag, "torch": str(torch.__version__)}, [1], torch.float32)
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(cuda.GpuRefused, match="cannot be opened"):
+        cuda.receive(torch, {"uuid": "none", "handle": "", "offset": 0, "check": None}, 1, torch.float32)
 
 
-def test_a_tensor_of_a_gpu_that_the_receiver_lacks_arrives_on_the_cpu():
-    pool = SegmentPool()
+def test_a_tensor_of_a_gpu_that_the_receiver_lacks_arrives_on_the_cpu(pool):
     tag = Encoder(pool).encode(torch.ones(3), "x")
-    assert Decoder(MappedSegments(), lambda tag: None).decode({**tag, "device": "cuda:7"}).device.type == "cpu"
-    pool.close()
+    assert Decoder(MappedSegments(), lambda tag: None).decode({**tag, "device": "cuda:77"}).device.type == "cpu"
+
+
+def some(kind):
+    made = torch.arange(2 * 3 * 4 * 2, dtype=torch.float32, device="cuda").reshape(2, 3, 4, 2)
+    return {
+        "whole": lambda: made,
+        "slice": lambda: made.flatten()[10:40],
+        "turned": lambda: made.permute(3, 1, 0, 2),
+        "channels last": lambda: made.contiguous(memory_format=torch.channels_last),
+        "bfloat16": lambda: made.to(torch.bfloat16),
+        "float8": lambda: made.to(torch.float8_e4m3fn),
+        "bool": lambda: made > 7,
+        "complex": lambda: torch.complex(made, -made),
+        "one number": lambda: made[1, 2, 3, 1],
+        "every second": lambda: made.flatten()[::2],
+        "large": lambda: torch.arange(3_000_000, dtype=torch.float32, device="cuda"),
+    }[kind]()
+
+
+KINDS = ["whole", "slice", "turned", "channels last", "bfloat16", "float8", "bool", "complex", "one number", "every second", "large"]
 
 
 @needs_gpu
 @pytest.mark.parametrize("gpu", ["check", "yes", None])
-def test_another_process_gets_a_copy_of_its_own_on_the_gpu(gpu):
-    pool = SegmentPool()
-    root = __file__.rsplit("/python_shim/", 1)[0]
-    child = subprocess.Popen([sys.executable, "-c", CHILD, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    tensor = torch.arange(100_000, device="cuda", dtype=torch.float32)[10:]
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_process_gets_a_copy_of_its_own_on_the_gpu(kind, gpu, receiver, pool):
+    tensor = some(kind)
+    before = tensor.clone()
     encoder = Encoder(pool, gpu=gpu)
-    child.stdin.write(json.dumps(encoder.encode(tensor, "x")) + "\n")
-    child.stdin.flush()
-    device, total, done = json.loads(child.stdout.readline())
-    child.stdin.close()
-    child.wait()
-    assert device == str(tensor.device) and total == pytest.approx(float((tensor + 1).sum()))
-    assert float(tensor[0]) == 10 and done == (encoder.leases if gpu else [])
-    pool.close()
+    layout, text, done, from_gpu = receiver.take(encoder.encode(tensor, "x"))
+    strides = list(tensor.stride()) if kind == "channels last" else list(torch.empty(tensor.shape).stride())
+    assert layout == [str(tensor.device), str(tensor.dtype), list(tensor.shape), strides]
+    assert text == (str(before.cpu().tolist()) if before.numel() < 100 else str(float(before.double().sum())))
+    assert torch.equal(tensor.view(torch.uint8) if kind == "float8" else tensor, before.view(torch.uint8) if kind == "float8" else before)
+    assert (done, from_gpu, encoder.on_gpu) == ((encoder.leases, True, True) if gpu else ([], False, False))
+
+
+@needs_gpu
+@pytest.mark.parametrize("harm", [{"check": "AAAA"}, {"uuid": "00"}, {"handle": "A" * 86 + "=="}])
+def test_what_cannot_be_opened_or_holds_other_bytes_is_refused(harm, receiver, pool):
+    tag = Encoder(pool, gpu="check").encode(torch.ones(1000, device="cuda"), "x")
+    assert receiver.take({**tag, **harm})[0] == "GpuRefused"
+    assert receiver.take(tag)[2] == [tag["lease"]]  # and the next is taken
+
+
+@needs_gpu
+@pytest.mark.parametrize(("settings", "way"), [("", "cuda"), ("backend:cudaMallocAsync", "tensor"), ("expandable_segments:True", "tensor")])
+def test_what_this_torch_allots_in_another_way_goes_through_main_memory(settings, way):
+    done = subprocess.run(
+        [sys.executable, "-c", SHARE, ROOT],
+        env={**os.environ, "PYTORCH_CUDA_ALLOC_CONF": settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == way
+
+
+@needs_gpu
+def test_nothing_is_kept_of_what_was_handed_over_also_when_the_receiver_is_killed(receiver, pool):
+    def hand(to):
+        encoder = Encoder(pool, gpu="check")
+        encoder_tag = encoder.encode(torch.ones(8 << 20, device="cuda"), "x")
+        answer = to.take(encoder_tag)
+        for lease in encoder.leases:
+            pool.release(lease)
+        return answer
+
+    names = set(os.listdir("/dev/shm"))
+    hand(receiver)
+    free, _ = torch.cuda.mem_get_info()
+    held = torch.cuda.memory_allocated()
+    for _ in range(300):
+        hand(receiver)
+    doomed = Receiver()
+    hand(doomed)
+    tag = Encoder(pool, gpu="check").encode(torch.ones(8 << 20, device="cuda"), "x")
+    doomed.process.kill()  # it may have the tensor, or not
+    doomed.close()
+    pool.release(tag["lease"])
+    assert torch.cuda.memory_allocated() == held
+    assert free - torch.cuda.mem_get_info()[0] < 64 << 20
+    assert set(os.listdir("/dev/shm")) == names
+
+
+@needs_gpu
+def test_a_segment_is_pinned_once_and_let_go_again(pool):
+    for _ in range(3):
+        encoder = Encoder(pool)
+        tag = encoder.encode(torch.full((1 << 20,), 3.0, device="cuda"), "x")
+        assert float(Decoder(MappedSegments(), lambda tag: None).decode({**tag, "device": None}).sum()) == 3 << 20
+        pool.release(encoder.leases[0])
+    pool.shrink(0)
+    assert torch.ones(1, device="cuda").item() == 1  # the driver has no error left

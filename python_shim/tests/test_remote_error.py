@@ -3,6 +3,7 @@
 import traceback
 
 import pytest
+import torch
 
 from python_shim.shim.remote_error import NodeError, raise_remote
 from python_shim.wire.errors import RemoteFailure, describe_exception
@@ -48,3 +49,8 @@ def test_the_traceback_leads_to_the_node():
 def test_our_own_errors_bring_their_hint():
     with pytest.raises(NodeError, match="Run again"):
         raise_remote(RemoteFailure({"code": "WORKER_DIED", "message": "It died.", "hint": "Run again."}))
+
+
+def test_a_gpu_out_of_memory_is_one_for_comfyui_too():
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="Tried to allocate"):
+        raise_remote(failure(torch.cuda.OutOfMemoryError("Tried to allocate 8 GiB")))

@@ -172,6 +172,10 @@ class HandleRelease(TypedDict, closed=True):
     params: Params20
 
 
+class ModelsUnload(TypedDict, closed=True):
+    params: dict[str, Any]
+
+
 class Params22(TypedDict, closed=True):
     pack: str
 
@@ -381,14 +385,11 @@ TaggedValue16 = TypedDict(
         '$': Literal['cuda'],
         'dtype': str,
         'shape': list[int],
+        'channels_last': bool,
         'lease': str,
-        'torch': str,
         'uuid': str,
         'handle': str,
-        'counter': str,
-        'event': str,
-        'numbers': list[int],
-        'stride': list[int],
+        'offset': int,
         'check': str | None,
     },
     closed=True,
@@ -1237,6 +1238,7 @@ class TaskHeader(TypedDict, closed=True):
     load: NotRequired[Load]
     call: NotRequired[NodeCall]
     folders: NotRequired[HostFolders]
+    unload: NotRequired[Literal[True]]
     function: NotRequired[Function]
     released: NotRequired[list[str]]
 
@@ -1357,6 +1359,7 @@ ShimToBridge = TypedDict(
         'pack.describe': PackDescribe,
         'prompt.handle': PromptHandle,
         'handle.release': HandleRelease,
+        'models.unload': ModelsUnload,
     },
     closed=True,
 )

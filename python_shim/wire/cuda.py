@@ -3,82 +3,73 @@
 The receiver makes its own copy on the GPU at once, so that a node that writes into its input changes nothing elsewhere, and
 the sender's memory is held no longer than that. Whether IPC works is not guessed: the first tensor is the canary. The
 receiver compares a few of its bytes; if they are wrong, or it cannot be opened, the call is sent again through shared
-memory and IPC is left alone with that worker. A worker answers with IPC only after it has opened one. The calls are those
-of `torch/multiprocessing/reductions.py`.
+memory and IPC is left alone with that worker. A worker answers with IPC only after it has opened one.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 import sys
 from typing import Any
+
+from . import cuda_driver
 
 #: Bytes at the start of a tensor that the canary compares.
 _CHECK_BYTES = 64
 
 
+class GpuRefused(OSError):
+    """A tensor's GPU memory could not be opened: it has to come through main memory."""
+
+
 def usable(torch: Any, tensor: Any) -> bool:
-    """Whether this tensor's memory can be named to another process: CUDA on Linux, torch's own allocator, no expandable segments."""
+    """Whether it is worth trying: NVIDIA on Linux. With cudaMallocAsync, ComfyUI's usual choice, memory has no handle."""
     if sys.platform != "linux" or tensor.device.type != "cuda" or getattr(torch.version, "hip", None):
-        return False
-    settings = os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "") + os.environ.get("PYTORCH_ALLOC_CONF", "")
-    if "expandable_segments:true" in settings.lower().replace(" ", ""):
         return False
     return torch.cuda.get_allocator_backend() == "native"
 
 
-def _uuid(torch: Any, index: int) -> str:
-    return str(getattr(torch.cuda.get_device_properties(index), "uuid", index))
+def share(torch: Any, tensor: Any, check: bool) -> dict[str, Any] | None:
+    """The fields of a contiguous tensor's tag that name its GPU memory; None if it has no name that another process could open.
 
-
-def share(torch: Any, tensor: Any, check: bool) -> dict[str, Any]:
-    """The fields of a tensor's tag that name its GPU memory. The caller keeps the tensor until the receiver has copied it."""
-    torch.cuda.current_stream(tensor.device).synchronize()
-    device, handle, size, offset, counter, counter_offset, event, sync = tensor.untyped_storage()._share_cuda_()
-    texts = [base64.b64encode(part).decode() for part in (handle, counter, event)]
-    head = tensor.reshape(-1)[: max(1, _CHECK_BYTES // tensor.element_size())].cpu() if check else None
+    The caller keeps the tensor until the receiver has copied it.
+    """
+    if not usable(torch, tensor):
+        return None
+    device = tensor.device.index
+    torch.cuda.current_stream(device).synchronize()
+    try:
+        driver = cuda_driver.load()
+        handle, offset = driver.export(device, tensor.data_ptr())
+        uuid = driver.uuid(device)
+    except OSError:  # expandable segments, WSL
+        return None
     return {
-        "torch": str(torch.__version__),
-        "uuid": _uuid(torch, device),
-        "handle": texts[0],
-        "counter": texts[1],
-        "event": texts[2],
-        "numbers": [int(size), int(offset), int(counter_offset), int(sync), int(tensor.storage_offset())],
-        "stride": list(tensor.stride()),
-        "check": None if head is None else base64.b64encode(head.contiguous().view(torch.uint8).numpy().tobytes()).decode(),
+        "uuid": uuid,
+        "handle": base64.b64encode(handle).decode(),
+        "offset": offset,
+        "check": base64.b64encode(_head(torch, tensor)).decode() if check else None,
     }
 
 
-def receive(torch: Any, tag: dict[str, Any], shape: list[int], dtype: Any) -> Any:
-    """A tensor of this process with the bytes of the named one, on the same GPU. Raises OSError if it cannot be had."""
+def receive(torch: Any, tag: dict[str, Any], count: int, dtype: Any) -> Any:
+    """A flat tensor of this process with the elements of the named one, on the same GPU. Raises GpuRefused if it cannot be had."""
     try:
-        if tag["torch"] != str(torch.__version__):
-            raise OSError(f"it comes from torch {tag['torch']}, and this is {torch.__version__}")
-        index = next((i for i in range(torch.cuda.device_count()) if _uuid(torch, i) == tag["uuid"]), None)
-        if index is None:
-            raise OSError("this process does not see that GPU")
-        handle, counter, event = (base64.b64decode(tag[name]) for name in ("handle", "counter", "event"))
-        size, offset, counter_offset, sync, start = tag["numbers"]
-        torch.cuda._lazy_init()
-        storage = torch.UntypedStorage._new_shared_cuda(index, handle, size, offset, counter, counter_offset, event, bool(sync))
-        there = torch.empty(0, dtype=dtype, device=f"cuda:{index}").set_(storage, start, shape, tag["stride"])
-        own = there.clone()
-        torch.cuda.current_stream(index).synchronize()
-        _compare(torch, own, tag["check"])
-    except OSError:
-        raise
-    except Exception as error:  # whatever the driver says: the caller has another way
-        raise OSError(f"its GPU memory cannot be opened: {error}") from error
+        driver = cuda_driver.load()
+        own = torch.empty(count, dtype=dtype, device=f"cuda:{driver.device_of(tag['uuid'])}")
+        stream = torch.cuda.current_stream(own.device).cuda_stream
+        handle = base64.b64decode(tag["handle"])
+        driver.fetch(own.device.index, handle, tag["offset"], own.numel() * own.element_size(), own.data_ptr(), stream)
+        if tag["check"] is not None and _head(torch, own) != base64.b64decode(tag["check"]):
+            raise OSError("it holds other bytes than it should")
+    except OSError as error:
+        raise GpuRefused(f"its GPU memory cannot be opened: {error}") from error
     return own
 
 
-def _compare(torch: Any, tensor: Any, check: str | None) -> None:
-    if check is None:
-        return
-    head = tensor.reshape(-1)[: max(1, _CHECK_BYTES // tensor.element_size())].cpu().contiguous().view(torch.uint8).numpy().tobytes()
-    if head != base64.b64decode(check):
-        raise OSError("its GPU memory holds other bytes than it should")
+def _head(torch: Any, tensor: Any) -> bytes:
+    """Its first bytes."""
+    return tensor.flatten()[: max(1, _CHECK_BYTES // tensor.element_size())].cpu().view(torch.uint8).numpy().tobytes()
 
 
 def pin(torch: Any, segment: Any) -> None:

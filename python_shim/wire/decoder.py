@@ -40,9 +40,10 @@ class Decoder:
     def __init__(self, mapped: MappedSegments, handle: Callable[[dict[str, Any]], Any], inputs: Sequence[Any] = ()) -> None:
         self._mapped, self._handle, self._inputs = mapped, handle, inputs
         self._maps: dict[str, Any] = {}
-        #: Leases that need not be held any more, since their tensors were copied; and whether a tensor came on a GPU.
+        #: Leases that need not be held any more, since their tensors were copied.
         self.done: list[str] = []
-        self.from_gpu = False
+        #: Whether tensors of a GPU were handed over there, or came through main memory; None: there was none.
+        self.from_gpu: bool | None = None
         #: Tensors and arrays in their order.
         self.seen: list[Any] = []
 
@@ -156,24 +157,20 @@ class Decoder:
             tensor = torch.empty(shape, dtype=dtype)
         else:
             count = math.prod(shape)
-            flat = torch.frombuffer(self._map(ref), dtype=dtype, count=count, offset=ref["offset"])
-            if tag["channels_last"]:
-                n, c, h, w = shape
-                tensor = flat.view(n, h, w, c).permute(0, 3, 1, 2)
-            else:
-                tensor = flat.view(shape)
+            tensor = _shaped(torch.frombuffer(self._map(ref), dtype=dtype, count=count, offset=ref["offset"]), tag)
         if tag["device"] is not None:
             tensor = _on_device(torch, tensor, tag["device"])
+            self.from_gpu = self.from_gpu if ref is None else bool(self.from_gpu)
         self.seen[place] = tensor
         return tensor
 
     def _read_cuda(self, tag: dict[str, Any]) -> Any:
         torch = importlib.import_module("torch")
-        tensor = cuda.receive(torch, tag, tag["shape"], getattr(torch, tag["dtype"]))
+        flat = cuda.receive(torch, tag, math.prod(tag["shape"]), getattr(torch, tag["dtype"]))
         self.done.append(tag["lease"])
         self.from_gpu = True
-        self.seen.append(tensor)
-        return tensor
+        self.seen.append(_shaped(flat, tag))
+        return self.seen[-1]
 
     def _read_ndarray(self, tag: dict[str, Any]) -> Any:
         place = len(self.seen)
@@ -201,6 +198,14 @@ def _newer_api(name: str) -> Any:
     """A name of ComfyUI's V3 API, where it is loaded."""
     module: Any = sys.modules.get("comfy_api.latest._io") or sys.modules.get("comfy_api.latest.io")
     return getattr(module, name, None)
+
+
+def _shaped(flat: Any, tag: dict[str, Any]) -> Any:
+    """A tensor's bytes in the shape and order that its tag says."""
+    if not tag["channels_last"]:
+        return flat.view(tag["shape"])
+    n, c, h, w = tag["shape"]
+    return flat.view(n, h, w, c).permute(0, 3, 1, 2)
 
 
 def _on_device(torch: Any, tensor: Any, device: str) -> Any:

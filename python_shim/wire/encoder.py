@@ -70,6 +70,8 @@ class Encoder:
         self.kept: list[Any] = []
         self._pool, self._handle, self._schema, self._mapped, self._inputs = pool, handle, schema, mapped, inputs
         self._gpu, self._heap = gpu, heap
+        #: Whether a tensor is handed over on its GPU.
+        self.on_gpu = False
         self._stack: set[int] = set()
         self._seen: dict[int, int] = {}
 
@@ -205,8 +207,9 @@ class Encoder:
         device = None if plain.is_cpu else str(plain.device)
         nbytes = plain.numel() * plain.element_size()
         ref = None
-        if nbytes and device is not None and self._gpu is not None and cuda.usable(torch, plain):
-            return self._on_gpu(torch, plain)
+        on_gpu = self._on_gpu(torch, plain, last) if nbytes and device is not None else None
+        if on_gpu is not None:
+            return on_gpu
         if nbytes:
             found = self._passed_on(value, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
             if isinstance(found, int):
@@ -217,12 +220,16 @@ class Encoder:
         dtype = name_of(plain.dtype)
         return {"$": "tensor", "dtype": dtype, "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
 
-    def _on_gpu(self, torch: Any, plain: Any) -> Any:
-        """The tensor stays where it is, and is kept until the receiver has its own copy."""
-        lease = self._pool.pass_on(plain)
+    def _on_gpu(self, torch: Any, plain: Any, last: bool) -> Any:
+        """The tensor stays where it is, and is kept until the receiver has its own copy. None if that cannot be."""
+        source = plain.permute(0, 2, 3, 1) if last else plain.contiguous()
+        named = None if self._gpu is None else cuda.share(torch, source, self._gpu == "check")
+        if named is None:
+            return None
+        lease = self._pool.pass_on(source)
         self.leases.append(lease)
-        dtype = name_of(plain.dtype)
-        return {"$": "cuda", "dtype": dtype, "shape": list(plain.shape), "lease": lease, **cuda.share(torch, plain, self._gpu == "check")}
+        self.on_gpu = True
+        return {"$": "cuda", "dtype": name_of(plain.dtype), "shape": list(plain.shape), "channels_last": last, "lease": lease, **named}
 
     def _handed_out(self, torch: Any, value: Any, plain: Any, nbytes: int) -> Any:
         """For memory that is in a segment already, and that nobody else can reach: a lease on it."""

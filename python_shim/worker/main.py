@@ -75,6 +75,8 @@ class Worker:
     def _do(self, header: dict[str, Any], body: bytes) -> bytes:
         if "folders" in header:
             host_modules.set_folders(header["folders"])
+        if "unload" in header:
+            self._runner.unload()
         for lease in header.get("released", ()):
             self._runner.pool.release(lease)
         if "function" in header:

@@ -1,8 +1,10 @@
-"""How much memory a worker may take, and who goes first when the machine has none left."""
+"""How much memory a worker may take, who goes first when the machine has none left, and what is given back."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import sys
 
@@ -44,3 +46,21 @@ def beyond_limit(error: BaseException, node: str) -> CodedError | None:
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     what = f"{node} wanted more memory than its worker may take: the memory limit is {_limit / 2**30:g} GB. It said: {said}"
     return CodedError("MEMORY_FULL", what, "Raise the limit (Machine, Settings), or send smaller batches.")
+
+
+def give_back() -> None:
+    """Return what the allocators keep for later to the system and to the GPU."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def unload_models() -> None:
+    """As ComfyUI's Unload button does for its own (`main.py`): models that nodes of this process have loaded leave the GPU."""
+    management = sys.modules.get("comfy.model_management")
+    if management is not None and hasattr(management, "unload_all_models"):
+        management.unload_all_models()
+        management.soft_empty_cache()
+    gc.collect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import functools
 import importlib
 import inspect
@@ -23,7 +22,7 @@ from ..wire.result_heap import make_heap
 from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
-from .memory import beyond_limit
+from .memory import beyond_limit, give_back, unload_models
 from .progress import Progress
 
 
@@ -54,7 +53,7 @@ class Runner:
         self._writing = False
         #: Whether the call that runs has not read its values yet: then it holds no lease on them.
         self.unread = True
-        #: Whether a tensor has come over on the GPU: then the other way works too.
+        #: Whether the last tensor of a GPU was handed over there: then the other way works too.
         self._gpu_works = False
 
     def call(self, call: dict[str, Any], kwargs: Any) -> bytes:
@@ -88,7 +87,8 @@ class Runner:
             raise CodedError("SEGMENT_GONE", what, "Run again.") from error
         self.unread = False
         self.mapped.copied(decoder.done)
-        self._gpu_works |= decoder.from_gpu
+        if decoder.from_gpu is not None:
+            self._gpu_works = decoder.from_gpu
         result = self._run(cls, call, given)
         gpu = "yes" if self._gpu_works else None
         encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu, heap=self.heap)
@@ -227,8 +227,12 @@ class Runner:
         """Nothing has run for a while: give memory back that is kept for the next call."""
         self.pool.shrink(0)
         self.mapped.forget_unused(0)
-        with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back()
+
+    def unload(self) -> None:
+        """ComfyUI unloads its models, and wants the GPU's memory."""
+        unload_models()
+        self.relax()
 
 
 def _inference_mode() -> Any:

@@ -1,4 +1,4 @@
-"""The interrupt flag, as `comfy/model_management.py` keeps it."""
+"""The interrupt flag, as `comfy/model_management.py` keeps it, and what nodes call to free memory: there are no models here."""
 
 import threading
 
@@ -28,3 +28,11 @@ def throw_exception_if_processing_interrupted():
     if processing_interrupted():
         interrupt_current_processing(False)
         raise InterruptProcessingException()
+
+
+def unload_all_models():
+    """Models leave the GPU."""
+
+
+def soft_empty_cache(force=False):
+    """So does what torch keeps for later."""

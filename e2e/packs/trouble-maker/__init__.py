@@ -14,6 +14,17 @@ import torch
 from PIL import Image
 
 
+UNLOADED = []
+
+
+def count_unloads(original):
+    """In this process: ComfyUI's, or the worker's."""
+    return lambda *args, **kwargs: (UNLOADED.append(1), original(*args, **kwargs))[1]
+
+
+comfy.model_management.unload_all_models = count_unloads(comfy.model_management.unload_all_models)
+
+
 class CustomError(Exception):
     """An error class that ComfyUI does not know."""
 
@@ -123,6 +134,11 @@ def TroubleUse(self, thing):
 def TroubleWhere(self, image):
     self.count = getattr(self, "count", 0) + 1
     return (f"pid {os.getpid()} call {self.count} isolated {os.environ.get('COMFYUI_ISOLATION_WORKER', '0')}",)
+
+
+@node(("STRING",))
+def TroubleUnloads(self):
+    return (f"{len(UNLOADED)} in {os.getpid()}",)
 
 
 @node(("STRING",), image="IMAGE")
@@ -294,6 +310,7 @@ _ALL = (
     TroubleLook,
     TroubleStop,
     TroublePrint,
+    TroubleUnloads,
     TroubleSave,
 )
 NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (*_ALL, TroubleFiles)}
