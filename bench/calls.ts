@@ -152,21 +152,21 @@ export async function callCases(): Promise<{ cases: Case[]; peakSharedBytes: Rec
   }
 }
 
-/** Images that are on a GPU, handed over there; as `gpu-main-*` through main memory, which is ComfyUI's usual case (cudaMallocAsync has no
- * IPC). The floor is one copy on the GPU. Nothing without an NVIDIA GPU. */
+/** Images that are on a GPU, handed over there; as `gpu-async-*` with ComfyUI's usual allocator (cudaMallocAsync), whose memory has no name
+ * for other processes. The floor is one copy on the GPU. Nothing without an NVIDIA GPU. */
 export async function gpuCases(): Promise<Case[]> {
   if (!existsSync('/dev/nvidiactl')) return []
   const folder = mkdtempSync(join(tmpdir(), 'envmanager-bench-'))
   const sides: Record<string, Side> = {}
   try {
     sides.ours = (await startOurs(join(folder, 'ipc'), { ...process.env, PYTORCH_CUDA_ALLOC_CONF: '' })).side
-    sides.main = (await startOurs(join(folder, 'main'), { ...process.env, PYTORCH_CUDA_ALLOC_CONF: 'backend:cudaMallocAsync' })).side
+    sides.async = (await startOurs(join(folder, 'async'), { ...process.env, PYTORCH_CUDA_ALLOC_CONF: 'backend:cudaMallocAsync' })).side
     Object.assign(sides, await startPeers(folder))
     const cases: Case[] = []
     for (const size of SIZES) {
-      const { main = [], ...times } = await byTurns(sides, `gpu-${size}`, COUNTS[`image-${size}`] ?? 1)
+      const { async: others = [], ...times } = await byTurns(sides, `gpu-${size}`, COUNTS[`image-${size}`] ?? 1)
       const floor = await sides.ours.ask(`gpu-floor-${size}`, 9)
-      cases.push(callCase(`gpu-${size}`, { [`gpu-${size}`]: times }, floor), callCase(`gpu-main-${size}`, { [`gpu-main-${size}`]: { ...times, ours: main } }, floor))
+      cases.push(callCase(`gpu-${size}`, { [`gpu-${size}`]: times }, floor), callCase(`gpu-async-${size}`, { [`gpu-async-${size}`]: { ...times, ours: others } }, floor))
     }
     return cases
   } finally {

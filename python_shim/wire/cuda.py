@@ -9,10 +9,13 @@ memory and IPC is left alone with that worker. A worker answers with IPC only af
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import sys
 from typing import Any
 
 from . import cuda_driver
+from .gpu_buffers import KEEP_SECONDS, GpuBuffers
 
 #: Bytes at the start of a tensor that the canary compares.
 _CHECK_BYTES = 64
@@ -22,34 +25,49 @@ class GpuRefused(OSError):
     """A tensor's GPU memory could not be opened: it has to come through main memory."""
 
 
+@functools.cache
+def _buffers() -> GpuBuffers:
+    return GpuBuffers(cuda_driver.load())
+
+
 def usable(torch: Any, tensor: Any) -> bool:
-    """Whether it is worth trying: NVIDIA on Linux. With cudaMallocAsync, ComfyUI's usual choice, memory has no handle."""
-    if sys.platform != "linux" or tensor.device.type != "cuda" or getattr(torch.version, "hip", None):
-        return False
-    return torch.cuda.get_allocator_backend() == "native"
+    """Whether it is worth trying: NVIDIA's driver on Linux."""
+    return sys.platform == "linux" and tensor.device.type == "cuda" and not getattr(torch.version, "hip", None)
 
 
-def share(torch: Any, tensor: Any, check: bool) -> dict[str, Any] | None:
-    """The fields of a contiguous tensor's tag that name its GPU memory; None if it has no name that another process could open.
+def share(torch: Any, tensor: Any, check: bool) -> tuple[dict[str, Any], Any] | None:
+    """The fields of a contiguous tensor's tag that name its bytes on the GPU, and what must be kept until the receiver has copied them.
 
-    The caller keeps the tensor until the receiver has copied it.
+    None if they cannot be named here: no such driver (WSL), or no room on the GPU for a copy that can.
     """
     if not usable(torch, tensor):
         return None
-    device = tensor.device.index
-    torch.cuda.current_stream(device).synchronize()
+    device, nbytes = tensor.device.index, tensor.numel() * tensor.element_size()
+    stream = torch.cuda.current_stream(device)
     try:
         driver = cuda_driver.load()
-        handle, offset = driver.export(device, tensor.data_ptr())
+        keeper, named = tensor, _named(torch, driver, tensor)
+        if named is None:
+            keeper = _buffers().take(device, nbytes)
+            driver.copy(device, keeper.address, tensor.data_ptr(), nbytes, stream.cuda_stream)
+            named = driver.export(device, keeper.address)
+        else:
+            stream.synchronize()
         uuid = driver.uuid(device)
-    except OSError:  # expandable segments, WSL
+    except OSError:
         return None
-    return {
-        "uuid": uuid,
-        "handle": base64.b64encode(handle).decode(),
-        "offset": offset,
-        "check": base64.b64encode(_head(torch, tensor)).decode() if check else None,
-    }
+    handle, offset = named
+    head = base64.b64encode(_head(torch, tensor)).decode() if check else None
+    return {"uuid": uuid, "handle": base64.b64encode(handle).decode(), "offset": offset, "check": head}, keeper
+
+
+def _named(torch: Any, driver: cuda_driver.CudaDriver, tensor: Any) -> tuple[bytes, int] | None:
+    """The name of the memory that it lies in; None: it has none (cudaMallocAsync, expandable segments)."""
+    if torch.cuda.get_allocator_backend() != "native":
+        return None
+    with contextlib.suppress(OSError):
+        return driver.export(tensor.device.index, tensor.data_ptr())
+    return None
 
 
 def receive(torch: Any, tag: dict[str, Any], count: int, dtype: Any) -> Any:
@@ -70,6 +88,13 @@ def receive(torch: Any, tag: dict[str, Any], count: int, dtype: Any) -> Any:
 def _head(torch: Any, tensor: Any) -> bytes:
     """Its first bytes."""
     return tensor.flatten()[: max(1, _CHECK_BYTES // tensor.element_size())].cpu().view(torch.uint8).numpy().tobytes()
+
+
+def shrink(older_than: float = KEEP_SECONDS) -> None:
+    """Give GPU memory back that has not been used for so many seconds."""
+    if _buffers.cache_info().currsize:
+        with contextlib.suppress(OSError):
+            _buffers().shrink(older_than)
 
 
 def pin(torch: Any, segment: Any) -> None:

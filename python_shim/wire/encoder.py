@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import cuda, magic, video
-from .copying import copy_bytes
+from .copying import copy_tensor
 from .errors import NotPortable
 from .files import FileList, Listing
 from .mapping import MappedSegments
@@ -207,8 +207,7 @@ class Encoder:
         device = None if plain.is_cpu else str(plain.device)
         nbytes = plain.numel() * plain.element_size()
         ref = None
-        on_gpu = self._on_gpu(torch, plain, last) if nbytes and device is not None else None
-        if on_gpu is not None:
+        if nbytes and device is not None and (on_gpu := self._on_gpu(torch, plain, last)) is not None:
             return on_gpu
         if nbytes:
             found = self._passed_on(value, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
@@ -217,16 +216,23 @@ class Encoder:
             if found is None and self._heap is not None and device is None and (whole or last):
                 found = self._handed_out(torch, value, plain, nbytes)
             ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
-        dtype = name_of(plain.dtype)
-        return {"$": "tensor", "dtype": dtype, "shape": list(plain.shape), "channels_last": last, "device": device, "segment": ref}
+        return {
+            "$": "tensor",
+            "dtype": name_of(plain.dtype),
+            "shape": list(plain.shape),
+            "channels_last": last,
+            "device": device,
+            "segment": ref,
+        }
 
     def _on_gpu(self, torch: Any, plain: Any, last: bool) -> Any:
         """The tensor stays where it is, and is kept until the receiver has its own copy. None if that cannot be."""
         source = plain.permute(0, 2, 3, 1) if last else plain.contiguous()
-        named = None if self._gpu is None else cuda.share(torch, source, self._gpu == "check")
-        if named is None:
+        shared = None if self._gpu is None else cuda.share(torch, source, self._gpu == "check")
+        if shared is None:
             return None
-        lease = self._pool.pass_on(source)
+        named, keeper = shared
+        lease = self._pool.pass_on(keeper)
         self.leases.append(lease)
         self.on_gpu = True
         return {"$": "cuda", "dtype": name_of(plain.dtype), "shape": list(plain.shape), "channels_last": last, "lease": lease, **named}
@@ -249,13 +255,7 @@ class Encoder:
     def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
         """The bytes of `source`, in C order, in memory of ours."""
         lease, segment, offset = self._places.room(nbytes)
-        if source.is_cpu and source.is_contiguous():
-            copy_bytes(segment.address + offset, source.data_ptr(), nbytes)
-        else:
-            if source.is_cuda:
-                cuda.pin(torch, segment)
-            room = torch.frombuffer(segment.map, dtype=source.dtype, count=source.numel(), offset=offset)
-            room.view(source.shape).copy_(source)
+        copy_tensor(torch, source, segment, offset)
         return self._pool.ref(lease, segment, offset, nbytes)
 
     def _passed_on(self, value: Any, address: int, nbytes: int) -> Any:
@@ -287,8 +287,7 @@ class Encoder:
                 return {"$": "input", "of": found}
             ref = found or self._copied_array(numpy, array)
         dtype = numpy.lib.format.dtype_to_descr(array.dtype)
-        scalar = isinstance(value, numpy.generic)
-        return {"$": "ndarray", "dtype": dtype, "shape": list(array.shape), "scalar": scalar, "segment": ref}
+        return {"$": "ndarray", "dtype": dtype, "shape": list(array.shape), "scalar": isinstance(value, numpy.generic), "segment": ref}
 
     def _copied_array(self, numpy: Any, array: Any) -> Any:
         lease, segment, offset = self._places.room(array.nbytes)

@@ -240,6 +240,7 @@ class SegmentPool:
                 self._misses.clear()
         for segment in spare:
             segment.close()
+        cuda.shrink(min(older_than, cuda.KEEP_SECONDS))
 
     def ref(self, name: str, segment: Any, offset: int, nbytes: int) -> SegmentRef:
         """The descriptor that travels in place of the bytes."""
