@@ -6,6 +6,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
@@ -15,16 +16,27 @@ PROGRAM = pathlib.Path(__file__).with_name("heap_program.py")
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 
 
-def run(case, **variables):
+def run(case, python=sys.executable, **variables):
     keeps = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "67108864"}
     env = {**os.environ, **keeps, "GLIBC_TUNABLES": NEEDED, **variables}
-    done = subprocess.run([sys.executable, str(PROGRAM), case], env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([python, str(PROGRAM), case], env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_results_of_a_size_are_not_copied_once_there_was_one():
     assert run("steady") == {"copied_late": 0, "leased": 0}
+
+
+def fixed_python():
+    """The system's own Python of this version, if it is linked to a fixed address, as Debian's and Ubuntu's are."""
+    found = pathlib.Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
+    return str(found) if found.is_file() and found.read_bytes()[16:18] == b"\2\0" else None  # e_type ET_EXEC (`man 5 elf`)
+
+
+@pytest.mark.skipif(fixed_python() is None, reason="needs a Python of this version in /usr/bin that is linked to a fixed address")
+def test_the_same_on_the_python_of_a_distribution():
+    assert run("steady", fixed_python(), PYTHONPATH=sysconfig.get_path("purelib")) == {"copied_late": 0, "leased": 0}
 
 
 def test_what_the_worker_can_still_write_into_is_copied():

@@ -19,7 +19,7 @@ from . import cuda
 #: Below this size waking a second thread takes longer than what it saves.
 ALONE_BYTES = 4 << 20
 #: Torch copies what is at least this large, if it has so many threads. With few it is slower: its threads share cores with each other.
-WIDE_BYTES = 8 << 20
+WIDE_BYTES = 2 << 20
 WIDE_THREADS = 8
 _THREADS = min(4, os.cpu_count() or 1)
 _lock = threading.Lock()

@@ -234,7 +234,7 @@ def _glibc() -> Any:
         return None
     try:
         libc, loaded = ctypes.CDLL("libc.so.6"), ctypes.CDLL(None)
-        if not hasattr(libc, "gnu_get_libc_version") or _address(libc.malloc) != _address(loaded.malloc):
+        if not hasattr(libc, "gnu_get_libc_version") or not _is_in_use(libc, loaded):
             return None
     except OSError:
         return None
@@ -247,8 +247,25 @@ def _glibc() -> Any:
     return libc
 
 
-def _address(function: Any) -> int | None:
-    return ctypes.cast(function, ctypes.c_void_p).value
+class _Counts(ctypes.Structure):
+    """`struct mallinfo2` of <malloc.h>; `uordblks` is what malloc has given out, in bytes."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+
+
+def _is_in_use(libc: Any, loaded: Any) -> bool:
+    """Whether what the process calls malloc is glibc's: its counts tell. The addresses do not: in a program that is not
+    position-independent, as Ubuntu's and Debian's Python, a function has another one (ELF, x86-64 psABI, "Function Addresses").
+    glibc 2.33 or newer."""
+    if not hasattr(libc, "mallinfo2"):
+        return False
+    libc.mallinfo2.restype = _Counts
+    loaded.malloc.restype, loaded.malloc.argtypes, loaded.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+    before = libc.mallinfo2().uordblks
+    chunk = loaded.malloc(1 << 20)
+    given = libc.mallinfo2().uordblks - before
+    loaded.free(chunk)
+    return bool(given >= 1 << 20)
 
 
 def _references(torch: Any, value: Any, storage: Any) -> tuple[int, int, int]:
