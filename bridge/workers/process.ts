@@ -39,10 +39,22 @@ function firstBelow(pid: number | null): number | null {
   }
 }
 
+/** Whether it has ended and nobody has asked how yet. Linux (`man 5 proc_pid_stat`: the state follows the name in brackets). */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat[stat.lastIndexOf(')') + 2] === 'Z'
+  } catch {
+    return false
+  }
+}
+
 /** A worker's process: the only place that starts one. */
 export class WorkerProcess {
   readonly #child: ChildProcess
   readonly #tasks: Writable | null
+  /** Settles when `onExit` has heard. */
+  readonly gone: Promise<void>
 
   constructor(
     private readonly launch: Launch,
@@ -64,10 +76,13 @@ export class WorkerProcess {
     if (stdout) createInterface({ input: stdout }).on('line', events.onMessage)
     if (stderr) readLines(stderr, events.onOutput)
     let told = false
+    let settle = (): void => undefined
+    this.gone = new Promise((done) => (settle = done))
     const tell = (code: number | null, signal: string | null): void => {
       if (told) return
       told = true
       events.onExit(launch.sandboxed && code !== null ? unwrapped(code) : { code, signal })
+      settle()
     }
     this.#child.once('error', (error) => {
       events.onOutput(`The process could not be started: ${error.message}`)
@@ -82,6 +97,12 @@ export class WorkerProcess {
 
   get pid(): number | null {
     return this.#child.pid ?? null
+  }
+
+  /** Whether it has ended, also before `onExit` hears of it. */
+  get ended(): boolean {
+    const { pid, exitCode, signalCode } = this.#child
+    return pid === undefined || exitCode !== null || signalCode !== null || isZombie(pid)
   }
 
   #hearAnswers(stream: Readable | null, events: ProcessEvents): void {

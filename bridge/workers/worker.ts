@@ -1,46 +1,28 @@
-import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { CallNote, Ended, Straight } from '../../schemas/callLink'
-import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
-import { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
+import type { bridgeToWorker } from '../../schemas/workerLink'
 import type { WorkerExit, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
 import type { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
-import { Peer } from '../rpc/peer'
 import { climb } from './cancelLadder'
-import { deathError, describeExit, oomKills } from './exit'
+import { deathError, describeExit } from './exit'
 import { Vitals } from './health'
-import { launchOf } from './launch'
 import { OpenCalls, type Ending } from './openCalls'
-import { WorkerProcess } from './process'
+import type { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
-import { makeOwnFolder, removeOwnFolder } from './segmentsFolder'
-import { TaskLink, type Done } from './taskLink'
+import { greet, spawnWorker, type Running, type WorkerPeer } from './running'
+import { removeOwnFolder } from './segmentsFolder'
+import type { Done } from './taskLink'
 import type { WorkerEvents, WorkerSpec } from './workerSpec'
-
-type WorkerPeer = Peer<typeof workerToBridge, typeof bridgeToWorker>
-/** A process; `ready` once it has answered. */
-interface Running {
-  /** Names the process in what it shares with others. */
-  owner: string
-  oomBefore: number | null
-  ready: boolean
-  /** Where it takes calls from ComfyUI itself; null: nowhere. */
-  socket: string | null
-  process: WorkerProcess
-  peer: WorkerPeer
-  tasks: TaskLink
-}
 
 /** How a straight call ended, as ComfyUI says; `unsent`: the process did not take it. */
 export type Told = Ended | 'unsent'
 
 const nodeOf = (call: z.infer<typeof NodeCall>): string => `${call.class} (node ${call.node})`
 
-const START_MS = 120_000
 const STOP_MS = 2000
 const TAIL_LINES = 200
 /** ComfyUI's part sends no more than 16 of a pack at once. */
@@ -143,7 +125,7 @@ export class Worker {
     }
     const work = async (): Promise<Done> => {
       // a warm worker is not waited for
-      if (!this.#running || !this.#loaded.has(call.pack)) await this.import(call.pack)
+      if (!this.#running || this.#running.process.ended || !this.#loaded.has(call.pack)) await this.import(call.pack)
       const running = this.#running ?? (await this.#ready())
       this.#showBusy()
       return this.#run(running, call, kwargs, onNote)
@@ -262,7 +244,9 @@ export class Worker {
     while (this.#process === process) await pause(10)
   }
 
+  /** A process that answers. What has died is given nothing more, also if nobody has heard of its end yet: what it was given would fail with it. */
   async #ready(): Promise<Running> {
+    if (this.#running?.process.ended) await this.#running.process.gone
     if (this.#running) return this.#running
     if (this.#stopping) await this.#stopping
     this.#starting ??= this.#start().finally(() => (this.#starting = null))
@@ -279,44 +263,14 @@ export class Worker {
     if (decision.restart === 'at') await pause(Math.max(0, decision.time - performance.now()))
     this.#set({ status: 'starting' })
     this.#started = Date.now()
-    const running = this.#spawn()
-    const { process, tasks } = running
-    const late = pause(START_MS, 'late', { ref: false })
-    const { id: worker, socket } = this.spec
-    const calls = this.spec.straight ? this.spec.straight(running.owner) : null
-    const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: this.events.folders(), socket, calls } })
-    const answer = await Promise.race([hello, late]).catch((error: unknown) => {
-      process.kill()
-      throw error
-    })
-    if (answer === 'late') {
-      process.kill()
-      throw new BridgeError('WORKER_START_FAILED', `${worker} did not answer within ${START_MS / 1000} s.`)
-    }
-    running.ready = true
-    running.socket = calls
+    const running = spawnWorker(this.spec, this.events, (text) => this.log.append(text, this.#calls.node ?? 'worker'), (ended, exit) => this.#exited(ended, exit))
+    this.#process = running.process
+    this.#latest = running
+    this.#vitals = new Vitals()
+    await greet(running, this.spec, this.events)
     this.#running = running
     this.#calls.used()
     this.#set({ status: 'ready' })
-    return running
-  }
-
-  #spawn(): Running {
-    const owner = randomBytes(6).toString('hex')
-    const { segments } = this.spec
-    if (segments) makeOwnFolder(segments, owner)
-    const process: WorkerProcess = new WorkerProcess(launchOf(this.spec, owner, this.events.folders()), {
-      onMessage: (text) => peer.receive(text),
-      onAnswer: (header, body) => tasks.answered(header, body),
-      onOutput: (text) => this.log.append(text, this.#calls.node ?? 'worker'),
-      onExit: (exit) => this.#exited(running, exit),
-    })
-    const tasks = new TaskLink((data) => process.give(data), this.events.onReleased)
-    const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, this.events.notes)
-    const running: Running = { owner, oomBefore: oomKills(), ready: false, socket: null, process, peer, tasks }
-    this.#process = process
-    this.#latest = running
-    this.#vitals = new Vitals()
     return running
   }
 

@@ -14,6 +14,7 @@ const PACK = 'note-taker'
 const WORKER = `${PACK}#1`
 const NODE = `
 import os
+import subprocess
 import time
 
 class Note:
@@ -28,7 +29,17 @@ class Note:
         time.sleep(seconds)
         return {"ui": {"text": [f"{number} in {os.getpid()}"]}}
 
-NODE_CLASS_MAPPINGS = {"Note": Note}
+class Leave:
+    """Leaves a process behind that holds the worker's output open."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self):
+        left = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        return {"ui": {"text": [str(left.pid)]}}
+
+NODE_CLASS_MAPPINGS = {"Note": Note, "Leave": Leave}
 `
 
 let work: string
@@ -121,6 +132,20 @@ describe.skipIf(process.platform !== 'linux')('straight calls (skipped: needs Li
     expect([status, error.exception_message]).toEqual(['error', expect.stringContaining(`was ended by SIGKILL while Note (node ${number}) ran`)])
     await warm()
     await panel.call('worker.stop', { worker: WORKER })
+  })
+
+  test('a call that comes when the process has died, before anybody has heard of it, runs in the next one', async () => {
+    const left = Number((await run(comfy.url, { '1': { class_type: 'Leave', inputs: {} } })).outputs['1']?.text?.[0])
+    try {
+      await warm()
+      process.kill((await worker()).pid ?? 0, 'SIGKILL')
+      const numbers = take(2)
+      expect((await run(comfy.url, numbers)).status).toBe('success')
+      expect(notes().slice(-2).map(String).toSorted()).toEqual(Object.keys(numbers).toSorted())
+    } finally {
+      process.kill(left, 'SIGKILL')
+      await panel.call('worker.stop', { worker: WORKER })
+    }
   })
 
   test('an interrupt ends it, and its process goes on', async () => {

@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import threading
+import time
 
 import pytest
 
@@ -130,3 +131,29 @@ def test_a_comfyui_that_does_not_read_holds_up_no_node_and_gets_everything_in_or
     assert [header["progress"]["value"] for header, _ in found[:-1]] == list(range(5000))
     assert found[-1] == ({"id": 1}, b"done")
     assert all("id" not in header for header, _ in found[:-1])
+
+
+def test_without_a_descriptor_for_it_a_call_waits_at_no_cost(bridge):
+    import resource  # not on Windows
+
+    link = bridge.connect()
+    link.send(pack({"id": 1}))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used, done = [], []
+
+    def run():
+        done.extend(serve(bridge.worker))
+        used.append(time.thread_time())
+
+    thread = threading.Thread(target=run)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no new ones: those that are open stay
+    try:
+        thread.start()
+        thread.join(0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    link.shutdown(socket.SHUT_WR)
+    assert FrameReader().feed(link.recv(1000))
+    bridge.end()
+    thread.join(5)
+    assert done == [1] and used[0] < 0.2

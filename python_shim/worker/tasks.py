@@ -5,11 +5,13 @@ to this process, on a Unix socket. The main thread reads and answers both itself
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -152,10 +154,13 @@ class Tasks:
 
     def _accept(self) -> None:
         self._poll = None
-        with contextlib.suppress(OSError):
+        try:
             while self._listener is not None:
                 link = Straight(self._listener.accept()[0])
                 self._links[link.fd] = link
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # whoever waits there waits until one is free: not at the cost of a core
+                time.sleep(0.05)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], bytes, Pipe | Straight]]:
         """Header and body of each task and the source to answer, until the bridge closes its link and what ComfyUI has sent is done."""

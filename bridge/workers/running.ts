@@ -1,0 +1,70 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { PROTOCOL_VERSION } from '../../schemas/envelope'
+import type { WorkerExit } from '../../schemas/worker'
+import { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
+import { BridgeError } from '../errors/bridgeError'
+import { Peer } from '../rpc/peer'
+import { oomKills } from './exit'
+import { launchOf } from './launch'
+import { WorkerProcess } from './process'
+import { makeOwnFolder } from './segmentsFolder'
+import { TaskLink } from './taskLink'
+import type { WorkerEvents, WorkerSpec } from './workerSpec'
+
+const START_MS = 120_000
+
+export type WorkerPeer = Peer<typeof workerToBridge, typeof bridgeToWorker>
+
+/** A worker's process, with its links. */
+export interface Running {
+  /** Names the process in what it shares with others. */
+  owner: string
+  oomBefore: number | null
+  /** Whether it has answered. */
+  ready: boolean
+  /** Where it takes calls from ComfyUI itself; null: nowhere. */
+  socket: string | null
+  process: WorkerProcess
+  peer: WorkerPeer
+  tasks: TaskLink
+}
+
+/** Starts a process; `greet` waits for it. */
+export function spawnWorker(
+  spec: WorkerSpec,
+  events: WorkerEvents,
+  onOutput: (text: string) => void,
+  onExit: (ended: Running, exit: Omit<WorkerExit, 'lines'>) => void,
+): Running {
+  const owner = randomBytes(6).toString('hex')
+  if (spec.segments) makeOwnFolder(spec.segments, owner)
+  const process: WorkerProcess = new WorkerProcess(launchOf(spec, owner, events.folders()), {
+    onMessage: (text) => peer.receive(text),
+    onAnswer: (header, body) => tasks.answered(header, body),
+    onOutput,
+    onExit: (exit) => onExit(running, exit),
+  })
+  const tasks = new TaskLink((data) => process.give(data), events.onReleased)
+  const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, events.notes)
+  const running: Running = { owner, oomBefore: oomKills(), ready: false, socket: null, process, peer, tasks }
+  return running
+}
+
+/** Tells a fresh process who it is, and waits until it answers. Ends it and rejects if it does not. */
+export async function greet(running: Running, { id: worker, socket, straight }: WorkerSpec, events: WorkerEvents): Promise<void> {
+  const { owner, process, tasks } = running
+  const late = pause(START_MS, 'late', { ref: false })
+  const calls = straight ? straight(owner) : null
+  const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: events.folders(), socket, calls } })
+  try {
+    if ((await Promise.race([hello, late])) === 'late') {
+      throw new BridgeError('WORKER_START_FAILED', `${worker} did not answer within ${START_MS / 1000} s.`)
+    }
+  } catch (error) {
+    process.kill()
+    throw error
+  }
+  running.ready = true
+  running.socket = calls
+}
