@@ -13,7 +13,6 @@ import numpy
 import torch
 from PIL import Image
 
-
 UNLOADED = []
 
 
