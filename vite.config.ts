@@ -4,18 +4,20 @@ import manifest from './package.json' with { type: 'json' }
 
 /**
  * Two builds. The panel is exactly one JavaScript file, because ComfyUI imports every `*.js` below a pack's web directory
- * as an extension of its own. The bridge is one file that needs no `node_modules` where ComfyUI runs.
+ * as an extension of its own. The bridge is two, a short one that is started and the rest; they need no `node_modules` where ComfyUI runs.
  */
 export default defineConfig(({ mode }) => {
   if (mode === 'bridge') {
     return {
       define: { __VERSION__: JSON.stringify(manifest.version) },
       build: {
-        ssr: 'bridge/main.ts',
+        ssr: 'bridge/start.ts',
         outDir: 'bridge/dist',
         target: 'node22',
         emptyOutDir: true,
-        rollupOptions: { output: { entryFileNames: 'comfy-env.mjs', codeSplitting: false, banner: '#!/usr/bin/env node' } },
+        rollupOptions: {
+          output: { entryFileNames: 'comfy-env.mjs', chunkFileNames: '[name].mjs', banner: ({ isEntry }: { isEntry: boolean }) => (isEntry ? '#!/usr/bin/env node' : '') },
+        },
       },
       ssr: { noExternal: true, external: ['bufferutil', 'utf-8-validate'] },
     }

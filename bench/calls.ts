@@ -133,6 +133,7 @@ export async function callCases(): Promise<{ cases: Case[]; peakSharedBytes: Rec
   const folder = mkdtempSync(join(tmpdir(), 'envmanager-bench-'))
   const sides: Record<string, Side> = {}
   try {
+    run(process.execPath, [join(ROOT, 'bridge', 'dist', 'comfy-env.mjs'), '--version']) // as after the first start: what was compiled is kept
     const { side: ours, ready } = await startOurs(folder)
     Object.assign(sides, { ours }, await startPeers(folder))
     const ids = ['call-int', ...SIZES.flatMap((size) => [`image-${size}`, `echo-${size}`]), 'chain-50mb', 'fresh-50mb', 'two-nodes']

@@ -72,7 +72,7 @@ const list = (text: string | undefined): string[] => (text ?? '').split(/[\s,]+/
 
 function shimFolder(): string {
   const here = dirname(fileURLToPath(import.meta.url))
-  // bundled: bridge/dist/comfy-env.mjs; from source: bridge/settings.ts
+  // bundled: bridge/dist/main.mjs; from source: bridge/settings.ts
   return resolve(here, here.endsWith('dist') ? '../..' : '..', 'python_shim')
 }
 

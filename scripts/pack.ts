@@ -6,7 +6,7 @@ import { ensurePython, ROOT } from './devPython.ts'
 
 const NAME = 'comfyui-envmanager'
 const LARGEST = 3_000_000
-const FILES = ['__init__.py', 'prestartup_script.py', 'install.py', 'requirements.txt', 'pyproject.toml', 'LICENSE', 'README.md', 'CHANGELOG.md', 'bridge/dist/comfy-env.mjs', 'web/dist/envmanager.js', 'python_shim', 'docs']
+const FILES = ['__init__.py', 'prestartup_script.py', 'install.py', 'requirements.txt', 'pyproject.toml', 'LICENSE', 'README.md', 'CHANGELOG.md', 'bridge/dist/comfy-env.mjs', 'bridge/dist/main.mjs', 'web/dist/envmanager.js', 'python_shim', 'docs']
 
 /** Equal trees give equal bytes: sorted names, one date. */
 const ZIP = `

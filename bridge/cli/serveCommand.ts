@@ -1,3 +1,4 @@
+import module from 'node:module'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { startBridge } from '../serve/compose'
@@ -21,6 +22,8 @@ export async function serveCommand(port: string | undefined, parent: boolean, en
   const bridge = await startBridge(engine, portOf(port))
   const { protocol } = bridge
   output.result({ port: bridge.port, protocol, pid: process.pid }, () => `The bridge listens on 127.0.0.1:${bridge.port}.`)
+  // what was compiled is kept for the next start, also if this one is killed
+  setTimeout(() => module.flushCompileCache?.(), 1000).unref()
   const how = await ended
   // a worker that does not end is ended by the kernel when this process does
   const late = setTimeout(() => process.exit(0), 1500)
