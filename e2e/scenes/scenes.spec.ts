@@ -181,6 +181,25 @@ test('the log: search, level, phase, folding, selection', async ({ page, context
   expect(new URL(await page.evaluate(() => navigator.clipboard.readText())).searchParams.get('envmanager-log')).toBe('job-failed:2')
 })
 
+test('the log follows its end again when the user comes there, however slowly the view moves', async ({ page }) => {
+  await open(page, 'log: a hundred thousand lines')
+  const follow = page.getByLabel('Follow')
+  const log = page.getByRole('log')
+  await log.hover()
+  await page.mouse.wheel(0, -3000)
+  await expect(follow).not.toBeChecked()
+  // a wheel's turn on a slow machine: the view moves in steps, the last one long after it
+  await log.evaluate(async (element) => {
+    element.dispatchEvent(new WheelEvent('wheel', { deltaY: 100_000 }))
+    for (let step = 1; step <= 5; step++) {
+      const end = element.scrollHeight - element.clientHeight
+      element.scrollTop = end - (5 - step) * 100
+      await new Promise((done) => setTimeout(done, 150))
+    }
+  })
+  await expect(follow).toBeChecked()
+})
+
 test('a hundred thousand lines: the end at once, the needle found, the rest behind it', async ({ page }) => {
   await page.setViewportSize({ width: 1000, height: 800 })
   await open(page, 'log: a hundred thousand lines')
