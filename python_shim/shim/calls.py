@@ -119,9 +119,9 @@ class Calls:
         timer = loop.call_later(POLL, self._look, loop, lane, call, future)
         try:
             reader = self._ask_straight(lane, call, Waiter(answered), loop) or self._ask(lane, call, Waiter(answered))
-            self.mapped.settle()  # the worker works: now is the time
             if lane.loop is loop and reader.loop is loop and len(lane.waiting) == 1:
                 reader.wait(BRIEFLY)
+            loop.call_soon(self.mapped.settle)  # when this loop has nothing better to do: the worker needs a core to begin on
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
