@@ -1,5 +1,5 @@
 /** Calls that ComfyUI sends to a warm worker itself, past the bridge: what the bridge does for calls holds for these too. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -7,7 +7,7 @@ import { FRONTENDS } from '../../scripts/devPython.ts'
 import type { WorkerInfo } from '../../schemas/worker.ts'
 import { bridgePid, type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
-import { until } from '../support/processes.ts'
+import { isAlive, until } from '../support/processes.ts'
 import { finished, queue, run, type Prompt } from '../support/prompts.ts'
 
 const PACK = 'note-taker'
@@ -64,6 +64,14 @@ async function worker(): Promise<WorkerInfo> {
 /** The first call of a worker goes through the bridge, which starts it; those after it go straight. */
 async function warm(): Promise<void> {
   for (let call = 0; call < 2; call++) expect((await run(comfy.url, take(1))).status).toBe('success')
+}
+
+function threadsOf(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length
+  } catch {
+    return 0
+  }
 }
 
 /** A straight call that runs. */
@@ -138,7 +146,10 @@ describe.skipIf(process.platform !== 'linux')('straight calls (skipped: needs Li
     const left = Number((await run(comfy.url, { '1': { class_type: 'Leave', inputs: {} } })).outputs['1']?.text?.[0])
     try {
       await warm()
-      process.kill((await worker()).pid ?? 0, 'SIGKILL')
+      const pid = (await worker()).pid ?? 0
+      process.kill(pid, 'SIGKILL')
+      // until its last thread has ended its sockets are open, and a call can still be sent to it
+      await until('the process to be dead', () => !isAlive(pid) && threadsOf(pid) <= 1)
       const numbers = take(2)
       expect((await run(comfy.url, numbers)).status).toBe('success')
       expect(notes().slice(-2).map(String).toSorted()).toEqual(Object.keys(numbers).toSorted())
