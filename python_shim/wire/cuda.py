@@ -36,12 +36,11 @@ def usable(torch: Any, tensor: Any) -> bool:
 
 
 def share(torch: Any, tensor: Any, check: bool) -> tuple[dict[str, Any], Any] | None:
-    """The fields of a contiguous tensor's tag that name its bytes on the GPU, and what must be kept until the receiver has copied them.
+    """The fields of a `usable`, contiguous tensor's tag that name its bytes on the GPU, and what must be kept until the receiver has copied
+    them.
 
     None if they cannot be named here: no such driver (WSL), or no room on the GPU for a copy that can.
     """
-    if not usable(torch, tensor):
-        return None
     device, nbytes = tensor.device.index, tensor.numel() * tensor.element_size()
     stream = torch.cuda.current_stream(device)
     try:

@@ -50,8 +50,8 @@ class Encoder:
 
     `handle(value)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects. `mapped`: what
     this process has of other processes' memory, and may pass on. `gpu`: hand tensors on a GPU over there: "check" with a canary, "yes"
-    without. `inputs`: the tensors and arrays of the call that this message
-    answers, in order; one that comes back unchanged travels as its number. `heap`: where results are born in shared memory.
+    without. `inputs`: the tensors and arrays of the call that this message answers, in order; one that comes back unchanged travels as its
+    number. `heap`: where results are born in shared memory.
     """
 
     def __init__(
@@ -198,10 +198,8 @@ class Encoder:
     def _tensor(self, torch: Any, value: Any, path: str) -> Any:
         if id(value) in self._seen:
             return {"$": "same", "of": self._seen[id(value)]}
-        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
-            raise NotPortable(path, f"a {value.layout} tensor on {value.device}", "which has no plain bytes", "Return a dense tensor.")
+        plain = plain_of(torch, value, path)
         self._remember(value)
-        plain = plain_of(value)
         whole = plain.is_contiguous()
         last = not whole and plain.dim() == 4 and plain.is_contiguous(memory_format=torch.channels_last)
         device = None if plain.is_cpu else str(plain.device)
@@ -227,8 +225,10 @@ class Encoder:
 
     def _on_gpu(self, torch: Any, plain: Any, last: bool) -> Any:
         """The tensor stays where it is, and is kept until the receiver has its own copy. None if that cannot be."""
+        if self._gpu is None or not cuda.usable(torch, plain):
+            return None
         source = plain.permute(0, 2, 3, 1) if last else plain.contiguous()
-        shared = None if self._gpu is None else cuda.share(torch, source, self._gpu == "check")
+        shared = cuda.share(torch, source, self._gpu == "check")
         if shared is None:
             return None
         named, keeper = shared

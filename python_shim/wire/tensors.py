@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from .errors import NotPortable
 
-def plain_of(value: Any) -> Any:
-    """A tensor whose bytes are what it shows, and that is of no graph.
+
+def plain_of(torch: Any, value: Any, path: str) -> Any:
+    """A tensor whose bytes are what it shows, and that is of no graph. Raises NotPortable for one that has no bytes of that kind.
 
     Most are, and what is asked for here costs less than asking torch for another one.
     """
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        raise NotPortable(path, f"a {value.layout} tensor on {value.device}", "which has no plain bytes", "Return a dense tensor.")
     if value.requires_grad or value.is_conj() or value.is_neg():
         return value.detach().resolve_conj().resolve_neg()
     return value
