@@ -153,6 +153,14 @@ async function one(isolated: boolean, prompts: Map<string, Prompt> | null): Prom
   }
 }
 
+/** Both as text, from a little before the first character that differs. */
+function beside(inside: unknown, isolated: unknown): string {
+  const [one, other] = [JSON.stringify(inside) ?? 'nothing', JSON.stringify(isolated) ?? 'nothing']
+  const first = [...one].findIndex((letter, at) => letter !== other[at])
+  const from = Math.max(0, (first === -1 ? one.length : first) - 200)
+  return `    inside   ${one.slice(from, from + 600)}\n    isolated ${other.slice(from, from + 600)}`
+}
+
 const undo = seeding()
 try {
   const inside = await one(false, null)
@@ -174,8 +182,8 @@ try {
     if (unsteady.length > 0) console.log(`  differ by themselves: ${unsteady.join(', ')}`)
     for (const name of missing) console.log(`  missing: ${name}`)
     for (const name of more) console.log(`  more: ${name}`)
-    for (const name of differ) console.log(`  object_info of ${name}:\n    ${JSON.stringify(inside.info[name]).slice(0, 600)}\n    ${JSON.stringify(isolated.info[name]).slice(0, 600)}`)
-    for (const name of unlike) console.log(`  result of ${name}:\n    inside   ${JSON.stringify(inside.results.get(name)).slice(0, 700)}\n    isolated ${JSON.stringify(isolated.results.get(name)).slice(0, 700)}`)
+    for (const name of differ) console.log(`  object_info of ${name}:\n${beside(inside.info[name], isolated.info[name])}`)
+    for (const name of unlike) console.log(`  result of ${name}:\n${beside(inside.results.get(name), isolated.results.get(name))}`)
   }
 } finally {
   undo()
