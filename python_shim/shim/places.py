@@ -8,12 +8,15 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BRIDGE = ROOT / "bridge" / "dist" / "comfy-env.mjs"
 PANEL = ROOT / "web" / "dist"
 OLDEST_NODE = 22
+#: A program that has not said its version after so many seconds does not.
+PATIENCE = 10.0
 
 
 class Missing(NamedTuple):
@@ -45,11 +48,27 @@ def _bundled_node() -> str | None:
     return None
 
 
+def _version_of(node: str) -> str:
+    """What it prints as its version; what hangs is ended.
+
+    Not by `communicate`'s own time limit: while ComfyUI loads torch's libraries no other thread of it runs, for more than that on a slow
+    disk, and then the limit counts for more than the answer that is there.
+    """
+    silent = subprocess.DEVNULL
+    with subprocess.Popen([node, "--version"], stdin=silent, stdout=subprocess.PIPE, stderr=silent, text=True) as process:
+        late = threading.Timer(PATIENCE, process.kill)
+        late.daemon = True
+        late.start()
+        try:
+            return process.communicate()[0]
+        finally:
+            late.cancel()
+
+
 def _is_recent(node: str) -> bool:
     try:
-        said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
-        return int(said.strip().lstrip("v").split(".")[0]) >= OLDEST_NODE
-    except (OSError, subprocess.SubprocessError, ValueError):
+        return int(_version_of(node).strip().lstrip("v").split(".")[0]) >= OLDEST_NODE
+    except (OSError, ValueError):
         return False
 
 

@@ -1,8 +1,19 @@
 """Finding Node: the user's word, PATH, or the one that came through pip."""
 
+import ctypes
+import os
+import threading
+import time
+
 import pytest
 
 from python_shim.shim import places
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
 
 
 @pytest.fixture
@@ -20,12 +31,31 @@ def test_without_node_the_user_is_told_what_to_install(nothing):
 
 
 def test_an_old_node_on_path_is_passed_over(nothing, tmp_path):
-    old, new = tmp_path / "old", tmp_path / "new"
-    for path, version in ((old, "v20.20.2"), (new, "v24.1.0")):
-        path.write_text(f"#!/bin/sh\necho {version}\n")
-        path.chmod(0o755)
-    nothing.setattr(places.shutil, "which", lambda name: str(old))
-    nothing.setattr(places, "_bundled_node", lambda: str(new))
-    assert places.find_node() == str(new)
-    nothing.setenv("COMFY_ENV_NODE", str(old))
+    old, new = program(tmp_path / "old", "echo v20.20.2"), program(tmp_path / "new", "echo v24.1.0")
+    nothing.setattr(places.shutil, "which", lambda name: old)
+    nothing.setattr(places, "_bundled_node", lambda: new)
+    assert places.find_node() == new
+    nothing.setenv("COMFY_ENV_NODE", old)
+    assert isinstance(places.find_node(), places.Missing)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program is a shell script: not on Windows")
+def test_node_is_found_though_no_thread_ran_until_its_time_was_up(nothing, tmp_path):
+    asked = tmp_path / "asked"
+    nothing.setenv("COMFY_ENV_NODE", program(tmp_path / "node", f"touch {asked}\necho v24.1.0"))
+    nothing.setattr(places, "PATIENCE", 0.5)
+    found = []
+    finding = threading.Thread(target=lambda: found.append(places.find_node()))
+    finding.start()
+    while not asked.exists():
+        time.sleep(0)
+    ctypes.PyDLL(None).usleep(900_000)  # keeps Python's lock, as the loading of a library does
+    finding.join()
+    assert found == [str(tmp_path / "node")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program is a shell script: not on Windows")
+def test_a_node_that_hangs_is_ended_and_passed_over(nothing, tmp_path):
+    nothing.setenv("COMFY_ENV_NODE", program(tmp_path / "node", "exec sleep 1000"))
+    nothing.setattr(places, "PATIENCE", 0.2)
     assert isinstance(places.find_node(), places.Missing)
