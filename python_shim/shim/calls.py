@@ -220,7 +220,7 @@ class Calls:
             beside = self._beside()
             if beside:
                 with contextlib.suppress(CodedError):
-                    self.lanes.of(self.client.loop).tell(pack(beside))
+                    self.lanes.tell(pack(beside))
         self.pool.shrink()
         self.mapped.forget_unused()
         self.client.loop.call_later(TIDY, self._tidy)

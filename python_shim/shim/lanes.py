@@ -110,7 +110,8 @@ class Lane:
                 return
             self._unsent = data[sent:]
         if self.loop is not None:
-            self.loop.call_soon_threadsafe(self._watch_writable)
+            with contextlib.suppress(RuntimeError):  # that loop has ended: the next one writes the rest
+                self.loop.call_soon_threadsafe(self._watch_writable)
 
     def _watch_writable(self) -> None:
         if self.loop is not None and not self.dead:
@@ -196,6 +197,15 @@ class Lanes:
                 lane.loop = self._background
                 self._background.call_soon_threadsafe(lane.attach, self._background)
         return lane
+
+    def tell(self, data: bytes) -> None:
+        """Write a frame to the bridge, on the background's thread. Raises CONNECTION_LOST if there is no bridge.
+
+        On whatever connection there is, and none is taken for it: the next prompt needs it, and a bridge that hangs takes no new one.
+        """
+        with self._lock:
+            lane = next((lane for lane in self._lanes if lane.way is None and not lane.dead), None)
+        (lane or self.of(self._background)).tell(data)
 
     def abandon(self, lane: Lane) -> None:
         """A call's answer is not waited for any more, on the reading loop's thread: someone must still take it and free its memory."""

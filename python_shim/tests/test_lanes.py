@@ -3,10 +3,11 @@
 import asyncio
 import socket
 import sys
+import threading
 
 import pytest
 
-from python_shim.shim.lanes import Lane
+from python_shim.shim.lanes import Lane, Lanes
 from python_shim.wire.frames import pack
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows' loop watches no sockets")
@@ -61,3 +62,60 @@ def test_what_is_no_frame_ends_the_connection_and_every_call_on_it(ends):
     lane.wait(5)
     assert lane.dead
     assert answers == ["CONNECTION_LOST"]
+
+
+class Bridge:
+    """Takes connections of the call path."""
+
+    def __init__(self, path):
+        self.connection = {"socket": str(path), "port": 0, "token": "t"}
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self.links = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                link = self._listener.accept()[0]
+            except OSError:
+                return
+            asked = b""
+            while not asked.endswith(b"\r\n\r\n"):
+                asked += link.recv(1)
+            self.links.append(link)
+            link.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for each in (self._listener, *self.links):
+            each.close()
+
+
+def test_what_is_told_between_two_prompts_takes_no_connection_away_from_the_next(tmp_path):
+    bridge, background = Bridge(tmp_path / "bridge"), asyncio.new_event_loop()
+    thread = threading.Thread(target=background.run_forever)
+    thread.start()
+    lanes, frame = Lanes(lambda: bridge.connection, lambda header: None, background), pack({"ended": []})
+
+    async def prompt():
+        lanes.of(asyncio.get_running_loop())
+
+    async def tell():
+        lanes.tell(frame)
+
+    try:
+        asyncio.run(prompt())
+        asyncio.run_coroutine_threadsafe(tell(), background).result(5)
+        asyncio.run(prompt())
+        assert len(bridge.links) == 1
+        bridge.links[0].settimeout(5)
+        assert receive(bridge.links[0], len(frame)) == frame
+    finally:
+        background.call_soon_threadsafe(background.stop)
+        thread.join()
+        background.close()
+        for lane in lanes._lanes:
+            lane.link.close()
+        bridge.close()
