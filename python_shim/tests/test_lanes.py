@@ -49,6 +49,18 @@ def test_a_frame_that_one_loop_began_is_finished_by_the_next(ends):
     assert not lane.full
 
 
+def test_what_is_told_when_the_loop_has_ended_waits_for_the_next(ends):
+    ours, _ = ends
+    lane = Lane(ours, lambda header: None)
+
+    async def prompt():
+        lane.attach(asyncio.get_running_loop())
+
+    asyncio.run(prompt())
+    lane.tell(pack({"ended": []}, b"x" * (8 << 20)))
+    assert lane.full
+
+
 def test_what_is_no_frame_ends_the_connection_and_every_call_on_it(ends):
     ours, theirs = ends
     lane, answers = Lane(ours, lambda header: None), []

@@ -1,13 +1,15 @@
 """Finding Node: the user's word, PATH, or the one that came through pip."""
 
 import ctypes
-import os
+import sys
 import threading
 import time
 
 import pytest
 
 from python_shim.shim import places
+
+needs_shell = pytest.mark.skipif(sys.platform == "win32", reason="the programs here are shell scripts: not on Windows")
 
 
 def program(path, text):
@@ -30,6 +32,7 @@ def test_without_node_the_user_is_told_what_to_install(nothing):
     assert "was not found" in found.message and "-m pip install -r" in found.hint
 
 
+@needs_shell
 def test_an_old_node_on_path_is_passed_over(nothing, tmp_path):
     old, new = program(tmp_path / "old", "echo v20.20.2"), program(tmp_path / "new", "echo v24.1.0")
     nothing.setattr(places.shutil, "which", lambda name: old)
@@ -39,7 +42,7 @@ def test_an_old_node_on_path_is_passed_over(nothing, tmp_path):
     assert isinstance(places.find_node(), places.Missing)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the program is a shell script: not on Windows")
+@needs_shell
 def test_node_is_found_though_no_thread_ran_until_its_time_was_up(nothing, tmp_path):
     asked = tmp_path / "asked"
     nothing.setenv("COMFY_ENV_NODE", program(tmp_path / "node", f"touch {asked}\necho v24.1.0"))
@@ -54,7 +57,7 @@ def test_node_is_found_though_no_thread_ran_until_its_time_was_up(nothing, tmp_p
     assert found == [str(tmp_path / "node")]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the program is a shell script: not on Windows")
+@needs_shell
 def test_a_node_that_hangs_is_ended_and_passed_over(nothing, tmp_path):
     nothing.setenv("COMFY_ENV_NODE", program(tmp_path / "node", "exec sleep 1000"))
     nothing.setattr(places, "PATIENCE", 0.2)
