@@ -40,8 +40,8 @@ function environment({ python, variables, sandbox, memoryBytes, segments, classe
     MALLOC_MMAP_THRESHOLD_: '8589934592',
     MALLOC_TRIM_THRESHOLD_: '17179869184',
     MALLOC_TOP_PAD_: '67108864',
-    // copies of this size and more are written past the caches: what is copied is read by another process. tcache_max: see shared_heap.py
-    GLIBC_TUNABLES: 'glibc.cpu.x86_non_temporal_threshold=4194304:glibc.malloc.tcache_max=88',
+    // copies of this size and more are written past the caches: what is copied is read by another process
+    GLIBC_TUNABLES: 'glibc.cpu.x86_non_temporal_threshold=4194304',
   }
 }
 

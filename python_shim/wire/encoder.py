@@ -23,7 +23,6 @@ from .files import FileList, Listing
 from .mapping import MappedSegments
 from .places import Places
 from .segments import SegmentPool
-from .shared_heap import Probe, SharedHeap
 from .tensors import is_same, name_of, plain_of
 
 #: Strings and bytes from this size on go through shared memory.
@@ -51,7 +50,7 @@ class Encoder:
     `handle(value)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects. `mapped`: what
     this process has of other processes' memory, and may pass on. `gpu`: hand tensors on a GPU over there: "check" with a canary, "yes"
     without. `inputs`: the tensors and arrays of the call that this message answers, in order; one that comes back unchanged travels as its
-    number. `heap`: where results are born in shared memory.
+    number.
     """
 
     def __init__(
@@ -62,14 +61,13 @@ class Encoder:
         mapped: MappedSegments | None = None,
         inputs: Sequence[Any] = (),
         gpu: str | None = None,
-        heap: SharedHeap | Probe | None = None,
     ) -> None:
         self._places = Places(pool)
         self.leases = self._places.leases
         #: Tensors and arrays in their order: what `inputs` is on the way back.
         self.kept: list[Any] = []
         self._pool, self._handle, self._schema, self._mapped, self._inputs = pool, handle, schema, mapped, inputs
-        self._gpu, self._heap = gpu, heap
+        self._gpu = gpu
         #: Whether a tensor is handed over on its GPU.
         self.on_gpu = False
         self._stack: set[int] = set()
@@ -211,8 +209,6 @@ class Encoder:
             found = self._passed_on(value, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
             if isinstance(found, int):
                 return {"$": "input", "of": found}
-            if found is None and self._heap is not None and device is None and (whole or last):
-                found = self._handed_out(torch, value, plain, nbytes)
             ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
         return {
             "$": "tensor",
@@ -236,21 +232,6 @@ class Encoder:
         self.leases.append(lease)
         self.on_gpu = True
         return {"$": "cuda", "dtype": name_of(plain.dtype), "shape": list(plain.shape), "channels_last": last, "lease": lease, **named}
-
-    def _handed_out(self, torch: Any, value: Any, plain: Any, nbytes: int) -> Any:
-        """For memory that is in a segment already, and that nobody else can reach: a lease on it."""
-        assert self._heap is not None
-        if nbytes < self._heap.smallest:
-            return None
-        storage = plain.untyped_storage()
-        if not self._heap.is_alone(torch, value, storage):
-            return None
-        block = self._heap.find(storage, plain.data_ptr(), nbytes)
-        if block is None:
-            return None
-        lease = self._pool.pass_on(storage)
-        self.leases.append(lease)
-        return self._pool.ref(lease, block, plain.data_ptr() - block.address, nbytes)
 
     def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
         """The bytes of `source`, in C order, in memory of ours."""

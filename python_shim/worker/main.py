@@ -37,7 +37,6 @@ class Worker:
         self._lines, self._channel, self._tasks = lines, channel, tasks
         self._runner = Runner(channel)
         self._side = Side(self._runner, channel)
-        tasks.on_quiet = self._runner.heap.shrink
 
     def run(self) -> None:
         """Serve until the bridge closes the link or goes away."""
@@ -70,7 +69,6 @@ class Worker:
         except CodedError as error:
             source.answer({**request, "error": error.wire()})
         self._runner.mapped.settle()  # the answer is on its way: now is the time
-        self._runner.heap.settle()
 
     def _do(self, header: dict[str, Any], body: bytes) -> bytes:
         if "folders" in header:

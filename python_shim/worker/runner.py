@@ -18,7 +18,6 @@ from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, NodeRaised
 from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
-from ..wire.result_heap import make_heap
 from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
@@ -36,7 +35,6 @@ class Runner:
     def __init__(self, channel: Channel) -> None:
         self.worker = ""
         self.pool = SegmentPool()
-        self.heap = make_heap(self.pool)
         self.mapped = MappedSegments()
         self.packs: dict[str, dict[str, type]] = {}
         self.channel = channel
@@ -91,7 +89,7 @@ class Runner:
             self._gpu_works = decoder.from_gpu
         result = self._run(cls, call, given)
         gpu = "yes" if self._gpu_works else None
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu, heap=self.heap)
+        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu)
         return encoder.encode(result, f"the result of {call['class']}")
 
     def call_function(self, wanted: dict[str, Any], kwargs: Any) -> bytes:
@@ -112,7 +110,7 @@ class Runner:
                 result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
         except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
             raise NodeRaised(self._node, error) from error
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, heap=self.heap)
+        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen)
         return to_json(encoder.encode(result, f"the result of {self._node}")).encode()
 
     def class_of(self, call: dict[str, Any]) -> Any:

@@ -12,15 +12,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ..wire.frames import FrameReader, pack
 
 _TASKS, _ANSWERS = 3, 4
 _CHUNK = 1 << 18
-#: Seconds without a task after which memory is given back.
-QUIET = 30
 #: ComfyUI has not read what was sent to it, when the worker ends: it is waited for this long, in seconds.
 _LAST_WRITES = 1.0
 
@@ -123,8 +121,6 @@ class Tasks:
 
     def __init__(self, tasks: int = _TASKS, answers: int = _ANSWERS) -> None:
         self._pipe = Pipe(tasks, answers)
-        #: Called on the main thread when no task has come for `QUIET` seconds.
-        self.on_quiet: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
         self._links: dict[int, Straight] = {}
@@ -190,9 +186,7 @@ class Tasks:
                 for fd in self._watched(ended):
                     self._poll.register(fd, select.POLLIN)
             poll = self._poll
-        found = {fd for fd, _ in poll.poll(QUIET * 1000)}
-        if not found:
-            self.on_quiet()
+        found = {fd for fd, _ in poll.poll()}
         with self._lock:
             if not found <= self._links.keys() | {self._pipe.fd}:
                 self._accept()
