@@ -47,6 +47,7 @@ export const ERROR_CODES = [
   'NODE_INTERRUPTED',
   'VALUE_NOT_PORTABLE',
   'HANDLE_FOREIGN',
+  'HANDLE_GONE',
   'MEMORY_FULL',
   'SEGMENT_GONE',
 ] as const

@@ -16,6 +16,7 @@ export const NodeCall = z
     class: z.string(),
     method: CallMethod,
     node: z.string().describe('unique id of the node; with the class it names the instance that keeps state'),
+    instance: z.string().optional().describe('the node object in ComfyUI that it is for: the worker keeps one of its own for each. Never repeats'),
     prompt: z.string().nullable(),
     index: z.number().int().nonnegative().optional().describe('which of the node’s list items it is for; 0 if it has no lists'),
     client: z.string().optional().describe('the browser tab that queued the prompt, as ComfyUI names it'),
@@ -83,6 +84,10 @@ export const shimToBridge = {
   },
   notifications: {
     'handle.release': z.strictObject({ worker: z.string(), handles: z.array(z.string()) }),
+    // ComfyUI has let go of these node objects: workers let go of theirs
+    'instance.release': z.strictObject({ instances: z.array(z.string()) }),
+    // a prompt has ended: what its async nodes have left running is cancelled, as ComfyUI cancels it
+    'prompt.ended': z.strictObject({ prompt: z.string() }),
     // ComfyUI unloads its models (its Unload button, or memory that ran out): workers do the same
     'models.unload': Nothing,
   },

@@ -62,7 +62,7 @@ export const TaggedValue = z
     z.strictObject({ $: z.literal('dynprompt'), v: z.unknown().describe('ComfyUI’s DynamicPrompt: its graph, with what nodes have added to it') }),
     z.strictObject({ $: z.literal('node_output'), v: z.unknown().describe('of a V3 node: a tuple of args, ui, expand, block_execution') }),
     z.strictObject({ $: z.literal('files'), folder: z.string().describe('of folder_paths'), v: z.array(z.unknown()), before: z.array(z.unknown()), after: z.array(z.unknown()) }),
-    z.strictObject({ $: z.literal('handle'), id: z.string(), worker: z.string(), type: z.string(), made_by: z.string() }),
+    z.strictObject({ $: z.literal('handle'), id: z.string(), owner: z.string().describe('the process that has the object, by the name that never repeats'), worker: z.string(), type: z.string(), made_by: z.string() }),
     z.strictObject({
       $: z.literal('magic'),
       kind: z.enum(['str', 'dict', 'tuple']),

@@ -18,6 +18,8 @@ export const bridgeToWorker = {
     'call.cancel': z.strictObject({ call: CallId }),
     'lease.release': Leases,
     'handle.release': z.strictObject({ handles: z.array(z.string()) }),
+    'instance.release': z.strictObject({ instances: z.array(z.string()) }),
+    'prompt.ended': z.strictObject({ prompt: z.string() }),
     'worker.relax': Nothing,
     // no more calls from ComfyUI itself: those that have come are still done
     'calls.close': Nothing,

@@ -57,6 +57,7 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   NODE_INTERRUPTED: { exit: 130, hint: '' },
   VALUE_NOT_PORTABLE: failed('Pass data, or run both nodes in the same place.'),
   HANDLE_FOREIGN: failed('Run both nodes in the same worker.'),
+  HANDLE_GONE: failed('Run again: the node that made it runs once more.'),
   MEMORY_FULL: failed('Free memory, or send smaller batches.'),
   SEGMENT_GONE: failed('Run again.'),
 }

@@ -55,6 +55,8 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): H
       return (await workers.side(pack))?.request('prompt.handle', { pack, prompt }) ?? { prompt }
     },
     'handle.release': ({ worker, handles }) => workers.releaseHandles(worker, handles),
+    'instance.release': (params) => workers.tellAll('instance.release', params),
+    'prompt.ended': (params) => workers.tellAll('prompt.ended', params),
     'models.unload': () => workers.unloadModels(),
   }
 }

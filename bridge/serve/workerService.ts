@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import type { Straight } from '../../schemas/callLink'
 import type { LoadedPack } from '../../schemas/pack'
 import type { HostFolders, NodeCall } from '../../schemas/shimLink'
-import type { workerToBridge } from '../../schemas/workerLink'
+import type { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
 import type { LogLine } from '../../schemas/job'
 import { BridgeError } from '../errors/bridgeError'
 import { LogFile } from '../jobs/logFile'
@@ -204,6 +204,11 @@ export class WorkerService {
 
   releaseHandles(id: string, handles: string[]): void {
     for (const worker of this.#alive) if (worker.spec.id === id) worker.notify('handle.release', { handles })
+  }
+
+  /** Tells every worker. */
+  tellAll<N extends 'instance.release' | 'prompt.ended'>(name: N, params: z.input<(typeof bridgeToWorker.notifications)[N]>): void {
+    for (const worker of this.#alive) worker.notify(name, params)
   }
 
   /** ComfyUI unloads its models: the GPU's memory that workers hold is wanted too. */

@@ -172,22 +172,38 @@ class HandleRelease(TypedDict, closed=True):
     params: Params20
 
 
+class Params21(TypedDict, closed=True):
+    instances: list[str]
+
+
+class InstanceRelease(TypedDict, closed=True):
+    params: Params21
+
+
+class Params22(TypedDict, closed=True):
+    prompt: str
+
+
+class PromptEnded(TypedDict, closed=True):
+    params: Params22
+
+
 class ModelsUnload(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params22(TypedDict, closed=True):
+class Params24(TypedDict, closed=True):
     pack: str
 
 
-class Params23(TypedDict, closed=True):
+class Params25(TypedDict, closed=True):
     worker: str
     owner: str
     packs: list[str]
 
 
 class WorkerGone(TypedDict, closed=True):
-    params: Params23
+    params: Params25
 
 
 class WorkerPing(TypedDict, closed=True):
@@ -199,11 +215,11 @@ class Result13(TypedDict, closed=True):
     value: Any
 
 
-class Params26(TypedDict, closed=True):
+class Params28(TypedDict, closed=True):
     pack: str
 
 
-class Params27(TypedDict, closed=True):
+class Params29(TypedDict, closed=True):
     pack: str
     prompt: Any
 
@@ -213,24 +229,40 @@ class Result14(TypedDict, closed=True):
 
 
 class PromptHandle1(TypedDict, closed=True):
-    params: Params27
+    params: Params29
     result: Result14
 
 
-class Params28(TypedDict, closed=True):
+class Params30(TypedDict, closed=True):
     call: str
 
 
 class CallCancel(TypedDict, closed=True):
-    params: Params28
+    params: Params30
 
 
-class Params29(TypedDict, closed=True):
+class Params31(TypedDict, closed=True):
     handles: list[str]
 
 
 class HandleRelease1(TypedDict, closed=True):
-    params: Params29
+    params: Params31
+
+
+class Params32(TypedDict, closed=True):
+    instances: list[str]
+
+
+class InstanceRelease1(TypedDict, closed=True):
+    params: Params32
+
+
+class Params33(TypedDict, closed=True):
+    prompt: str
+
+
+class PromptEnded1(TypedDict, closed=True):
+    params: Params33
 
 
 class WorkerRelax(TypedDict, closed=True):
@@ -249,7 +281,7 @@ class Exception(TypedDict, closed=True):
 
 
 class WireError(TypedDict, closed=True):
-    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'SANDBOX_UNAVAILABLE', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN', 'MEMORY_FULL', 'SEGMENT_GONE']
+    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'SANDBOX_UNAVAILABLE', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN', 'HANDLE_GONE', 'MEMORY_FULL', 'SEGMENT_GONE']
     message: str
     hint: str
     details: NotRequired[dict[str, Any]]
@@ -459,6 +491,7 @@ TaggedValue22 = TypedDict(
     {
         '$': Literal['handle'],
         'id': str,
+        'owner': str,
         'worker': str,
         'type': str,
         'made_by': str,
@@ -509,6 +542,7 @@ NodeCall = TypedDict(
         'class': str,
         'method': Literal['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'],
         'node': str,
+        'instance': NotRequired[str],
         'prompt': str | None,
         'index': NotRequired[int],
         'client': NotRequired[str],
@@ -596,7 +630,7 @@ class EnvCombination(TypedDict, closed=True):
     cuda: str | None
 
 
-class Params30(TypedDict, closed=True):
+class Params34(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -604,7 +638,7 @@ class Params30(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params30
+    params: Params34
 
 
 class Python(TypedDict, closed=True):
@@ -1130,7 +1164,7 @@ class Result12(TypedDict, closed=True):
 
 
 class PackNodes1(TypedDict, closed=True):
-    params: Params22
+    params: Params24
     result: Result12
 
 
@@ -1142,13 +1176,13 @@ class LeaseRelease(TypedDict, closed=True):
     params: Leases
 
 
-class Params25(TypedDict, closed=True):
+class Params27(TypedDict, closed=True):
     call: NodeCall
     kwargs: Any
 
 
 class SideCall(TypedDict, closed=True):
-    params: Params25
+    params: Params27
     result: Result13
 
 
@@ -1359,13 +1393,15 @@ ShimToBridge = TypedDict(
         'pack.describe': PackDescribe,
         'prompt.handle': PromptHandle,
         'handle.release': HandleRelease,
+        'instance.release': InstanceRelease,
+        'prompt.ended': PromptEnded,
         'models.unload': ModelsUnload,
     },
     closed=True,
 )
 
 
-class Params21(TypedDict, closed=True):
+class Params23(TypedDict, closed=True):
     pack: str
     on: bool
     classes: dict[str, bool]
@@ -1373,16 +1409,16 @@ class Params21(TypedDict, closed=True):
 
 
 class IsolationApply(TypedDict, closed=True):
-    params: Params21
+    params: Params23
     result: Result11
 
 
-class Params24(TypedDict, closed=True):
+class Params26(TypedDict, closed=True):
     loaded: LoadedPack
 
 
 class PackLoaded(TypedDict, closed=True):
-    params: Params24
+    params: Params26
 
 
 BridgeToShim = TypedDict(
@@ -1400,7 +1436,7 @@ BridgeToShim = TypedDict(
 
 
 class PackDescribe1(TypedDict, closed=True):
-    params: Params26
+    params: Params28
     result: LoadedPack
 
 
@@ -1414,6 +1450,8 @@ BridgeToWorker = TypedDict(
         'call.cancel': CallCancel,
         'lease.release': LeaseRelease,
         'handle.release': HandleRelease1,
+        'instance.release': InstanceRelease1,
+        'prompt.ended': PromptEnded1,
         'worker.relax': WorkerRelax,
         'calls.close': CallsClose,
     },

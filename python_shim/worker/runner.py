@@ -18,7 +18,7 @@ from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, NodeRaised
 from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
-from ..wire.segments import SegmentPool
+from ..wire.segments import OWNER, SegmentPool
 from . import host_server, v3
 from .channel import Channel
 from .memory import beyond_limit, give_back, unload_models
@@ -204,7 +204,7 @@ class Runner:
         name = f"h{next(self._numbers)}"
         self._handles[name] = value
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"$": "handle", "id": name, "worker": self.worker, "type": kind, "made_by": self._node}
+        return {"$": "handle", "id": name, "owner": OWNER, "worker": self.worker, "type": kind, "made_by": self._node}
 
     def _resolve_handle(self, tag: dict[str, Any]) -> Any:
         if tag["worker"] != self.worker:
