@@ -48,6 +48,7 @@ export const ERROR_CODES = [
   'VALUE_NOT_PORTABLE',
   'HANDLE_FOREIGN',
   'HANDLE_GONE',
+  'HOST_UNKNOWN',
   'MEMORY_FULL',
   'SEGMENT_GONE',
 ] as const

@@ -58,6 +58,7 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   VALUE_NOT_PORTABLE: failed('Pass data, or run both nodes in the same place.'),
   HANDLE_FOREIGN: failed('Run both nodes in the same worker.'),
   HANDLE_GONE: failed('Run again: the node that made it runs once more.'),
+  HOST_UNKNOWN: failed('Isolate the pack before ComfyUI starts.'),
   MEMORY_FULL: failed('Free memory, or send smaller batches.'),
   SEGMENT_GONE: failed('Run again.'),
 }

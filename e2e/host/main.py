@@ -14,6 +14,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--base-directory", required=True)
 parser.add_argument("--front-end-root", required=True)
 parser.add_argument("--port", type=int, default=0)
+parser.add_argument("--cache-none", action="store_true")
+parser.add_argument("--cache-lru", type=int, default=0)
 args = parser.parse_args()
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 
@@ -37,7 +39,8 @@ async def serve():
     from comfy_execution.utils import get_executing_context
 
     loop = asyncio.get_running_loop()
-    host = server.PromptServer(loop, args.front_end_root)
+    cache = "none" if args.cache_none else "lru" if args.cache_lru else "classic"
+    host = server.PromptServer(loop, args.front_end_root, cache, args.cache_lru)
 
     def progress(value, total, preview, node_id=None):
         current = get_executing_context()

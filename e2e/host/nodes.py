@@ -132,9 +132,9 @@ async def load_custom_node(module_path, ignore=set(), module_parent="custom_node
 
 async def load_all_custom_nodes():
     """Every pack, in the order the folder lists them."""
-    own = sys.modules[__name__]
+    own, core = sys.modules[__name__], set(NODE_CLASS_MAPPINGS)
     for root in folder_paths.get_folder_paths("custom_nodes"):
         for name in os.listdir(root):
             path = os.path.join(root, name)
             if os.path.isfile(os.path.join(path, "__init__.py")):
-                await own.load_custom_node(path, set(NODE_CLASS_MAPPINGS), "custom_nodes")
+                await own.load_custom_node(path, core, "custom_nodes")

@@ -9,7 +9,8 @@ import uuid
 import folder_paths
 import nodes
 from aiohttp import WSMsgType, web
-from execution import Executor, validate
+from prompt_queue import PromptQueue
+from validation import validate_prompt
 
 
 def saved_settings():
@@ -37,6 +38,11 @@ OFFLINE = (
 )
 
 
+def readable(value):
+    """JSON, and what is no data by its own word."""
+    return json.dumps(value, default=str)
+
+
 @web.middleware
 async def offline_policy(request, handler):
     """Adds the content policy to every page."""
@@ -51,7 +57,7 @@ class PromptServer:
 
     instance = None
 
-    def __init__(self, loop, frontend):
+    def __init__(self, loop, frontend, cache="classic", most=0):
         PromptServer.instance = self
         self.loop = loop
         self.app = web.Application(middlewares=[offline_policy])
@@ -60,7 +66,9 @@ class PromptServer:
         self.on_prompt_handlers = []
         self.frontend = pathlib.Path(frontend)
         self.settings = saved_settings()
-        self.executor = Executor(self.send_sync)
+        self.last_node_id = None
+        self.number = 0
+        self.prompt_queue = PromptQueue(self, cache, most)
 
     def send_sync(self, event, data, sid=None):
         """Any thread: send an event to the browser."""
@@ -99,7 +107,7 @@ class PromptServer:
         router.add_post("/api/prompt", self.prompt)
         router.add_post("/api/interrupt", self.interrupt)
         router.add_post("/api/free", self.free)
-        router.add_get("/api/history", lambda request: web.json_response(self.executor.history))
+        router.add_get("/api/history", lambda request: web.json_response(self.prompt_queue.history, dumps=readable))
         router.add_get("/api/history/{id}", self.history)
         router.add_get("/api/view", self.view)
         for name, folder in nodes.EXTENSION_WEB_DIRS.items():
@@ -150,14 +158,14 @@ class PromptServer:
         body = await request.json()
         for handler in self.on_prompt_handlers:
             body = handler(body)
-        problem = validate(body["prompt"])
-        if problem is not None:
-            error = {"type": "invalid_prompt", "message": problem, "details": "", "extra_info": {}}
-            return web.json_response({"error": error, "node_errors": {}}, status=400)
         prompt_id = str(body.get("prompt_id", uuid.uuid4()))
-        self.client_id = body.get("client_id")
-        self.executor.put(prompt_id, body["prompt"], self.client_id)
-        return web.json_response({"prompt_id": prompt_id, "number": 0, "node_errors": {}})
+        error, outputs, bad = await validate_prompt(prompt_id, body["prompt"])
+        if error is not None:
+            return web.json_response({"error": error, "node_errors": bad}, status=400)
+        extra = {**body.get("extra_data", {}), "client_id": body.get("client_id")}
+        self.number += 1
+        self.prompt_queue.put((self.number, prompt_id, body["prompt"], extra, outputs))
+        return web.json_response({"prompt_id": prompt_id, "number": self.number, "node_errors": bad})
 
     async def interrupt(self, request):
         """The Cancel button."""
@@ -167,17 +175,18 @@ class PromptServer:
         return web.Response(status=200)
 
     async def free(self, request):
-        """The Unload button."""
-        import comfy.model_management
-
-        comfy.model_management.unload_all_models()
+        """The Unload button: as soon as no prompt runs."""
+        wanted = json.loads(await request.text() or "{}")
+        for name in ("unload_models", "free_memory"):
+            if wanted.get(name, name == "unload_models"):
+                self.prompt_queue.set_flag(name, True)
         return web.Response(status=200)
 
     async def history(self, request):
         """One prompt's outputs and status."""
         number = request.match_info["id"]
-        found = self.executor.history.get(number)
-        return web.json_response({number: found} if found else {})
+        found = self.prompt_queue.history.get(number)
+        return web.json_response({number: found} if found else {}, dumps=readable)
 
     async def view(self, request):
         """An output file."""

@@ -65,19 +65,31 @@ class Calls:
         client.loop.call_soon_threadsafe(self._tidy)
 
     async def run(
-        self, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any], timeout: float | None = None
+        self,
+        pack_id: str,
+        cls: str,
+        method: str,
+        node: str,
+        prompt: str | None,
+        kwargs: dict[str, Any],
+        timeout: float | None = None,
+        instance: str | None = None,
     ) -> Any:
         """Call a node class's method in its worker. Raises what the node raised, or NodeError with a hint."""
         if timeout is not None:  # the call is cancelled when its time is up
-            return await asyncio.wait_for(self.run(pack_id, cls, method, node, prompt, kwargs), timeout)
+            return await asyncio.wait_for(self.run(pack_id, cls, method, node, prompt, kwargs, instance=instance), timeout)
         if method == "VALIDATE_INPUTS":  # waits for no node
-            return await self._run(pack_id, cls, method, node, prompt, kwargs)
+            return await self._run(pack_id, cls, method, node, prompt, kwargs, instance)
         async with self.turns.of(pack_id):
-            return await self._run(pack_id, cls, method, node, prompt, kwargs)
+            return await self._run(pack_id, cls, method, node, prompt, kwargs, instance)
 
-    async def _run(self, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any]) -> Any:
+    async def _run(
+        self, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any], instance: str | None
+    ) -> Any:
         for last in (False, True):
             call = Call(self, pack_id, cls, method, node, prompt, kwargs, copy=last)
+            if instance is not None:
+                call.header["call"]["instance"] = instance
             try:
                 header, body = await self._wait(call)
                 self.ways.learn(pack_id, header)
@@ -244,6 +256,10 @@ class Calls:
     def node_of(self, call: str | None) -> str | None:
         """The node that a running call is for."""
         return None if call is None else self._nodes.get(call)
+
+    def is_gone(self, owner: str) -> bool:
+        """Whether that worker's process has ended."""
+        return self.ways.is_gone(owner)
 
     def worker_gone(self, params: dict[str, Any]) -> None:
         """A worker's process has ended: nothing of ours is held by it any more."""

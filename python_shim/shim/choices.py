@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections import OrderedDict
 from typing import Any
 
 #: The property of a node on the canvas, saved with the workflow. True: in a worker, False: in ComfyUI.
 PROPERTY = "envmanager_isolated"
-#: Prompts whose choices are kept: more than ComfyUI's queue holds in practice.
-MOST_PROMPTS = 1000
 
 
 def node_choices(workflow: Any) -> dict[str, bool]:
@@ -44,7 +41,9 @@ class Choices:
     def __init__(self) -> None:
         self._packs: set[str] = set()
         self._classes: dict[str, dict[str, bool]] = {}
-        self._prompts: OrderedDict[str, dict[str, bool]] = OrderedDict()
+        self._prompts: dict[str, dict[str, bool]] = {}
+        #: What was chosen when a prompt that runs began.
+        self._frozen: dict[str, tuple[frozenset[str], dict[str, dict[str, bool]]]] = {}
 
     def set_pack(self, pack: str, on: bool, classes: dict[str, bool]) -> None:
         """Choose for a pack and for those of its node classes that differ."""
@@ -58,21 +57,29 @@ class Choices:
         if chosen:
             prompt = str(body.setdefault("prompt_id", str(uuid.uuid4())))
             self._prompts[prompt] = chosen
-            while len(self._prompts) > MOST_PROMPTS:
-                self._prompts.popitem(last=False)
         return chosen
 
     def has_pack(self, pack: str) -> bool:
         """Whether the whole pack is to run in a worker."""
         return pack in self._packs
 
-    def for_class(self, pack: str, name: str) -> bool:
+    def freeze(self, prompt: str) -> None:
+        """A prompt begins: what is chosen from now on is for the next one."""
+        self._frozen[prompt] = frozenset(self._packs), dict(self._classes)
+
+    def thaw(self, prompt: str) -> None:
+        """It has ended, and nobody asks for it any more."""
+        self._frozen.pop(prompt, None)
+        self._prompts.pop(prompt, None)
+
+    def for_class(self, pack: str, name: str, prompt: str | None = None) -> bool:
         """Whether nodes of a class run in a worker, unless they have chosen otherwise."""
-        return self._classes.get(pack, {}).get(name, pack in self._packs)
+        packs, classes = self._frozen.get(prompt or "", (self._packs, self._classes))
+        return classes.get(pack, {}).get(name, pack in packs)
 
     def isolated(self, pack: str, name: str, node: str, prompt: str | None) -> bool:
         """Whether a node runs in a worker. A node that was made by another (`expand`) follows the one that it stands for."""
         chosen = self._prompts.get(prompt or "", {})
         while node and node not in chosen and "." in node:
             node = node.rsplit(".", 1)[0]
-        return chosen.get(node, self.for_class(pack, name))
+        return chosen.get(node, self.for_class(pack, name, prompt))

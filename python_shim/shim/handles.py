@@ -31,3 +31,9 @@ class RemoteHandle:
 
     def __del__(self) -> None:
         self._calls.forget_handle(self._tag)
+
+
+def owner_of_handle(handle: RemoteHandle) -> str | None:
+    """The process that has the object, by the name that never repeats."""
+    owner = handle._tag.get("owner")
+    return owner if isinstance(owner, str) else None

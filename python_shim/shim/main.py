@@ -11,10 +11,13 @@ from ..wire.importing import when_imported
 from . import log, places
 from .bridge_process import BridgeProcess
 from .calls import Calls
+from .choices import Choices
 from .class_facts import ClassFacts
 from .client import BridgeClient
+from .dispatch import Dispatch
 from .host_events import pass_event, show_progress, unload_too
 from .node_loading import wrap
+from .prompts import Prompts
 from .registry import Registry
 from .report import FolderWatch, folders, host_report
 
@@ -27,7 +30,10 @@ class Shim:
 
     def __init__(self) -> None:
         self.calls = Calls()
-        self.registry = Registry(self.calls)
+        self.prompts, choices = Prompts(), Choices()
+        self.dispatch = Dispatch(self.calls, choices, self.prompts, self._instance_gone)
+        self.registry = Registry(self.calls, choices, self.prompts, self.dispatch)
+        self.prompts.on_end.append(lambda prompt: self.client.notify("prompt.ended", {"prompt": prompt}))
         self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
         self.facts = ClassFacts(self.process.home / "run" / "classes.json")
         self.relay: Any = None
@@ -51,6 +57,7 @@ class Shim:
     def start(self) -> None:
         """Start the bridge beside ComfyUI and step into its loading of packs."""
         library.provide()
+        when_imported("execution", self.dispatch.install)
         when_imported("nodes", lambda nodes: wrap(nodes, self.registry, self._load_in_worker))
         when_imported("comfy.model_management", lambda management: unload_too(management, self._unload))
         self.process.start()
@@ -74,6 +81,9 @@ class Shim:
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         self.facts.keep()
         return self.registry.on_prompt(body)
+
+    def _instance_gone(self, name: str) -> None:
+        self.client.notify("instance.release", {"instances": [name]})
 
     def _unload(self) -> None:
         self.client.notify("models.unload", {})

@@ -58,7 +58,9 @@ def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
         if module_parent != "custom_nodes" or not os.path.isdir(module_path):
             return await inner(module_path, set(ignore), module_parent)
         if not registry.is_isolated(pack):
+            registry.reserve(ignore)
             return await load_in_host(module_path, ignore, module_parent)
+        registry.reserve(ignore)
         try:
             report = registry.cached(pack) or await load_in_worker(pack)
             registry.register_proxies(pack, module_path, report)

@@ -1,4 +1,4 @@
-"""Node classes whose work is done in a worker: proxies for packs that ComfyUI does not import, patches for those it has."""
+"""Node classes of packs that ComfyUI does not import: they answer its questions, and their work is done in a worker."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ from ..wire.mapping import MappedSegments
 from . import proxy_v3
 from .calls import Calls
 
-_ABSENT = object()
-#: Whether a node runs in a worker, by pack, node class, node id and prompt id.
-Goes = Callable[[str, str, str, "str | None"], bool]
-
 
 def context() -> tuple[str, str | None]:
     """Node id and prompt id of the node that ComfyUI runs now (`comfy_execution/utils.py`)."""
@@ -25,51 +21,8 @@ def context() -> tuple[str, str | None]:
     return ("", None) if current is None else (str(current.node_id), current.prompt_id)
 
 
-def _function(calls: Calls, pack: str, name: str, original: Any = None, goes: Goes | None = None) -> Any:
-    """The async FUNCTION; with an original, which runs where the user has chosen ComfyUI. A subclass that another pack made of
-    a patched class keeps the original."""
-    own = f"custom_nodes.{pack}"
-
-    async def isolated(self: Any, *args: Any, **kwargs: Any) -> Any:
-        node, prompt = context()
-        here = getattr(type(self), "RELATIVE_PYTHON_MODULE", None) != own or (goes is not None and not goes(pack, name, node, prompt))
-        if here and original is not None:
-            result = original(self, *args, **kwargs)
-            return await result if inspect.isawaitable(result) else result
-        return await calls.run(pack, name, "FUNCTION", node, prompt, kwargs)
-
-    return isolated
-
-
-class Patch:
-    """A class of a loaded pack whose FUNCTION goes to the worker. Takes effect at the next run, cached instances included."""
-
-    def __init__(self, calls: Calls, pack: str, name: str, cls: Any, goes: Goes) -> None:
-        newer = proxy_v3.is_v3(cls)
-        self._cls, self._attribute = cls, "execute" if newer else cls.FUNCTION
-        self._before = cls.__dict__.get(self._attribute, _ABSENT)
-        if newer:
-            original = cls.execute.__func__
-            setattr(cls, "execute", classmethod(proxy_v3.execute(calls, pack, name, context, original, goes)))  # noqa: B010
-        else:
-            original = getattr(cls, cls.FUNCTION)
-            setattr(cls, cls.FUNCTION, _function(calls, pack, name, original, goes))
-
-    def undo(self) -> None:
-        """Put back exactly what was there: an inherited method is inherited again."""
-        if self._before is _ABSENT:
-            delattr(self._cls, self._attribute)
-        else:
-            setattr(self._cls, self._attribute, self._before)
-
-
-def can_patch(cls: Any) -> bool:
-    """Whether the class has a method that it names as its FUNCTION; not all of those that ComfyUI shows do."""
-    return proxy_v3.is_v3(cls) or callable(getattr(cls, str(getattr(cls, "FUNCTION", "")), None))
-
-
 def _forward(calls: Calls, pack: str, name: str, method: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-    async def forwarded(cls: Any, **kwargs: Any) -> Any:
+    async def forwarded(this: Any, /, **kwargs: Any) -> Any:
         node, prompt = context()
         return await calls.run(pack, name, method, node, prompt, kwargs)
 
@@ -168,7 +121,7 @@ def make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
         "EXPERIMENTAL": spec["experimental"],
     }
     if spec["function"]:  # some nodes only show something on the canvas
-        body |= {"FUNCTION": spec["function"], spec["function"]: _function(calls, pack, name)}
+        body |= {"FUNCTION": spec["function"], spec["function"]: _forward(calls, pack, name, "FUNCTION")}
     for attribute in ("return_names", "output_tooltips", "output_is_list"):
         if spec[attribute] is not None:
             body[attribute.upper()] = decode_schema(spec[attribute])

@@ -1,4 +1,4 @@
-"""Isolated node classes of ComfyUI's newer kind (`comfy_api.latest.io.ComfyNode`): patches and proxies."""
+"""Isolated node classes of ComfyUI's newer kind (`comfy_api.latest.io.ComfyNode`): proxies, and what ComfyUI gives their calls."""
 
 from __future__ import annotations
 
@@ -39,21 +39,22 @@ def _with_hidden(cls: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**kwargs, HIDDEN: values} if values else kwargs
 
 
-def execute(calls: Calls, pack: str, name: str, context: Context, original: Any = None, goes: Any = None) -> Any:
-    """The async `execute` that runs in the worker; with an original, which runs where the user has chosen ComfyUI."""
+def inputs_of(obj: Any, given: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """How the inputs of a V3 node are made ready, as ComfyUI's executor does it for a class (`_async_map_node_over_list`): hidden ones by a
+    clone, dynamic ones nested. `given` is what the executor passes beside them: `v3_data`, on older versions `hidden_inputs`."""
+    cls = obj if isinstance(obj, type) else type(obj)
+    data = given["v3_data"] if "v3_data" in given else given.get("hidden_inputs")
+    clone = cls.PREPARE_CLASS_CLONE(data)
+    nest = getattr(sys.modules.get("comfy_api.latest._io"), "build_nested_inputs", None) if given.get("v3_data") is not None else None
 
-    async def isolated(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        node, prompt = context()
-        if original is not None and not goes(pack, name, node, prompt):
-            result = original(cls, *args, **kwargs)
-            return await result if inspect.isawaitable(result) else result
-        return await calls.run(pack, name, "FUNCTION", node, prompt, _with_hidden(cls, kwargs))
+    def ready(inputs: dict[str, Any]) -> dict[str, Any]:
+        return _with_hidden(clone, inputs if nest is None else nest(inputs, data))
 
-    return isolated
+    return ready
 
 
 def _forward(calls: Calls, pack: str, name: str, method: str, context: Context) -> Any:
-    async def forwarded(cls: Any, **kwargs: Any) -> Any:
+    async def forwarded(cls: Any, /, **kwargs: Any) -> Any:
         node, prompt = context()
         return await calls.run(pack, name, method, node, prompt, _with_hidden(cls, kwargs))
 
@@ -88,7 +89,7 @@ def make_proxy(calls: Calls, pack: str, spec: dict[str, Any], context: Context, 
         "FINALIZE_SCHEMA": classmethod(lambda cls: schema),
         "INPUT_TYPES": classmethod(input_types),
         "GET_NODE_INFO_V1": classmethod(lambda cls: {**info, "input": inputs, "python_module": f"custom_nodes.{pack}"}),
-        "execute": classmethod(execute(calls, pack, name, context)),
+        "execute": classmethod(_forward(calls, pack, name, "FUNCTION", context)),
     }
     for attribute in ("category", "description", "input_is_list", "output_node", "deprecated", "experimental"):
         body[attribute.upper()] = spec[attribute]

@@ -1,4 +1,7 @@
-"""How each pack stands in this ComfyUI, and the switch that moves it between ComfyUI and a worker."""
+"""How each pack stands in this ComfyUI, and the switch that moves it between ComfyUI and a worker.
+
+A pack that ComfyUI has loaded keeps its classes: `dispatch.py` sends their calls. One that it has not loaded has proxies in their place.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import asyncio
 import json
 import os
 import sys
+import threading
+from collections.abc import Iterable
 from typing import Any
 
 from ..wire.errors import CodedError
@@ -13,24 +18,36 @@ from ..wire.live import live_inputs
 from . import log, places
 from .calls import Calls
 from .choices import Choices
-from .proxy import Patch, can_patch, make_proxy, renew
+from .dispatch import Dispatch
+from .prompts import Prompts
+from .proxy import make_proxy, renew
 
 #: What `LoadedPack` of the schemas holds.
 _REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket")
 
 
-class Registry:
-    """Packs by folder name. `patches` and `proxies` are what the switch has changed."""
+#: Of a `NodeClass`, what may change while a prompt runs: the choices that a node offers.
+_CHOICES = frozenset({"input_types", "graph_input_types", "v3"})
 
-    def __init__(self, calls: Calls) -> None:
-        self._calls = calls
+
+class Registry:
+    """Packs by folder name. Other threads read while one writes; `apply` writes one switch after the other, and between prompts."""
+
+    def __init__(self, calls: Calls, choices: Choices, prompts: Prompts, dispatch: Dispatch) -> None:
+        self._calls, self.choices, self._prompts, self._dispatch = calls, choices, prompts, dispatch
         self._folders: dict[str, str] = {}
         self._errors: dict[str, str | None] = {}
-        self._patches: dict[str, dict[str, Patch]] = {}
-        self.choices = Choices()
-        self._proxies: dict[str, list[str]] = {}
+        #: What the worker has said of each proxy's class, by pack and name.
+        self._proxies: dict[str, dict[str, dict[str, Any]]] = {}
         self._web: dict[str, dict[str, Any]] = {}
+        #: Names that packs cannot take, as ComfyUI tells its loader: those of its own node classes.
+        self._reserved: frozenset[str] = frozenset()
+        self._switching = threading.Lock()
         self.load_in_host: Any = None
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """ComfyUI ignores these names when it loads packs (`init_external_custom_nodes`), and so do we from now on."""
+        self._reserved = self._reserved | frozenset(names)
 
     def loaded(self, pack: str, folder: str, error: str | None) -> None:
         """ComfyUI has tried to import a pack."""
@@ -39,9 +56,6 @@ class Registry:
         chosen = self._saved().get("classes", {}).get(pack, {})
         if chosen and error is None:
             self.choices.set_pack(pack, False, chosen)
-            for name, cls in self.own_classes(pack).items():
-                if chosen.get(name):
-                    self._patch(pack, name, cls)
 
     def _saved(self) -> dict[str, Any]:
         """What the user has chosen, from disk, so that no bridge is needed."""
@@ -66,23 +80,25 @@ class Registry:
 
     def own_classes(self, pack: str) -> dict[str, Any]:
         """The pack's node classes in ComfyUI, by name."""
-        nodes = sys.modules["nodes"]
         module = f"custom_nodes.{pack}"
-        mappings = nodes.NODE_CLASS_MAPPINGS.items()
-        return {name: cls for name, cls in mappings if getattr(cls, "RELATIVE_PYTHON_MODULE", None) == module}
+        return {name: cls for name, cls in list(_mappings().items()) if getattr(cls, "RELATIVE_PYTHON_MODULE", None) == module}
 
     def register_proxies(self, pack: str, folder: str, report: dict[str, Any]) -> None:
         """Do what ComfyUI's loader would have done."""
         nodes = sys.modules["nodes"]
         self._folders[pack] = folder
         self._errors.setdefault(pack, None)
-        names = self._proxies.setdefault(pack, [])
+        known = self._proxies.setdefault(pack, {})
         for spec in report["classes"]:
-            nodes.NODE_CLASS_MAPPINGS[spec["name"]] = make_proxy(self._calls, pack, spec)
+            name = spec["name"]
+            if name in self._reserved:
+                continue
+            proxy = make_proxy(self._calls, pack, spec)
+            self._dispatch.proxies.add(proxy)
+            nodes.NODE_CLASS_MAPPINGS[name] = proxy
             if spec["display_name"] is not None:
-                nodes.NODE_DISPLAY_NAME_MAPPINGS[spec["name"]] = spec["display_name"]
-            if spec["name"] not in names:
-                names.append(spec["name"])
+                nodes.NODE_DISPLAY_NAME_MAPPINGS[name] = spec["display_name"]
+            known[name] = spec
         nodes.LOADED_MODULE_DIRS[pack] = os.path.abspath(folder)
         own = {pack: report["web_directory"]} if report["web_directory"] is not None else {}
         for name, web in {**own, **report["web_directories"]}.items():
@@ -99,61 +115,68 @@ class Registry:
         if pack not in self._proxies and not self.choices.has_pack(pack):
             return
         self.offered(report)
-        proxied = self._proxies.get(pack, [])
-        nodes = sys.modules["nodes"]
-        for spec in report["classes"]:
-            known = nodes.NODE_CLASS_MAPPINGS.get(spec["name"]) if spec["name"] in proxied else None
-            if known is not None:
-                renew(known, make_proxy(self._calls, pack, spec))
+        known = self._proxies.get(pack, {})
+        changed = [spec for spec in report["classes"] if spec["name"] in known]
+        same = [spec for spec in changed if _shape(spec) == _shape(known[spec["name"]])]
+        self._renew(pack, same)
+        others = [spec for spec in changed if spec not in same]
+        if others:  # what a prompt has begun with stays until it has ended
+            threading.Thread(target=self._renew_between, args=(pack, others), name="envmanager-renew", daemon=True).start()
+
+    def _renew_between(self, pack: str, specs: list[dict[str, Any]]) -> None:
+        with self._prompts.between():
+            self._renew(pack, specs)
+
+    def _renew(self, pack: str, specs: list[dict[str, Any]]) -> None:
+        known = self._proxies.get(pack, {})
+        for spec in specs:
+            proxy = _mappings().get(spec["name"])
+            if proxy is not None and proxy in self._dispatch.proxies and spec["name"] in known:
+                renew(proxy, make_proxy(self._calls, pack, spec))
+                known[spec["name"]] = spec
 
     def web(self) -> dict[str, dict[str, Any]]:
         """Routes and handlers of the packs that run in a worker, by pack."""
-        return {pack: entry for pack, entry in self._web.items() if pack in self._proxies or self.choices.has_pack(pack)}
+        return {pack: entry for pack, entry in list(self._web.items()) if pack in self._proxies or self.choices.has_pack(pack)}
 
     def proxied(self) -> list[str]:
         """Packs whose node classes answer for a worker."""
-        return [pack for pack, names in self._proxies.items() if names]
+        return [pack for pack, names in list(self._proxies.items()) if names]
 
     def apply(self, params: dict[str, Any]) -> dict[str, Any]:
-        """`isolation.apply` of the schemas."""
-        pack = params["pack"]
-        loaded = params["loaded"]
-        self.choices.set_pack(pack, params["on"], params["classes"])
-        if loaded is not None:
-            self._switch_on(pack, loaded)
-        else:
-            self._switch_off(pack)
+        """`isolation.apply` of the schemas. A prompt that runs goes on as it has begun."""
+        pack, loaded = params["pack"], params["loaded"]
+        with self._switching:
+            if loaded is not None:
+                self._switch_on(pack, params, loaded)
+            else:
+                self.choices.set_pack(pack, params["on"], params["classes"])
+                self._switch_off(pack)
         return {"pack": self.report_pack(pack), "restart_needed": None}
 
-    def _switch_on(self, pack: str, loaded: dict[str, Any]) -> None:
-        whole = self.choices.has_pack(pack)
+    def _switch_on(self, pack: str, params: dict[str, Any], loaded: dict[str, Any]) -> None:
+        whole = params["on"]
+        proxied = self._proxies.get(pack, {})
+        inside = {name for name in self.own_classes(pack) if name not in proxied}
+        if inside and self._dispatch.reason is not None:
+            what = f"{pack} is loaded in ComfyUI, and {self._dispatch.reason}."
+            raise CodedError("HOST_UNKNOWN", what, "Isolate it before ComfyUI starts: switch it on and restart ComfyUI.")
+        self.choices.set_pack(pack, whole, params["classes"])
         if whole:
             self.offered(loaded)
-        own = self.own_classes(pack)
-        proxied = self._proxies.get(pack, [])
-        for spec in loaded["classes"]:
-            wanted = whole or self.choices.for_class(pack, spec["name"])
-            if wanted and spec["name"] in own and spec["name"] not in proxied:
-                self._patch(pack, spec["name"], own[spec["name"]])
-        elsewhere = [spec for spec in loaded["classes"] if whole and (spec["name"] not in own or spec["name"] in proxied)]
+        elsewhere = [spec for spec in loaded["classes"] if whole and spec["name"] not in inside and self._may_have(pack, spec["name"])]
         if elsewhere:
-            self.register_proxies(pack, self._folder(pack), {**loaded, "classes": elsewhere})
+            with self._prompts.between():
+                self.register_proxies(pack, self._folder(pack), {**loaded, "classes": elsewhere})
 
-    def _patch(self, pack: str, name: str, cls: Any) -> None:
-        patches = self._patches.setdefault(pack, {})
-        if name not in patches and can_patch(cls):
-            patches[name] = Patch(self._calls, pack, name, cls, self.choices.isolated)
+    def _may_have(self, pack: str, name: str) -> bool:
+        """Whether a name is free, or the pack's own: a switch takes no name from another pack."""
+        holder = getattr(_mappings().get(name), "RELATIVE_PYTHON_MODULE", None)
+        return name not in _mappings() or holder == f"custom_nodes.{pack}"
 
     def on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         """For `PromptServer.add_on_prompt_handler`: nodes on the canvas that are to run in a worker though their pack does not."""
-        chosen = self.choices.on_prompt(body)
-        nodes = sys.modules["nodes"]
-        for node, isolated in chosen.items():
-            name = (body.get("prompt") or {}).get(node, {}).get("class_type")
-            cls = nodes.NODE_CLASS_MAPPINGS.get(name)
-            parent, _, pack = str(getattr(cls, "RELATIVE_PYTHON_MODULE", "")).partition(".")
-            if isolated and parent == "custom_nodes" and name not in self._proxies.get(pack, []):
-                self._patch(pack, name, cls)
+        self.choices.on_prompt(body)
         return body
 
     def nodes(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -164,17 +187,21 @@ class Registry:
         return {"nodes": found, "imported": bool(own) and not self._proxies.get(params["pack"])}
 
     def _switch_off(self, pack: str) -> None:
-        for patch in self._patches.pop(pack, {}).values():
-            patch.undo()
+        """ComfyUI loads the pack itself. Its classes take the proxies' names one by one: none is missing meanwhile."""
         self._web.pop(pack, None)
-        names = self._proxies.pop(pack, [])
-        if not names:
+        proxied = self._proxies.get(pack, {})
+        if not proxied:
+            self._proxies.pop(pack, None)
             return
-        nodes = sys.modules["nodes"]
-        for name in names:
-            nodes.NODE_CLASS_MAPPINGS.pop(name, None)
-            nodes.NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
-        asyncio.run_coroutine_threadsafe(self.load_in_host(self._folder(pack)), _server().loop).result(120)
+        with self._prompts.between():
+            taken = {name for name in list(_mappings()) if not self._may_have(pack, name)}
+            loading = self.load_in_host(self._folder(pack), self._reserved | taken)
+            asyncio.run_coroutine_threadsafe(loading, _server().loop).result(120)
+            self._proxies.pop(pack, None)
+            for name in proxied:
+                if _mappings().get(name) in self._dispatch.proxies:  # ComfyUI could not load it, or has no such class
+                    _mappings().pop(name, None)
+                    sys.modules["nodes"].NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
 
     def _folder(self, pack: str) -> str:
         if pack in self._folders:
@@ -219,6 +246,14 @@ def _add_folders(folders: dict[str, Any]) -> None:
         more = [path for path in entry["paths"] if path not in paths]
         if name not in known or more:
             known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})
+
+
+def _shape(spec: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key not in _CHOICES}
+
+
+def _mappings() -> Any:
+    return sys.modules["nodes"].NODE_CLASS_MAPPINGS
 
 
 def _server() -> Any:

@@ -1,6 +1,5 @@
 """Which node runs now, as `comfy_execution/utils.py` tells it."""
 
-import contextlib
 import contextvars
 from typing import NamedTuple
 
@@ -21,11 +20,15 @@ def get_executing_context():
     return _current.get()
 
 
-@contextlib.contextmanager
-def running_node(prompt_id, node_id):
+class CurrentNodeContext:
     """Everything inside runs for that node."""
-    token = _current.set(ExecutionContext(prompt_id, node_id, None))
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    def __init__(self, prompt_id, node_id, list_index=None):
+        self._context = ExecutionContext(prompt_id, node_id, list_index)
+
+    def __enter__(self):
+        self._token = _current.set(self._context)
+        return self
+
+    def __exit__(self, *error):
+        _current.reset(self._token)

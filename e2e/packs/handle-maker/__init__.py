@@ -1,0 +1,86 @@
+"""Nodes that hand an object of their own from one to the next, and write down each run."""
+
+import os
+
+import folder_paths
+
+
+def ran(what):
+    """One line for each run, where tests read it."""
+    with open(os.path.join(folder_paths.get_output_directory(), "runs.log"), "a") as file:
+        file.write(f"{what}\n")
+
+
+class Thing:
+    """An object that is no data."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+
+def node(returns, **inputs):
+    """A node class around one function: `inputs` are its sockets."""
+
+    def make(function):
+        kinds = {"required": {name: kind if isinstance(kind, tuple) else (kind,) for name, kind in inputs.items()}}
+
+        def run(self, **given):
+            ran(function.__name__)
+            return function(**given)
+
+        body = {"INPUT_TYPES": classmethod(lambda cls: kinds), "RETURN_TYPES": returns, "FUNCTION": "run", "CATEGORY": "tests", "run": run}
+        return type(function.__name__, (), body)
+
+    return make
+
+
+@node(("INT",), seed=("INT", {"default": 0}))
+def HandleSeed(seed):
+    """Data only."""
+    return (seed,)
+
+
+@node(("THING",), seed=("INT", {"default": 0, "forceInput": True}))
+def HandleMake(seed):
+    """A loader."""
+    return (Thing(seed),)
+
+
+@node(("THING",), thing="THING")
+def HandleNext(thing):
+    """Another object from the first."""
+    return (Thing(thing.seed + 1),)
+
+
+@node(("THINGS",), thing="THING")
+def HandleList(thing):
+    """In a list."""
+    return ([1, thing, "two"],)
+
+
+@node(("THINGS",), thing="THING")
+def HandleDict(thing):
+    """In a dict in a list."""
+    return ([{"thing": thing, "more": [1.5]}],)
+
+
+@node(("STRING",), thing="THING,THINGS", number=("INT", {"default": 0}))
+def HandleUse(thing, number):
+    """Uses the object, wherever it lies."""
+    if isinstance(thing, list):
+        thing = next((item if isinstance(item, Thing) else item["thing"]) for item in thing if isinstance(item, (Thing, dict)))
+    return (f"{thing.seed} {number}",)
+
+
+@node(("STRING",), thing="THING", number=("INT", {"default": 0}))
+def HandleUseSlowly(thing, number):
+    """So that its worker can be ended meanwhile."""
+    import time
+
+    time.sleep(1.5)
+    return (f"{thing.seed} {number}",)
+
+
+NODE_CLASS_MAPPINGS = {
+    cls.__name__: cls for cls in (HandleSeed, HandleMake, HandleNext, HandleList, HandleDict, HandleUse, HandleUseSlowly)
+}

@@ -1,0 +1,75 @@
+"""Node classes that inherit from each other, and inputs with names that are Python's own."""
+
+import os
+
+
+class InheritBase:
+    """Says what it is and where it runs."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"turn": ("INT", {})}}
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "run"
+    CATEGORY = "tests"
+
+    def run(self, turn):
+        """Sync, as most are."""
+        return (f"{type(self).__name__} {os.getpid()}",)
+
+
+class InheritPlain(InheritBase):
+    """Inherits all."""
+
+
+class InheritSuper(InheritBase):
+    """Calls the base's method and uses its result at once."""
+
+    def run(self, turn):
+        return (super().run(turn)[0] + " over",)
+
+
+class InheritNames:
+    """Inputs named as a method's own arguments are."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"cls": ("INT", {}), "self": ("INT", {}), "func": ("INT", {}), "prompt_id": ("INT", {})}}
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "run"
+    CATEGORY = "tests"
+
+    def run(this, **given):  # noqa: N805 - an input is called self
+        return (" ".join(f"{name}={given[name]}" for name in sorted(given)),)
+
+
+class InheritState:
+    """What its checks see is what its run has left."""
+
+    seen = 0
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"turn": ("INT", {})}}
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "run"
+    CATEGORY = "tests"
+
+    @classmethod
+    def IS_CHANGED(cls, turn):
+        return f"{cls.seen} {os.getpid()}"
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, turn):
+        return True if turn >= 0 else f"seen {cls.seen}"
+
+    def run(self, turn):
+        """Counts its runs on the class."""
+        type(self).seen += 1
+        return (f"{type(self).seen} {os.getpid()}",)
+
+
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (InheritBase, InheritPlain, InheritSuper, InheritNames, InheritState)}

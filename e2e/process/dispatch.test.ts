@@ -1,0 +1,107 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FRONTENDS } from '../../scripts/devPython.ts'
+import { startComfy, type Comfy } from '../support/comfy.ts'
+import { PanelClient } from '../support/panelClient.ts'
+import { finished, queue, run, type Prompt } from '../support/prompts.ts'
+
+/** Which node objects are sent to workers: those of the exact class that the user has chosen, and no other. */
+
+let comfy: Comfy
+let panel: PanelClient
+let turn = 0
+
+beforeAll(async () => {
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: ['inherited-nodes', 'core-name', 'trouble-maker'] })
+  panel = await PanelClient.connect(comfy.url)
+  for (const pack of ['inherited-nodes', 'core-name', 'trouble-maker']) {
+    await panel.until(({ packs }) => packs.some(({ id, state }) => id === pack && state === 'ready'), pack)
+  }
+})
+
+afterAll(async () => {
+  panel?.close()
+  await comfy?.stop()
+  comfy?.remove()
+})
+
+const shown = (class_type: string, inputs: Record<string, unknown>): Prompt => ({
+  '1': { class_type, inputs },
+  '2': { class_type: 'PreviewAny', inputs: { source: ['1', 0] } },
+})
+
+async function said(class_type: string, inputs: Record<string, unknown> = { turn: ++turn }): Promise<string> {
+  const { outputs, error } = await run(comfy.url, shown(class_type, inputs))
+  return String(outputs['2']?.text?.[0] ?? error.exception_message)
+}
+
+const ours = (): number => comfy.process.pid ?? 0
+
+test('one isolated class: those that inherit from it stay in ComfyUI, and are themselves', async () => {
+  await panel.call('isolation.set_node', { pack: 'inherited-nodes', node: 'InheritBase', on: true })
+  expect(await said('InheritBase')).toMatch(/^InheritBase \d+$/)
+  expect(await said('InheritBase')).not.toContain(` ${ours()}`)
+  expect(await said('InheritPlain')).toBe(`InheritPlain ${ours()}`)
+  expect(await said('InheritSuper')).toBe(`InheritSuper ${ours()} over`)
+})
+
+test('the whole pack: each class is itself in the worker, and again in ComfyUI afterwards', async () => {
+  await panel.call('isolation.set_node', { pack: 'inherited-nodes', node: 'InheritBase', on: null })
+  await panel.call('isolation.set', { pack: 'inherited-nodes', on: true })
+  const [pid] = (await said('InheritBase')).split(' ').slice(1)
+  expect(Number(pid)).not.toBe(ours())
+  expect(await said('InheritPlain')).toBe(`InheritPlain ${pid}`)
+  expect(await said('InheritSuper')).toBe(`InheritSuper ${pid} over`)
+})
+
+test('inputs may have any name', async () => {
+  expect(await said('InheritNames', { cls: 1, self: 2, func: 3, prompt_id: 4 })).toBe('cls=1 func=3 prompt_id=4 self=2')
+})
+
+test('the checks of a loaded pack see what its runs have left', async () => {
+  expect(await said('InheritState', { turn: 7 })).toMatch(/^1 /)
+  expect(await said('InheritState', { turn: 7 })).toMatch(/^2 /) // IS_CHANGED has seen the first run, in the same process
+  await expect(queue(comfy.url, shown('InheritState', { turn: -1 }))).rejects.toThrow(/seen [1-9]/)
+})
+
+test('switched while a prompt runs: that prompt ends where it has begun', async () => {
+  const id = await queue(comfy.url, {
+    '1': { class_type: 'TroublePattern', inputs: {} },
+    '2': { class_type: 'TroubleSleep', inputs: { image: ['1', 0], seconds: 1.5 + ++turn / 1000 } },
+    '3': { class_type: 'InheritBase', inputs: { turn: ++turn } },
+    '4': { class_type: 'PreviewImage', inputs: { images: ['2', 0] } },
+    '5': { class_type: 'PreviewAny', inputs: { source: ['3', 0] } },
+  })
+  await panel.call('isolation.set', { pack: 'inherited-nodes', on: false })
+  expect((await finished(comfy.url, id)).status).toBe('success')
+  expect(await said('InheritBase')).toBe(`InheritBase ${ours()}`)
+})
+
+test('a pack’s class with a name of ComfyUI’s own is ignored, isolated or not', async () => {
+  const image = { '1': { class_type: 'EmptyImage', inputs: { width: 64, height: 64, batch_size: 1, color: 0 } }, '2': { class_type: 'PreviewImage', inputs: { images: ['1', 0] } } }
+  for (const on of [true, false, true]) {
+    await panel.call('isolation.set', { pack: 'core-name', on })
+    expect((await run(comfy.url, image)).status).toBe('success')
+    expect(await said('CoreNameOther', { width: ++turn })).toBe('not an image')
+  }
+})
+
+test('ComfyUI started again with isolated packs: the same, and back, while prompts wait', async () => {
+  await panel.call('isolation.set', { pack: 'inherited-nodes', on: true })
+  panel.close()
+  await comfy.stop()
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [], base: comfy.base })
+  panel = await PanelClient.connect(comfy.url)
+  await panel.until(({ packs }) => packs.some(({ id, isolation }) => id === 'inherited-nodes' && isolation.state === 'on'), 'inherited-nodes')
+  const image = { '1': { class_type: 'EmptyImage', inputs: { width: 64, height: 64, batch_size: 1, color: 0 } }, '2': { class_type: 'PreviewImage', inputs: { images: ['1', 0] } } }
+  expect((await run(comfy.url, image)).status).toBe('success')
+  expect(await said('InheritNames', { cls: 1, self: 2, func: 3, prompt_id: 4 })).toBe('cls=1 func=3 prompt_id=4 self=2')
+  expect(await said('InheritSuper')).toMatch(/^InheritSuper \d+ over$/)
+  const slow = (seconds: number): Promise<string> =>
+    queue(comfy.url, { '1': { class_type: 'TroublePattern', inputs: {} }, '2': { class_type: 'TroubleSleep', inputs: { image: ['1', 0], seconds } }, '3': { class_type: 'InheritBase', inputs: { turn: ++turn } }, '4': { class_type: 'PreviewImage', inputs: { images: ['2', 0] } }, '5': { class_type: 'PreviewAny', inputs: { source: ['3', 0] } } })
+  const ids = [await slow(1.1), await slow(1.2), await slow(1.3)]
+  await panel.call('isolation.set', { pack: 'inherited-nodes', on: false })
+  for (const id of ids) expect((await finished(comfy.url, id)).status).toBe('success')
+  expect(await said('InheritSuper')).toBe(`InheritSuper ${ours()} over`)
+  await panel.call('isolation.set', { pack: 'core-name', on: false })
+  expect((await run(comfy.url, image)).status).toBe('success')
+})

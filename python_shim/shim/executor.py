@@ -1,0 +1,142 @@
+"""What we know of ComfyUI's executor (`execution.py`, `comfy_execution/caching.py`, `comfy_execution/graph.py`), asked of the module and
+never of its version: this file holds each such question. Seen on 0.3.64 and 0.33.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+#: What `execute` is given that we need, by its own names.
+_STEP = ("dynprompt", "caches", "current_item", "prompt_id", "execution_list", "pending_subgraph_results", "pending_async_nodes")
+#: How `_async_map_node_over_list` begins.
+_MAP = ["prompt_id", "unique_id", "obj", "input_data_all", "func"]
+
+
+class UnknownExecutor(Exception):
+    """This ComfyUI runs nodes in a way that we do not know. The message says what is missing."""
+
+
+class Step(NamedTuple):
+    """One node that is about to run."""
+
+    dynprompt: Any
+    caches: Any
+    node: str
+    prompt: str
+    waiting: Any
+    subgraphs: Any
+    tasks: Any
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it goes on where it has waited."""
+        return self.node in self.subgraphs or self.node in self.tasks
+
+    def links(self, node: str) -> Iterator[tuple[str, int]]:
+        """The outputs of other nodes that a node takes: node and socket."""
+        if not self.dynprompt.has_node(node):
+            return
+        for value in self.dynprompt.get_node(node)["inputs"].values():
+            if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
+                yield value[0], value[1]
+
+    def class_type(self, node: str) -> str:
+        """The name of a node's class."""
+        return str(self.dynprompt.get_node(node)["class_type"])
+
+
+def check(execution: Any) -> None:
+    """Raises UnknownExecutor for a module that has not what we step into."""
+    function = getattr(execution, "_async_map_node_over_list", None)
+    if not inspect.iscoroutinefunction(function) or list(inspect.signature(function).parameters)[:5] != _MAP:
+        raise UnknownExecutor("its executor has no _async_map_node_over_list that takes a node object and the name of a method")
+    execute = getattr(execution, "execute", None)
+    if not inspect.iscoroutinefunction(execute) or not set(_STEP) <= inspect.signature(execute).parameters.keys():
+        raise UnknownExecutor("its executor has no execute that takes one node of a graph")
+    run = getattr(getattr(execution, "PromptExecutor", None), "execute_async", None)
+    if not inspect.iscoroutinefunction(run) or "prompt_id" not in inspect.signature(run).parameters:
+        raise UnknownExecutor("its executor has no PromptExecutor.execute_async that takes a prompt's id")
+
+
+def step_reader(execute: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], Step]:
+    """Finds a `Step` in what `execute` is called with."""
+    names = list(inspect.signature(execute).parameters)
+    places = [(names.index(name), name) for name in _STEP]
+
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
+        return Step(*(args[at] if at < len(args) else kwargs[name] for at, name in places))
+
+    return read
+
+
+def kept_outputs(caches: Any) -> Iterator[dict[Any, Any]]:
+    """The dicts in which outputs are kept, by key; none for a cache that keeps nothing between prompts."""
+    waiting = [caches.outputs]
+    while waiting:
+        cache = waiting.pop()
+        kept = getattr(cache, "cache", None)
+        if isinstance(kept, dict):
+            yield kept
+        below = getattr(cache, "subcaches", None)
+        if isinstance(below, dict):
+            waiting += below.values()
+
+
+def forget(caches: Any, waiting: Any, is_bad: Callable[[Any], bool]) -> None:
+    """Forget kept outputs, also what nodes of the running prompt were to be given (0.33)."""
+    for kept in kept_outputs(caches):
+        for key in [key for key, entry in kept.items() if is_bad(entry)]:
+            del kept[key]
+    for given in getattr(waiting, "execution_cache", {}).values():
+        for source, entry in given.items():
+            if entry is not None and is_bad(entry):
+                given[source] = None
+
+
+def key_of(caches: Any, node: str) -> Any:
+    """The key under which a node's output is kept; None if it is kept under none."""
+    cache = caches.outputs
+    if hasattr(cache, "_get_cache_for"):  # nodes that another has added have a cache of their own
+        cache = cache._get_cache_for(node)
+    keys = getattr(cache, "cache_key_set", None)
+    try:
+        return None if keys is None else keys.get_data_key(node)
+    except KeyError:
+        return None
+
+
+def given_to(step: Step, source: str, target: str) -> Any:
+    """What is kept of `source` for `target`: its list of outputs, one for each socket; None if nothing is."""
+    given = getattr(step.waiting, "execution_cache", None)
+    entry = given.get(target, {}).get(source) if given is not None else step.caches.outputs.get(source)
+    return outputs_in(entry)
+
+
+def kept_of(step: Step, node: str) -> Any:
+    """The outputs that are kept of a node; None if there are none."""
+    key = key_of(step.caches, node)
+    if key is None:
+        return None
+    return next((outputs_in(kept[key]) for kept in kept_outputs(step.caches) if key in kept), None)
+
+
+def outputs_in(entry: Any) -> Any:
+    """The lists of values in what a cache keeps: beside them newer versions keep what the browser shows."""
+    return getattr(entry, "outputs", entry)
+
+
+def run_again(step: Step, sources: Iterable[tuple[str, int]]) -> None:
+    """The node waits until these have run once more, and what their inputs need."""
+    for source, socket in sources:
+        _take_back_added(step.dynprompt, source)
+        step.waiting.add_strong_link(source, socket, step.node)
+
+
+def _take_back_added(dynprompt: Any, node: str) -> None:
+    """Nodes that a node has added are added once more when it runs again."""
+    for added in [added for added, parent in dynprompt.ephemeral_parents.items() if parent == node]:
+        _take_back_added(dynprompt, added)
+        for part in (dynprompt.ephemeral_prompt, dynprompt.ephemeral_parents, dynprompt.ephemeral_display):
+            part.pop(added, None)
