@@ -37,7 +37,7 @@ async function said(class_type: string, inputs: Record<string, unknown> = { turn
 const ours = (): number => comfy.process.pid ?? 0
 
 test('one isolated class: those that inherit from it stay in ComfyUI, and are themselves', async () => {
-  await panel.call('isolation.set_node', { pack: 'inherited-nodes', node: 'InheritBase', on: true })
+  await panel.call('isolation.set', { pack: 'inherited-nodes', class: 'InheritBase', on: true })
   expect(await said('InheritBase')).toMatch(/^InheritBase \d+$/)
   expect(await said('InheritBase')).not.toContain(` ${ours()}`)
   expect(await said('InheritPlain')).toBe(`InheritPlain ${ours()}`)
@@ -45,7 +45,7 @@ test('one isolated class: those that inherit from it stay in ComfyUI, and are th
 })
 
 test('the whole pack: each class is itself in the worker, and again in ComfyUI afterwards', async () => {
-  await panel.call('isolation.set_node', { pack: 'inherited-nodes', node: 'InheritBase', on: null })
+  await panel.call('isolation.set', { pack: 'inherited-nodes', class: 'InheritBase', on: null })
   await panel.call('isolation.set', { pack: 'inherited-nodes', on: true })
   const [pid] = (await said('InheritBase')).split(' ').slice(1)
   expect(Number(pid)).not.toBe(ours())

@@ -22,6 +22,8 @@ export interface ComfyOptions {
   python?: string
   /** Folder of the product; this project's if not given. */
   product?: string
+  /** More arguments of ComfyUI's command line. */
+  args?: string[]
 }
 
 export interface Comfy {
@@ -67,12 +69,18 @@ function prepare(base: string, packs: string[], product: string): void {
   }
 }
 
+/** A database of its own, where this ComfyUI has one: all would share a file in its folder. */
+function database(real: string, base: string): string[] {
+  const has = readFileSync(join(real, 'comfy', 'cli_args.py'), 'utf8').includes('--database-url')
+  return has ? ['--database-url', `sqlite:///${join(base, 'user', 'comfyui.db')}`] : []
+}
+
 /** The command line of the real ComfyUI, or of the test host. */
-function command(base: string, port: number, { frontend, python }: ComfyOptions, real: string | null): { file: string; args: string[]; cwd: string } {
-  const common = ['--base-directory', base, '--front-end-root', frontendRoot(frontend), '--port', String(port)]
+function command(base: string, port: number, { frontend, python, args = [] }: ComfyOptions, real: string | null): { file: string; args: string[]; cwd: string } {
+  const common = ['--base-directory', base, '--front-end-root', frontendRoot(frontend), '--port', String(port), ...args]
   if (!real) return { file: python ?? PYTHON, args: [join(ROOT, 'e2e', 'host', 'main.py'), ...common], cwd: base }
   const file = python ?? process.env.COMFYUI_PYTHON ?? 'python3'
-  return { file, args: [join(real, 'main.py'), '--cpu', '--disable-api-nodes', ...common], cwd: real }
+  return { file, args: [join(real, 'main.py'), '--cpu', '--disable-api-nodes', ...database(real, base), ...common], cwd: real }
 }
 
 /** Starts ComfyUI with our pack and the given ones, and waits until it serves. A port that another program took meanwhile is not insisted on. */

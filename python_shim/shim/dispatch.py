@@ -85,6 +85,8 @@ class Dispatch:
         self._sent: dict[tuple[str, str], int] = {}
         #: Where an output that is kept was made, by its key.
         self._made: dict[Any, str | None] = {}
+        #: Processes that cannot be reached any more, by what workers have answered.
+        self._gone: set[str] = set()
         self.reason: str | None = "ComfyUI has not started yet"
 
     def install(self, execution: Any) -> None:
@@ -173,7 +175,7 @@ class Dispatch:
 
     def _forget_dead(self, caches: Any) -> None:
         """Outputs that hold objects of workers that have ended are not there: their nodes run again if they are needed."""
-        is_dead = dead_handles(self._calls.is_gone)
+        is_dead = dead_handles(self._is_gone)
         executor.forget(caches, None, lambda entry: holds(executor.outputs_in(entry), is_dead))
         kept = {key for part in executor.kept_outputs(caches) for key in part}
         self._made = {key: place for key, place in self._made.items() if key in kept}
@@ -198,7 +200,14 @@ class Dispatch:
 
     def _may_run_again(self, step: Step, error: Any) -> bool:
         """Whether a node has failed for want of an object that is gone, and no call of it was sent: a call runs at most once."""
-        return isinstance(error, HandleGone) and not self._sent.get((step.prompt, step.node))
+        if not isinstance(error, HandleGone) or self._sent.get((step.prompt, step.node)):
+            return False
+        if error.owner is not None:
+            self._gone.add(error.owner)
+        return True
+
+    def _is_gone(self, owner: str) -> bool:
+        return owner in self._gone or self._calls.is_gone(owner)
 
     def _note_place(self, step: Step) -> None:
         key = executor.key_of(step.caches, step.node)
@@ -213,7 +222,7 @@ class Dispatch:
 
     def _waits_again(self, step: Step) -> bool:
         """Whether the node must wait, since an input of it cannot be used any more: what makes that input then runs once more."""
-        is_dead = dead_handles(self._calls.is_gone)
+        is_dead = dead_handles(self._is_gone)
         sources = []
         for source, socket in step.links(step.node):
             outputs = executor.given_to(step, source, step.node)

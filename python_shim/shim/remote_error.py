@@ -21,7 +21,9 @@ class NodeError(Exception):
 
 
 class HandleGone(NodeError):
-    """An object that a node was to be given is gone with its worker's process. The node has not run."""
+    """An object that a node was to be given is gone with its worker's process, `owner`. The node has not run."""
+
+    owner: str | None = None
 
 
 def _local(name: str, module: str, message: str) -> NodeError:
@@ -70,5 +72,8 @@ def raise_remote(failure: RemoteFailure) -> NoReturn:
         error = _local(seen["type"], seen["module"], seen["message"])
         error.worker_traceback = seen["traceback"]
         raise error.with_traceback(_traceback(seen["traceback"]))
-    kind = HandleGone if failure.code == "HANDLE_GONE" else NodeError
-    raise kind("\n\n".join(part for part in (str(failure), failure.hint) if part)) from None
+    error = HandleGone if failure.code == "HANDLE_GONE" else NodeError
+    made = error("\n\n".join(part for part in (str(failure), failure.hint) if part))
+    if isinstance(made, HandleGone):
+        made.owner = failure.details.get("owner")
+    raise made from None

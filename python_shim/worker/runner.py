@@ -201,12 +201,15 @@ class Runner:
             management.interrupt_current_processing(value)
 
     def _make_handle(self, value: Any, path: str) -> dict[str, Any]:
-        name = f"h{next(self._numbers)}"
+        name = f"{OWNER}-h{next(self._numbers)}"
         self._handles[name] = value
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         return {"$": "handle", "id": name, "owner": OWNER, "worker": self.worker, "type": kind, "made_by": self._node}
 
     def _resolve_handle(self, tag: dict[str, Any]) -> Any:
+        if tag["owner"] != OWNER and tag["worker"] == self.worker:
+            what = f"A {tag['type']} that {tag['made_by']} made is gone: its worker was restarted."
+            raise CodedError("HANDLE_GONE", what, "Run the workflow again from that node.", owner=tag["owner"])
         if tag["worker"] != self.worker:
             what = f"{self._node} was given a {tag['type']} that {tag['made_by']} made in the worker {tag['worker']}. It cannot leave it."
             hint = "Run both nodes in the same place: switch isolation of both node packs off, or let them share a worker."

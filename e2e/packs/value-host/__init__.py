@@ -1,6 +1,7 @@
 """Makes values inside ComfyUI and says what came back, for tests of the border to a worker. Never isolated itself."""
 
 import math
+import time
 
 import numpy
 import torch
@@ -112,4 +113,16 @@ class ValueDigest:
         return {"ui": {"text": [f"{list(value.shape)} {float(value.min())} {float(value.max())}"]}}
 
 
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (ValueMake, ValueCheck, ValueShow, ValueDigest)}
+class ValueSleep:
+    """Takes its time in ComfyUI after another node has run."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"after": ("*", {}), "seconds": ("FLOAT", {}), "number": ("INT", {})}})
+    VALIDATE_INPUTS = classmethod(lambda cls, input_types: True)
+    RETURN_TYPES, FUNCTION, CATEGORY = ("INT",), "run", "tests"
+
+    def run(self, after, seconds, number):
+        time.sleep(seconds)
+        return (number,)
+
+
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (ValueMake, ValueCheck, ValueShow, ValueDigest, ValueSleep)}
