@@ -80,7 +80,7 @@ export const shimToBridge = {
     // what a warm worker says of a pack now; null: it is not running, and is not started for this
     'pack.describe': { params: z.strictObject({ pack: PackId }), result: LoadedPack.nullable() },
     // a prompt through the on_prompt handlers of an isolated pack
-    'prompt.handle': { params: z.strictObject({ pack: PackId, prompt: z.unknown() }), result: z.strictObject({ prompt: z.unknown() }) },
+    'prompt.handle': { params: z.strictObject({ pack: PackId, prompt: z.string().describe('JSON: its keys are a user’s, and nothing of ours looks at them') }), result: z.strictObject({ prompt: z.string() }) },
   },
   notifications: {
     'handle.release': z.strictObject({ worker: z.string(), handles: z.array(z.string()) }),

@@ -12,7 +12,7 @@ export const bridgeToWorker = {
     // beside the node that runs: what ComfyUI does on its web server's thread
     'side.call': { params: z.strictObject({ call: NodeCall, kwargs: Value }), result: z.strictObject({ value: Value }) },
     'pack.describe': { params: z.strictObject({ pack: PackId }), result: LoadedPack },
-    'prompt.handle': { params: z.strictObject({ pack: PackId, prompt: z.unknown() }), result: z.strictObject({ prompt: z.unknown() }) },
+    'prompt.handle': { params: z.strictObject({ pack: PackId, prompt: z.string().describe('JSON: its keys are a user’s, and nothing of ours looks at them') }), result: z.strictObject({ prompt: z.string() }) },
   },
   notifications: {
     'call.cancel': z.strictObject({ call: CallId }),

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { LoadedPack, type PackNode, type PackNodes } from '../../schemas/pack'
 import type { HostPack } from '../../schemas/shimLink'
@@ -68,11 +69,12 @@ export class IsolationService {
 
   /** What the switch would be about: the pack's node classes, what of them cannot leave ComfyUI, and what else to say before. */
   async nodes(pack: string): Promise<PackNodes> {
-    await packFolder(this.context, pack)
+    const { dir } = await packFolder(this.context, pack)
     const there = this.context.host ? await this.host.nodes(pack) : { nodes: [], imported: false }
     const { nodes, imported } = there.nodes.length > 0 ? there : { ...there, nodes: await this.#keptNodes(pack) }
     const isolated = this.context.isolated.has(pack)
     const notes = imported && !isolated ? ['What its import has changed in ComfyUI stays until ComfyUI is restarted.'] : []
+    if (existsSync(join(dir, 'prestartup_script.py'))) notes.push('Its prestartup_script.py runs inside ComfyUI at each start, isolated or not.')
     return { nodes, known: nodes.length > 0, inside: imported, notes }
   }
 

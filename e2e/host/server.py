@@ -88,11 +88,7 @@ class PromptServer:
                 await socket.send_str(json.dumps({"type": event, "data": data}))
 
     def add_routes(self):
-        """Ours, those that packs have added (under /api too, as in ComfyUI), and the files."""
-        for route in list(self.routes):
-            if isinstance(route, web.RouteDef):
-                self.app.router.add_route(route.method, "/api" + route.path, route.handler, **route.kwargs)
-        self.app.add_routes(self.routes)
+        """Ours, after them those that packs have added (under /api too, as in ComfyUI), and the files."""
         router = self.app.router
         router.add_get("/ws", self.ws)
         router.add_get("/api/ws", self.ws)
@@ -110,6 +106,10 @@ class PromptServer:
         router.add_get("/api/history", lambda request: web.json_response(self.prompt_queue.history, dumps=readable))
         router.add_get("/api/history/{id}", self.history)
         router.add_get("/api/view", self.view)
+        for route in list(self.routes):
+            if isinstance(route, web.RouteDef):
+                self.app.router.add_route(route.method, "/api" + route.path, route.handler, **route.kwargs)
+        self.app.add_routes(self.routes)
         for name, folder in nodes.EXTENSION_WEB_DIRS.items():
             router.add_static(f"/extensions/{name}", folder)
         router.add_get("/", lambda request: web.FileResponse(self.frontend / "index.html"))

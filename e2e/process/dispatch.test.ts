@@ -85,6 +85,23 @@ test('a pack’s class with a name of ComfyUI’s own is ignored, isolated or no
   }
 })
 
+test('an isolated pack’s route with a path of ComfyUI’s own comes after it, and its others are served in its worker', async () => {
+  await panel.call('isolation.set', { pack: 'core-name', on: true })
+  const get = async (path: string): Promise<unknown> => (await fetch(`${comfy.url}${path}`)).json()
+  expect(await get('/api/users')).toMatchObject({ storage: 'server' })
+  expect(await get('/core-name/pid')).not.toBe(ours())
+})
+
+test('a prompt may have any keys, also with a handler of an isolated pack', async () => {
+  await panel.call('isolation.set', { pack: 'trouble-maker', on: true })
+  const body = { prompt: shown('InheritState', { turn: ++turn }), extra_data: { constructor: { prototype: 1 }, ['__proto__x']: 2 }, client_id: 'tests' }
+  const text = JSON.stringify(body).replace('__proto__x', '__proto__')
+  const response = await fetch(`${comfy.url}/api/prompt`, { method: 'POST', body: text })
+  const { prompt_id } = (await response.json()) as { prompt_id: string }
+  expect((await finished(comfy.url, prompt_id)).status).toBe('success')
+  expect(comfy.output()).not.toContain('did not pass the handlers')
+})
+
 test('ComfyUI started again with isolated packs: the same, and back, while prompts wait', async () => {
   await panel.call('isolation.set', { pack: 'inherited-nodes', on: true })
   panel.close()

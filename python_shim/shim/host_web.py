@@ -48,7 +48,7 @@ class HostWeb:
                     return web.FileResponse(found)
             else:
                 pack = self._pack_of(request.method, path)
-                if pack is not None:
+                if pack is not None and not _is_anothers(request, self._registry.folder_of(pack)):
                     return await self._pass_on(pack, path, request)
             return await handler(request)
 
@@ -99,7 +99,8 @@ class HostWeb:
             return  # ComfyUI says what is wrong with it
         for pack in packs:
             try:
-                prompt = (await self._ask("prompt.handle", {"pack": pack, "prompt": prompt}, PROMPT_SECONDS))["prompt"]
+                asked = {"pack": pack, "prompt": json.dumps(prompt)}
+                prompt = json.loads((await self._ask("prompt.handle", asked, PROMPT_SECONDS))["prompt"])
             except Exception as error:  # noqa: BLE001 - the prompt runs without it, as with a handler that raises
                 log.warning("comfyui-envmanager: the prompt did not pass the handlers of %s: %s", pack, error)
         request._read_bytes = json.dumps(prompt).encode()  # what `request.json()` reads from now on
@@ -150,6 +151,16 @@ class HostWeb:
                 log.warning("comfyui-envmanager: %s of %s: %s", path, pack, error)
                 raise web.HTTPBadGateway(text=f"The worker of {pack} could not serve this: {error}") from error
         raise AssertionError
+
+
+def _is_anothers(request: web.Request, folder: str | None) -> bool:
+    """Whether ComfyUI itself or another pack serves this path: an isolated pack's routes come after theirs, as when ComfyUI loads it. Its
+    own, from before it was isolated, do not count, and neither does ComfyUI's folder of web files, which takes every path."""
+    route = request.match_info.route
+    if request.match_info.http_exception is not None or isinstance(route.resource, web.StaticResource):
+        return False
+    file = getattr(sys.modules.get(getattr(request.match_info.handler, "__module__", "")), "__file__", None) or ""
+    return folder is None or not os.path.realpath(file).startswith(os.path.realpath(folder) + os.sep)
 
 
 _PATIENT = aiohttp.ClientTimeout(total=None, sock_connect=10)

@@ -214,6 +214,10 @@ class Registry:
                 return folder
         raise CodedError("UNKNOWN_PACK", f"There is no node pack {pack}.", "Rescan the node packs.")
 
+    def folder_of(self, pack: str) -> str | None:
+        """Where a pack lies, if ComfyUI has loaded it or has its classes."""
+        return self._folders.get(pack)
+
     def report_pack(self, pack: str) -> dict[str, Any]:
         """The `HostPack` of the schemas."""
         own = self.own_classes(pack)

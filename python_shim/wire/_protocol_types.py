@@ -151,11 +151,11 @@ class NodesChanged(TypedDict, closed=True):
 
 class Params19(TypedDict, closed=True):
     pack: str
-    prompt: Any
+    prompt: str
 
 
 class Result10(TypedDict, closed=True):
-    prompt: Any
+    prompt: str
 
 
 class PromptHandle(TypedDict, closed=True):
@@ -221,11 +221,11 @@ class Params28(TypedDict, closed=True):
 
 class Params29(TypedDict, closed=True):
     pack: str
-    prompt: Any
+    prompt: str
 
 
 class Result14(TypedDict, closed=True):
-    prompt: Any
+    prompt: str
 
 
 class PromptHandle1(TypedDict, closed=True):

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import importlib
 import inspect
+import json
 import os
 import secrets
 import sys
@@ -39,7 +40,7 @@ class Side:
         work: dict[str, Callable[[], Any]] = {
             "side.call": lambda: {"value": self._runner.run(params["call"], params["kwargs"])},
             "pack.describe": lambda: self._describe(params["pack"]),
-            "prompt.handle": lambda: {"prompt": self._handle(params["prompt"])},
+            "prompt.handle": lambda: {"prompt": json.dumps(self._handle(json.loads(params["prompt"])))},
         }
         self._calls.submit(lambda: self._channel.send(answer(message["id"], work[message["method"]])))
 

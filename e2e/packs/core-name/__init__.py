@@ -1,4 +1,21 @@
-"""A node class with a name of ComfyUI's own, which ComfyUI ignores."""
+"""A node class and a route with names of ComfyUI's own, which ComfyUI ignores."""
+
+import os
+
+from aiohttp import web
+from server import PromptServer
+
+
+@PromptServer.instance.routes.get("/users")
+async def users(request):
+    """Not ComfyUI's."""
+    return web.json_response({"storage": "taken"})
+
+
+@PromptServer.instance.routes.get("/core-name/pid")
+async def pid(request):
+    """Where it is served."""
+    return web.json_response(os.getpid())
 
 
 class EmptyImage:
