@@ -92,11 +92,11 @@ class Runner:
         encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu)
         return encoder.encode(result, f"the result of {call['class']}")
 
-    def call_function(self, wanted: dict[str, Any], kwargs: Any) -> bytes:
+    def call_function(self, wanted: dict[str, Any], arguments: Any) -> bytes:
         """A function of any module, or a method of a class in it, for workers that a program started by itself."""
         sys.path[:0] = [folder for folder in wanted["path"] if folder not in sys.path]
         decoder = Decoder(self.mapped, self._resolve_handle)
-        given, state = decoder.decode(kwargs), decoder.decode(wanted["state"])
+        (args, given), state = decoder.decode(arguments), decoder.decode(wanted["state"])
         self.unread = False
         self._node = f"{wanted['class'] or wanted['module']}.{wanted['name']}"
         try:
@@ -106,7 +106,7 @@ class Runner:
                 place = kind() if state is None else kind.__new__(kind)
                 vars(place).update(state or {})
             with _inference_mode():
-                result = getattr(place, wanted["name"])(**given)
+                result = functools.reduce(getattr, wanted["name"].split("."), place)(*args, **given)
                 result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
         except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
             raise NodeRaised(self._node, error) from error
