@@ -44,7 +44,7 @@ def _serve(wanted: queue.SimpleQueue[tuple[Future[subprocess.Popen[bytes]], list
     while True:
         started, command, options = wanted.get()
         try:
-            process: subprocess.Popen[bytes] = subprocess.Popen(command, text=False, **options)
+            process: Any = subprocess.Popen(command, **options)
             started.set_result(process)
         except BaseException as error:  # noqa: BLE001 - for the caller
             started.set_exception(error)
