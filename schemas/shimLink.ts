@@ -31,7 +31,7 @@ export const Progress = z
 
 /** What a worker's pack sent to the browser through `PromptServer.send_sync`. */
 export const HostEvent = z
-  .strictObject({ call: CallId.nullable(), event: z.union([z.string(), z.number().int()]).describe('a number: one of ComfyUI’s binary events'), data: Value, text: z.boolean(), sid: z.string().nullable() })
+  .strictObject({ call: CallId.nullable(), event: z.union([z.string(), z.number().int()]).describe('a number: one of ComfyUI’s binary events'), data: Value, packed: z.literal(true).optional().describe('`data` is a text, and that is the value as JSON: there is much of it'), text: z.boolean(), sid: z.string().nullable() })
   .meta({ id: 'HostEvent' })
 
 export const Leases = z.strictObject({ leases: z.array(z.string()) }).meta({ id: 'Leases' })

@@ -14,8 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
+from . import named, spawning
 from ._package import part
 from .errors import WorkerError
 
@@ -51,17 +52,18 @@ class Worker:
         self._listeners: list[threading.Thread] = []
         self._pool, self._mapped = part("wire.segments").SegmentPool(), part("wire.mapping").MappedSegments()
 
-    def call(self, func: Callable[..., Any], *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
-        """Run a function of an importable module. Raises WorkerError for one that has no name there: nothing is pickled."""
-        module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", "")
-        if module in (None, "__main__") or not name.isidentifier():
-            raise WorkerError(f"{self.name} runs functions of modules, and {name or func!r} is none.", "Move it into a module of its own.")
-        names = list(func.__code__.co_varnames) if hasattr(func, "__code__") else []
-        return self.call_module(cast(str, module), name, timeout, **dict(zip(names, args, strict=False)), **kwargs)
+    def call(self, func: Callable[..., Any], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+        """Run what an importable module has under a name: a function, a class, a method. Raises WorkerError for anything else: nothing
+        is pickled."""
+        found = named.place_of(func, args, kwargs)
+        if found is None:
+            name = getattr(func, "__qualname__", None) or repr(func)
+            raise WorkerError(f"{self.name} runs functions of modules, and {name} is none.", "Move it into a module of its own.")
+        return self._ask(found.module, None, found.name, None, found.args, found.kwargs, timeout)
 
-    def call_module(self, module: str, func: str, timeout: float | None = None, **kwargs: Any) -> Any:
+    def call_module(self, module: str, func: str, /, timeout: float | None = None, **kwargs: Any) -> Any:
         """Run `module.func(**kwargs)` in the worker. Raises WorkerError, or TimeoutError, which ends the worker."""
-        return self._ask(module, None, func, None, kwargs, timeout)
+        return self._ask(module, None, func, None, (), kwargs, timeout)
 
     def call_method(
         self,
@@ -73,7 +75,7 @@ class Worker:
         timeout: float | None = None,
     ) -> Any:
         """Run a method of a class, on an instance with the attributes `self_state` (None: as its `__init__` makes it)."""
-        return self._ask(module_name, class_name, method_name, self_state, kwargs or {}, timeout)
+        return self._ask(module_name, class_name, method_name, self_state, (), kwargs or {}, timeout)
 
     def is_alive(self) -> bool:
         """Whether it can be called: its process is started at the first call."""
@@ -95,13 +97,15 @@ class Worker:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} on {self.python}>"
 
-    def _ask(self, module: str, cls: str | None, name: str, state: Any, kwargs: dict[str, Any], timeout: float | None) -> Any:
+    def _ask(
+        self, module: str, cls: str | None, name: str, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+    ) -> Any:
         if self._closed:
             raise RuntimeError(f"{self.name} has been shut down.")
         with self._lock:
             process = self._started()
             encoder = part("wire.encoder").Encoder(self._pool, mapped=self._mapped)
-            given = encoder.encode(kwargs, f"the arguments of {name}")
+            given = encoder.encode([list(args), kwargs], f"the arguments of {name}")
             function = {"module": module, "name": name, "class": cls, "state": encoder.encode(state, "self"), "path": self._path()}
             self._numbers += 1
             header: dict[str, Any] = {"id": self._numbers, "function": function}
@@ -161,15 +165,15 @@ class Worker:
             return self._process
         self._stop()
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-        environment |= {"ENVMANAGER_PARENT": str(os.getpid()), "COMFYUI_ISOLATION_WORKER": "1", "PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1"}
+        environment["ENVMANAGER_PARENT"] = str(os.getpid())
         worker = pathlib.Path(__file__).resolve().parent.parent / "worker"
-        process = subprocess.Popen(
+        process = spawning.start(
             [str(self.python), "-X", "faulthandler", str(worker), "--alone"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=str(self.working_dir),
-            env={**environment, **self.extra_env},
+            env={**environment, **spawning.ENVIRONMENT, **self.extra_env},
         )
         queue = importlib.import_module("queue")
         self._chunks, self._said = queue.SimpleQueue(), collections.deque(maxlen=_LINES)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..wire.frames import INTERRUPT
@@ -19,34 +20,53 @@ def _server() -> Any:
 
 def show_progress(calls: Calls, params: dict[str, Any]) -> None:
     """Move the node's progress bar. ComfyUI's hook raises when the prompt was interrupted: the call sees that by itself."""
-    node = calls.node_of(params["call"])
-    utils = sys.modules.get("comfy.utils")
-    if node is None or utils is None:
-        return
     try:
+        preview = _opened(calls, params.get("preview"))  # also if nobody shows it: its worker gets the memory back
+        node = calls.node_of(params["call"])
+        utils = sys.modules.get("comfy.utils")
+        if node is None or utils is None:
+            return
         bar = utils.ProgressBar(int(params["total"]), node_id=node)
-        bar.update_absolute(int(params["value"]), int(params["total"]), _preview(calls, params.get("preview")))
+        # as ComfyUI's progress hook takes it: format, PIL image, largest side
+        bar.update_absolute(int(params["value"]), int(params["total"]), None if preview is None else tuple(preview))
     except Exception as error:  # noqa: BLE001 - InterruptProcessingException and the like are the call's business
         log.debug("comfyui-envmanager: progress: %s", error)
 
 
-def _preview(calls: Calls, encoded: Any) -> Any:
-    """The preview image as ComfyUI's progress hook takes it: format, PIL image, largest side."""
-    if encoded is None:
-        return None
-    kind, image, largest = calls.decode(encoded)
-    return kind, image, largest
+def _opened(calls: Calls, value: Any, packed: bool = False) -> Any:
+    """A value that came with a note. Its worker gets the memory back, also if it cannot be read. `packed`: the value is text of JSON."""
+    try:
+        opened = calls.decode(value)
+    except Exception:
+        calls.mapped.copied(list(dict.fromkeys(_leases(value))))
+        raise
+    return _opened(calls, json.loads(opened)) if packed else opened
+
+
+def _leases(value: Any) -> Iterator[str]:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        yield from _leases(item)
+    if isinstance(value, dict) and isinstance(value.get("lease"), str):
+        yield value["lease"]
 
 
 def pass_event(calls: Calls, params: dict[str, Any]) -> None:
-    """Send on what a pack sent with PromptServer.send_sync or send_progress_text."""
+    """Send on what a pack sent with PromptServer.send_sync or send_progress_text. What goes wrong with one ends nothing else."""
+    try:
+        _pass_event(calls, params)
+    except Exception as error:  # noqa: BLE001
+        log.warning("comfyui-envmanager: the event %s of an isolated node was not sent: %s", params["event"], error)
+
+
+def _pass_event(calls: Calls, params: dict[str, Any]) -> None:
+    data = _opened(calls, params["data"], params.get("packed", False))
     server = _server()
     if server is None:
         return
     if params["event"] == INTERRUPT:
         sys.modules["comfy.model_management"].interrupt_current_processing(True)
         return
-    data = calls.decode(params["data"])
     node = calls.node_of(params["call"])
     if not params["text"]:
         server.send_sync(params["event"], data, params["sid"] or getattr(server, "client_id", None))

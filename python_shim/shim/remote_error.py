@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import linecache
+import os
 import re
 import sys
 import types
@@ -9,7 +12,9 @@ from typing import NoReturn
 
 from ..wire.errors import RemoteFailure
 
-_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE)
+_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)$(?:\n    (?P<source>.+)$)?', re.MULTILINE)
+#: No file of code is longer; a text that says so is no traceback of Python's.
+_MOST_LINES = 1_000_000
 _KNOWN = ("builtins", "torch", "torch.cuda")
 _LAST = "Traceback (most recent call last):"
 
@@ -42,12 +47,33 @@ def _local(name: str, module: str, message: str) -> NodeError:
     return made
 
 
-def _frame(file: str, name: str) -> types.FrameType:
-    """A frame that claims to be in that file and function: only its name and place are ever read."""
-    code = compile("import sys\nframe = sys._getframe()", file, "exec").replace(co_name=name)
-    space: dict[str, types.FrameType] = {}
-    exec(code, space)  # our own two lines
-    return space["frame"]
+def _place(file: str, line: int, name: str) -> types.TracebackType:
+    """The traceback of something raised in that line of that function. It is really raised there: since 3.11 Python reads the line from
+    the code, not from the traceback."""
+    tree = ast.parse("raise error")
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.stmt, ast.expr)):
+            node.lineno = node.end_lineno = line
+            node.col_offset = node.end_col_offset = -1  # unknown: nothing is underlined
+    code = compile(tree, file, "exec").replace(co_name=name, **({"co_qualname": name} if sys.version_info >= (3, 11) else {}))
+    try:
+        exec(code, {"error": KeyError()})  # our own line
+    except KeyError as error:
+        made = error.__traceback__
+        assert made is not None and made.tb_next is not None
+        return made.tb_next
+    raise AssertionError
+
+
+def _remember(file: str, line: int, source: str) -> None:
+    """Where this machine has no such file, the line's text is what the worker sent of it."""
+    if not source or os.path.exists(file):
+        return
+    known = linecache.cache.get(file)
+    lines = list(known[2]) if known is not None and len(known) == 4 else []
+    lines += ["\n"] * (line - len(lines))
+    lines[line - 1] = source + "\n"
+    linecache.cache[file] = (0, None, lines, file)  # without a time it is not looked for on disk
 
 
 def _traceback(text: str) -> types.TracebackType | None:
@@ -55,9 +81,12 @@ def _traceback(text: str) -> types.TracebackType | None:
     last = text[text.rfind(_LAST) :] if _LAST in text else text
     chain: types.TracebackType | None = None
     for match in reversed(list(_FRAME.finditer(last))):
-        if re.search(r"/python_shim/(worker|wire)/", match["file"].replace("\\", "/")):
+        file, line = match["file"], int(match["line"])
+        if not 0 < line < _MOST_LINES or re.search(r"/python_shim/(worker|wire)/", file.replace("\\", "/")):
             continue
-        chain = types.TracebackType(chain, _frame(match["file"], match["name"]), 0, int(match["line"]))
+        _remember(file, line, match["source"] or "")
+        place = _place(file, line, match["name"])
+        chain = types.TracebackType(chain, place.tb_frame, place.tb_lasti, place.tb_lineno)
     return chain
 
 

@@ -1,8 +1,16 @@
 """The public names of the reference library, as its packs use them, on real processes."""
 
+import functools
 import importlib
+import math
+import operator
 import os
+import pathlib
+import re
+import statistics
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -47,6 +55,37 @@ def forever():
 
 def make():
     return open(os.devnull)
+
+STATE = []
+
+def remember(n):
+    STATE.append(n)
+    return os.getpid(), list(STATE)
+
+def three(a, b, c=0):
+    total = a + b + c
+    return total
+
+def rest(a, *more, key=None, **named):
+    return a, more, key, named
+
+def first_only(a, /, **named):
+    return a, named
+
+class Kind:
+    @classmethod
+    def made(cls, text):
+        return cls.__name__ + text
+
+    @staticmethod
+    def plain(text):
+        return text
+
+    def __call__(self):
+        return 1
+
+def environment(names):
+    return {name: os.environ.get(name) for name in names}
 '''
 
 
@@ -161,3 +200,50 @@ def test_errors_say_what_and_what_to_do(ours):
     assert str(error).startswith("No wheel of flash-attn==2.8.0 fits.") and "torch 2.8" in str(error)
     assert isinstance(error, library.EnvManagerError)
     assert str(library.ConfigError("wrong value", "a.toml", 3)).endswith("in a.toml at line 3")
+
+
+def calls(nodes):
+    """Callables of every kind, with arguments."""
+    numpy = importlib.import_module("numpy")
+    return [
+        *[(math.hypot, (3, 4), {}), (max, (1, 5, 3), {}), (str.upper, ("a",), {}), ("a,b".split, (",",), {}), (dict.fromkeys, ("ab",), {})],
+        *[(functools.partial(nodes.three, 1, c=5), (2,), {}), (functools.partial(math.pow, 2), (5,), {}), (operator.add, (1, 2), {})],
+        *[(nodes.three, (1, 2, 3), {}), (nodes.three, (1,), {"b": 4}), (nodes.rest, (1, 2, 3), {"key": "k", "cls": 1, "self": 2})],
+        *[(nodes.first_only, (1,), {"a": 2, "func": 3, "name": 4}), (nodes.Kind.made, ("!",), {}), (nodes.Kind.plain, ("t",), {})],
+        *[(int, ("12",), {"base": 3}), (numpy.add, (1, 2), {}), (torch.add, (torch.ones(2), 1), {}), (torch.ones(2).sum, (), {})],
+        *[(statistics.mean, ([1, 2, 3],), {}), (len, ([1, 2],), {}), (bytes.fromhex, ("00ff",), {}), ((3).__add__, (4,), {})],
+    ]
+
+
+def test_call_gives_what_the_callable_gives_here(ours, worker):
+    _, nodes, _ = ours
+    for func, args, kwargs in calls(nodes):
+        got, here = worker.call(func, *args, **kwargs), func(*args, **kwargs)
+        assert type(got) is type(here) and bool((torch.as_tensor(got == here)).all()), (func, got, here)
+
+
+def test_what_call_cannot_run_is_an_error(ours, worker):
+    library, nodes, _ = ours
+    for func in (nodes.Kind(), functools.partial(lambda: 1), (lambda: 1), operator.itemgetter(1)):
+        with pytest.raises(library.WorkerError, match="is none"):
+            worker.call(func)
+    with pytest.raises(library.WorkerError, match="takes from 2 to 3 positional arguments but 5 were given"):
+        worker.call(nodes.three, 1, 2, 3, 4, 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux ends a process with the thread that started it")
+def test_a_worker_outlives_the_thread_that_started_it(ours, worker):
+    _, nodes, _ = ours
+    first = []
+    thread = threading.Thread(target=lambda: first.append(worker.call(nodes.remember, 1)))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    assert worker.call(nodes.remember, 2) == (first[0][0], [1, 2])
+
+
+def test_workers_are_started_with_what_the_bridge_gives_its_own(ours, worker):
+    _, nodes, _ = ours
+    source = (pathlib.Path(__file__).parents[2] / "bridge" / "workers" / "launch.ts").read_text()
+    wanted = dict(re.findall(r"^    ([A-Z_0-9]+): '([^']*)',$", source, re.MULTILINE))
+    assert len(wanted) > 6 and worker.call(nodes.environment, list(wanted)) == wanted

@@ -42,3 +42,25 @@ def test_extra_nodes_are_there_without_an_import_of_their_own(tmp_path, monkeypa
     assert extras.nodes_one.NUMBER == 1
     assert not hasattr(extras, "nodes_two")
     sys.modules.pop("comfy_extras.nodes_one")
+
+
+def test_inputs_called_cls_and_self_are_among_those_that_are_checked(tmp_path):
+    text = """
+class Node:
+    INPUT_TYPES = classmethod(lambda c: {"required": {}})
+    FUNCTION = "run"
+
+    @classmethod
+    def VALIDATE_INPUTS(s, cls, self=None):
+        return True
+
+class Plain(Node):
+    @staticmethod
+    def VALIDATE_INPUTS(cls, *, other=1, **more):
+        return True
+
+NODE_CLASS_MAPPINGS = {"Node": Node, "Plain": Plain}
+"""
+    (tmp_path / "__init__.py").write_text(text)
+    checked = [cls["validate_inputs"] for cls in load_pack("checked", str(tmp_path), lambda value, path: value).report["classes"]]
+    assert checked == [{"args": ["cls", "self"], "var_kw": False}, {"args": ["cls", "other"], "var_kw": True}]

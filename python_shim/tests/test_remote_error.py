@@ -54,3 +54,38 @@ def test_our_own_errors_bring_their_hint():
 def test_a_gpu_out_of_memory_is_one_for_comfyui_too():
     with pytest.raises(torch.cuda.OutOfMemoryError, match="Tried to allocate"):
         raise_remote(failure(torch.cuda.OutOfMemoryError("Tried to allocate 8 GiB")))
+
+
+def traceback_of(file, line, name, source):
+    text = f'Traceback (most recent call last):\n  File "{file}", line {line}, in {name}\n    {source}\nValueError: x\n'
+    seen = {"type": "ValueError", "module": "builtins", "message": "x", "traceback": text}
+    with pytest.raises(ValueError, match="x") as caught:
+        raise_remote(RemoteFailure({"code": "NODE_RAISED", "message": "m", "hint": "", "exception": seen}))
+    return traceback.format_tb(caught.value.__traceback__)[-1]
+
+
+def test_the_traceback_shows_file_line_function_and_source(tmp_path):
+    file = tmp_path / "nodes.py"
+    file.write_text("\n" * 41 + "    first = second()\n")
+    assert traceback_of(file, 42, "run", "first = second()") == f'  File "{file}", line 42, in run\n    first = second()\n'
+
+
+def test_the_source_of_a_file_that_is_not_here_is_the_workers():
+    for line in (7, 3, 7):
+        expected = f'  File "/not/here/nodes.py", line {line}, in <module>\n    step({line})\n'
+        assert traceback_of("/not/here/nodes.py", line, "<module>", f"step({line})") == expected
+
+
+def test_frames_of_one_traceback_keep_their_own_lines():
+    def inner():
+        raise ValueError("x")
+
+    def outer():
+        inner()
+
+    with pytest.raises(ValueError, match="x") as local:
+        outer()
+    lines = [frame.lineno for frame in traceback.extract_tb(local.value.__traceback__)[1:]]
+    with pytest.raises(NodeError) as caught:
+        raise_remote(RemoteFailure({"code": "NODE_RAISED", "message": "m", "hint": "", "exception": describe_exception(local.value)}))
+    assert [frame.lineno for frame in traceback.extract_tb(caught.value.__traceback__)[-2:]] == lines

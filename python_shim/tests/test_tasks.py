@@ -110,15 +110,18 @@ def test_tasks_of_the_bridge_go_before_calls_that_came_meanwhile(bridge):
     assert serve(bridge.worker) == [1, 2]
 
 
-def test_a_comfyui_that_does_not_read_holds_up_no_node_and_gets_everything_in_order(bridge):
+def test_a_comfyui_that_does_not_read_holds_up_no_node_and_gets_everything_in_order_but_old_progress(bridge):
     link = bridge.connect()
     link.send(pack({"id": 1}))
     bridge.end()
+    dropped = []
+    bridge.worker.drop = dropped.extend
 
     def node():
         for header, _, source in bridge.worker:
             for step in range(5000):
-                source.note(header["id"], {"progress": {"value": step, "preview": "x" * 200}})
+                source.note(header["id"], {"progress": {"value": step, "preview": "x" * 200}}, [f"p{step}"])
+                source.note(header["id"], {"event": {"value": step, "data": "x" * 200}}, [])
             source.answer({"id": header["id"]}, b"done")
             ran.set()
 
@@ -128,9 +131,44 @@ def test_a_comfyui_that_does_not_read_holds_up_no_node_and_gets_everything_in_or
     assert ran.wait(10)
     found = frames(link)
     thread.join(5)
-    assert [header["progress"]["value"] for header, _ in found[:-1]] == list(range(5000))
+    assert [header["event"]["value"] for header, _ in found if "event" in header] == list(range(5000))
+    progress = [header["progress"]["value"] for header, _ in found if "progress" in header]
+    assert progress == sorted(progress) and progress[-1] == 4999 and len(progress) < 2500
+    assert sorted(dropped) == sorted(f"p{step}" for step in set(range(5000)) - set(progress))
     assert found[-1] == ({"id": 1}, b"done")
     assert all("id" not in header for header, _ in found[:-1])
+
+
+def test_what_nobody_reads_has_a_bound_and_its_memory_comes_back(bridge):
+    link = bridge.connect()
+    link.send(pack({"id": 1}))
+    bridge.end()
+    dropped = []
+    bridge.worker.drop = dropped.extend
+    for header, _, source in bridge.worker:
+        for step in range(1000):
+            source.note(header["id"], {"event": {"data": "x" * 100_000}}, [step])
+        assert source._bytes < 34 << 20 and 600 < len(dropped) < 800
+        link.close()
+        source.note(header["id"], {"event": {}}, ["after"])
+    until = time.monotonic() + 5
+    while len(dropped) < 990 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(dropped) >= 990 and "after" in dropped
+
+
+def test_work_beside_the_tasks_is_done_by_the_main_thread_while_it_waits(bridge):
+    done = []
+    thread = threading.Thread(target=lambda: serve(bridge.worker), name="main-here")
+    thread.start()
+    time.sleep(0.05)
+    bridge.worker.beside(lambda: done.append(threading.current_thread().name))
+    until = time.monotonic() + 5
+    while not done and time.monotonic() < until:
+        time.sleep(0.01)
+    bridge.end()
+    thread.join(5)
+    assert done == ["main-here"]
 
 
 def test_without_a_descriptor_for_it_a_call_waits_at_no_cost(bridge):

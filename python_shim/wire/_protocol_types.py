@@ -578,6 +578,7 @@ class HostEvent(TypedDict, closed=True):
     call: str | None
     event: str | int
     data: Any
+    packed: NotRequired[Literal[True]]
     text: bool
     sid: str | None
 

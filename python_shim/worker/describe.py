@@ -90,6 +90,7 @@ def _validate_args(cls: Any, newer: bool) -> dict[str, Any] | None:
         return None
     if not newer and not hasattr(cls, "VALIDATE_INPUTS"):
         return None
-    spec = inspect.getfullargspec(cls.validate_inputs if newer else cls.VALIDATE_INPUTS)
-    names = [*spec.args, *spec.kwonlyargs]
-    return {"args": [arg for arg in names if arg not in ("cls", "self")], "var_kw": spec.varkw is not None}
+    method = cls.validate_inputs if newer else cls.VALIDATE_INPUTS
+    spec = inspect.getfullargspec(method)
+    own = spec.args[1:] if inspect.ismethod(method) else spec.args  # its first is the class, whatever it is called
+    return {"args": [*own, *spec.kwonlyargs], "var_kw": spec.varkw is not None}

@@ -18,7 +18,7 @@ class PromptServer:
     def __init__(self, progress: Any, web: Any) -> None:
         self.routes = _NoRoutes() if web is None else web.RouteTableDef()
         self.app = None if web is None else web.Application()
-        self.loop: Any = None
+        self._loop: Any = None
         self.client_id: str | None = None
         self.last_node_id: str | None = None
         self.last_prompt_id: str | None = None
@@ -29,6 +29,20 @@ class PromptServer:
         self.on_prompt_handlers: list[Any] = []
         self.prompt_queue = Queue()
         self._progress = progress
+
+    #: Starts the loop of `side.py`.
+    start_loop: Any = None
+
+    @property
+    def loop(self) -> Any:
+        """A loop that runs, as the web server's does: started when a pack asks for it."""
+        if self._loop is None and PromptServer.start_loop is not None:
+            self._loop = PromptServer.start_loop()
+        return self._loop
+
+    @loop.setter
+    def loop(self, loop: Any) -> None:
+        self._loop = loop
 
     def add_on_prompt_handler(self, handler: Any) -> None:
         """Called with every prompt before it is queued, through the host."""

@@ -1,4 +1,4 @@
-"""The worker's threads: the main one runs the nodes, one after the other; one listens and is never busy; one does what ComfyUI does
+"""The worker's threads: the main one runs the nodes; one listens and is never busy; one does what ComfyUI does
 on its web server's thread (`side.py`); one tidies up."""
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from typing import Any, BinaryIO
 
 from ..wire import PROTOCOL_VERSION, library
 from ..wire.errors import CodedError
 from ..wire.frames import to_json
 from ..wire.peer import as_error
-from . import host_modules, loader
+from . import ending, host_modules, loader
 from .channel import Channel, take_standard_streams
 from .memory import limit_memory
 from .parent import die_with_parent
 from .runner import Runner
+from .running import Running
 from .side import Side
 from .tasks import Tasks
 
 #: How often leases that ended between two calls are told, and unused memory is looked for, in seconds.
 TIDY = 0.2
+#: So many different sentences of our own go into a worker's log.
+_MOST_SAID = 100
 
 
 class Worker:
@@ -37,6 +41,8 @@ class Worker:
         self._lines, self._channel, self._tasks = lines, channel, tasks
         self._runner = Runner(channel)
         self._side = Side(self._runner, channel)
+        tasks.drop = self._runner.release
+        self._said: set[str] = set()
 
     def run(self) -> None:
         """Serve until the bridge closes the link or goes away."""
@@ -46,41 +52,58 @@ class Worker:
         signal.signal(signal.SIGINT, self._runner.on_sigint)
         for header, body, source in self._tasks:
             self._serve(header, body, source)
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-        os._exit(0)  # atexit handlers of packs may hang, and nothing of ours needs them
+        ending.leave()
 
     def _serve(self, header: dict[str, Any], body: bytes, source: Any) -> None:
-        request: dict[str, Any] = {"id": header["id"]}
-        self._runner.unread = True
-        self._runner.note = lambda note: source.note(header["id"], note)
-        result = b""
+        number = header["id"]
+        running = Running(header.get("call", {}), lambda note, leases: source.note(number, note, leases))
         try:
-            result = self._do(header, body)
+            result = self._do(running, header, body)
         except BaseException as error:  # noqa: BLE001 - whatever a pack raises is an answer
+            return self._answer(running, number, source, b"", error)
+        if isinstance(result, bytes):
+            return self._answer(running, number, source, result)
+        source.put_off()
+        self._tasks.loop.start(self._later(running, number, source, result), running)
+
+    async def _later(self, running: Running, number: int, source: Any, waits: Coroutine[Any, Any, bytes]) -> None:
+        """The answer of an async node, which runs beside others."""
+        result, failed = b"", None
+        try:
+            result = await waits
+        except BaseException as error:  # noqa: BLE001 - as above
+            failed = error
+        try:
+            self._answer(running, number, source, result, failed)
+        finally:
+            source.done()
+
+    def _answer(self, running: Running, number: int, source: Any, result: bytes, error: BaseException | None = None) -> None:
+        request: dict[str, Any] = {"id": number}
+        if error is not None:
             request["error"] = as_error(error)
-            if self._runner.unread:
+            if running.unread:
                 request["unread"] = True
         released = self._runner.mapped.let_go()
         if released:
             request["released"] = released
         try:
             source.answer(request, result)
-        except CodedError as error:
-            source.answer({**request, "error": error.wire()})
+        except CodedError as refused:
+            source.answer({**request, "error": refused.wire()})
         self._runner.mapped.settle()  # the answer is on its way: now is the time
 
-    def _do(self, header: dict[str, Any], body: bytes) -> bytes:
+    def _do(self, running: Running, header: dict[str, Any], body: bytes) -> bytes | Coroutine[Any, Any, bytes]:
         if "folders" in header:
             host_modules.set_folders(header["folders"])
         if "unload" in header:
             self._runner.unload()
-        for lease in header.get("released", ()):
-            self._runner.pool.release(lease)
+        if "released" in header:
+            self._runner.release(header["released"])
         if "function" in header:
-            return self._runner.call_function(header["function"], json.loads(body))
+            return self._runner.call_function(running, header["function"], json.loads(body))
         if "call" in header:
-            return self._runner.call(header["call"], json.loads(body))
+            return self._runner.call(running, json.loads(body))
         if "hello" in header:
             return to_json(self._hello(header["hello"])).encode()
         if "load" in header:
@@ -91,7 +114,7 @@ class Worker:
         if params["protocol"] != PROTOCOL_VERSION:
             told = f"the bridge speaks protocol {params['protocol']}, this worker {PROTOCOL_VERSION}"
             raise CodedError("PROTOCOL_VERSION", told, "Restart ComfyUI so that all parts are of one version.")
-        self._runner.worker = params["worker"]
+        self._runner.kept.worker = params["worker"]
         if params["folders"] is not None:
             host_modules.install(params["folders"], self._runner)
         self._side.socket = params["socket"]
@@ -107,37 +130,55 @@ class Worker:
 
     def _read(self, lines: BinaryIO) -> None:
         for line in lines:
-            message = json.loads(line)
-            if "id" not in message:
-                self._notified(message["method"], message["params"])
-            elif message["method"] == "worker.ping":
-                self._channel.send({"id": message["id"], "result": {}})
-            else:
-                self._side.ask(message)
-        os._exit(0)
+            try:
+                message = json.loads(line)
+                if "id" not in message:
+                    self._notified(message["method"], message["params"])
+                elif message["method"] == "worker.ping":
+                    self._channel.send({"id": message["id"], "result": {}})
+                else:
+                    self._side.ask(message)
+            except Exception as error:  # noqa: BLE001 - what one message does wrong, the others do not pay for
+                self._say(f"a message could not be taken: {type(error).__name__}: {error}")
+        ending.leave()
 
     def _notified(self, method: str, params: dict[str, Any]) -> None:
+        runner, tasks = self._runner, self._tasks
         if method == "call.cancel":
-            self._runner.cancel(params["call"])
+            runner.calls.cancel(params["call"])
         elif method == "lease.release":
-            for lease in params["leases"]:
-                self._runner.pool.release(lease)
+            runner.release(params["leases"])
         elif method == "handle.release":
-            self._runner.drop_handles(params["handles"])
+            runner.kept.drop(params["handles"])
+        elif method == "instance.release":  # where nodes run: what these hold ends there
+            tasks.beside(lambda: runner.instances.release(params["instances"]))
+        elif method == "prompt.ended":
+            tasks.beside(lambda: tasks.loop.end_prompt(params["prompt"]))
         elif method == "worker.relax":
-            self._runner.relax()
+            runner.relax()
         elif method == "calls.close":
-            self._tasks.close()
+            tasks.close()
 
     def _tidy(self) -> None:
         """Most leases are told with an answer; what ends later is told here."""
         while True:
             time.sleep(TIDY)
-            released = self._runner.mapped.let_go() if self._lines is not None else []
-            if released:
-                self._channel.notify("lease.release", {"leases": released})
-            self._runner.pool.shrink()
-            self._runner.mapped.forget_unused()
+            for work in (self._tell_released, self._runner.pool.shrink, self._runner.mapped.forget_unused):
+                try:
+                    work()
+                except Exception as error:  # noqa: BLE001 - a system without memory may have some again
+                    self._say(f"tidying up failed: {type(error).__name__}: {error}")
+
+    def _tell_released(self) -> None:
+        released = self._runner.mapped.let_go() if self._lines is not None else []
+        if released:
+            self._channel.notify("lease.release", {"leases": released})
+
+    def _say(self, what: str) -> None:
+        """In the worker's log, once."""
+        if what not in self._said and len(self._said) < _MOST_SAID:
+            self._said.add(what)
+            print(f"[comfyui-envmanager] {what}", file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Runs node classes: keeps their instances, decodes what comes in, encodes what goes out, and can be interrupted."""
+"""Runs node classes: decodes what comes in, calls, encodes what goes out. Async nodes beside each other, all others one after the other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import contextlib
 import functools
 import importlib
 import inspect
-import itertools
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Coroutine
 from typing import Any
 
 from ..wire.decoder import Decoder
@@ -18,211 +16,176 @@ from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, NodeRaised
 from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
-from ..wire.segments import OWNER, SegmentPool
+from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
+from .instances import Instances
+from .kept_objects import KeptObjects
 from .memory import beyond_limit, give_back, unload_models
+from .node_loop import inference_mode
 from .progress import Progress
+from .running import Interrupted, Running, Runnings, current_call, interrupted
 
-
-class Interrupted(BaseException):
-    """The user cancelled. Not an Exception, so that a node's `except Exception` does not swallow it."""
+__all__ = ["Interrupted", "Runner"]
 
 
 class Runner:
-    """The state of a worker: packs, node instances, handles, segments, and the call that runs."""
+    """The state of a worker: packs, node instances, objects that stay, segments, and the calls that run."""
 
     def __init__(self, channel: Channel) -> None:
-        self.worker = ""
         self.pool = SegmentPool()
         self.mapped = MappedSegments()
         self.packs: dict[str, dict[str, type]] = {}
         self.channel = channel
+        self.calls = Runnings()
         self.progress = Progress(self)
-        self._instances: dict[tuple[str, str, str], Any] = {}
-        self._handles: dict[str, Any] = {}
-        self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self.current: str | None = None
-        self._node = ""
-        self._cancelled: set[str] = set()
-        #: Tells what the call that runs shows, on the way of its answer.
-        self.note: Callable[[dict[str, Any]], None] = lambda note: None
-        self._writing = False
-        #: Whether the call that runs has not read its values yet: then it holds no lease on them.
-        self.unread = True
+        self.instances = Instances()
+        self.kept = KeptObjects()
         #: Whether the last tensor of a GPU was handed over there: then the other way works too.
         self._gpu_works = False
 
-    def call(self, call: dict[str, Any], kwargs: Any) -> bytes:
-        """One node call; the result as JSON. Raises CodedError for whatever goes wrong, with the node's own exception inside."""
-        with self._lock:
-            if call["call"] in self._cancelled:
-                self._cancelled.discard(call["call"])
-                raise _interrupted()
-            self.current, self._node = call["call"], f"{call['class']} (node {call['node']})"
-        host_server.show_call(call)
+    def call(self, running: Running, kwargs: Any) -> bytes | Coroutine[Any, Any, bytes]:
+        """One node call; the result as JSON, or, of an async node, what waits for it. Raises CodedError for whatever goes wrong, with the
+        node's own exception inside."""
+        self.calls.begin(running)
+        self.calls.on_main = running
+        token = current_call.set(running)
+        waits: Any = None
         try:
-            result = to_json(self.run(call, kwargs)).encode()
-            self._pass_on_interrupt(call["call"])
-            return result
+            host_server.show_call(running.call)
+            cls, decoder, given = self._read(running, kwargs)
+            self.progress.hook()
+            _name_new_nodes(running.call)
+            with _as_node(running), inference_mode(), _node_context(running.call):
+                method = self._method(cls, running.call, given)
+                result = waits = method(**given) if not _is_async(method) else functools.partial(method, **given)
+            if not (_is_async(method) or inspect.isawaitable(result)):
+                waits = None
+                return self._finished(running, decoder, result)
+            return self._awaited(running, decoder, waits)
         except Interrupted:
-            raise _interrupted() from None
+            raise interrupted() from None
         finally:
-            with self._lock:
-                self.current = None
-                self._cancelled.discard(call["call"])
-            self._set_host_interrupt(False)
+            current_call.reset(token)
+            self.calls.on_main = None
+            if waits is None:
+                self._end(running)
 
-    def run(self, call: dict[str, Any], kwargs: Any) -> Any:
-        """Decode, run, encode. Also for calls beside the main thread, which cannot be interrupted."""
-        cls = self.class_of(call)
-        decoder = Decoder(self.mapped, self._resolve_handle)
+    async def _awaited(self, running: Running, decoder: Decoder, waits: Any) -> bytes:
+        """What an async node returns: in its own task, which has the call as its context."""
+        try:
+            with _as_node(running), _node_context(running.call):
+                result = await (waits() if isinstance(waits, functools.partial) else waits)
+            return self._finished(running, decoder, result)
+        except Interrupted:
+            raise interrupted() from None
+        finally:
+            self._end(running)
+
+    def _end(self, running: Running) -> None:
+        self.calls.end(running)
+        self.progress.ended(running)
+
+    def aside(self, call: dict[str, Any], kwargs: Any) -> Any:
+        """A check of inputs, beside the node that runs: nothing that is one for the process is touched for it."""
+        running = Running(call, aside=True)
+        token = current_call.set(running)
+        try:
+            cls, decoder, given = self._read(running, kwargs)
+            with _as_node(running), inference_mode(), _node_context(call):
+                result = self._method(cls, call, given)(**given)
+                result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
+            return self._encode(running, decoder, result)
+        finally:
+            current_call.reset(token)
+
+    def _read(self, running: Running, kwargs: Any) -> tuple[Any, Decoder, dict[str, Any]]:
+        """The class and its arguments."""
+        call = running.call
+        cls = self.packs.get(call["pack"], {}).get(call["class"])
+        if cls is None:
+            what = f"{call['pack']} has no node class {call['class']} in this worker."
+            raise CodedError("UNKNOWN_NODE_CLASS", what, "Reload the node pack.")
+        decoder = self._decoder(running)
         try:
             given = decoder.decode(kwargs)
         except OSError as error:
             what = f"The memory of an input of {call['class']} has gone with the process that owned it ({error})."
             raise CodedError("SEGMENT_GONE", what, "Run again.") from error
-        self.unread = False
+        running.unread = False
         self.mapped.copied(decoder.done)
         if decoder.from_gpu is not None:
             self._gpu_works = decoder.from_gpu
-        result = self._run(cls, call, given)
-        gpu = "yes" if self._gpu_works else None
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu)
-        return encoder.encode(result, f"the result of {call['class']}")
+        return cls, decoder, given
 
-    def call_function(self, wanted: dict[str, Any], kwargs: Any) -> bytes:
-        """A function of any module, or a method of a class in it, for workers that a program started by itself."""
-        sys.path[:0] = [folder for folder in wanted["path"] if folder not in sys.path]
-        decoder = Decoder(self.mapped, self._resolve_handle)
-        given, state = decoder.decode(kwargs), decoder.decode(wanted["state"])
-        self.unread = False
-        self._node = f"{wanted['class'] or wanted['module']}.{wanted['name']}"
-        try:
-            place: Any = importlib.import_module(wanted["module"])
-            if wanted["class"] is not None:
-                kind = getattr(place, wanted["class"])
-                place = kind() if state is None else kind.__new__(kind)
-                vars(place).update(state or {})
-            with _inference_mode():
-                result = getattr(place, wanted["name"])(**given)
-                result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
-        except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
-            raise NodeRaised(self._node, error) from error
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen)
-        return to_json(encoder.encode(result, f"the result of {self._node}")).encode()
-
-    def class_of(self, call: dict[str, Any]) -> Any:
-        """The class that a call is for."""
-        cls = self.packs.get(call["pack"], {}).get(call["class"])
-        if cls is None:
-            what = f"{call['pack']} has no node class {call['class']} in this worker."
-            raise CodedError("UNKNOWN_NODE_CLASS", what, "Reload the node pack.")
-        return cls
-
-    def _run(self, cls: Any, call: dict[str, Any], kwargs: dict[str, Any]) -> Any:
-        """Call the class's method as ComfyUI's executor does. What the node raises comes out as NODE_RAISED."""
-        self.progress.hook()
-        _name_new_nodes(call)
-        try:
-            with _inference_mode(), _node_context(call):
-                result = self._method(cls, call, kwargs)(**kwargs)
-                return asyncio.run(_await(result)) if inspect.isawaitable(result) else result
-        except (Interrupted, CodedError):
-            raise
-        except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
-            if type(error).__name__ == "InterruptProcessingException":
-                raise Interrupted from None
-            node = f"{call['class']} (node {call['node']})"
-            raise beyond_limit(error, node) or NodeRaised(node, error) from error
+    def _decoder(self, running: Running) -> Decoder:
+        return Decoder(self.mapped, functools.partial(self.kept.find, running.node))
 
     def _method(self, cls: Any, call: dict[str, Any], kwargs: dict[str, Any]) -> Any:
         method = call["method"]
         if v3.is_v3(cls):
             return v3.method(cls, method, kwargs.pop(v3.HIDDEN, None) or {})
         if method == "FUNCTION":
-            return getattr(self._instance(cls, call), cls.FUNCTION)
+            return getattr(self.instances.of(cls, call), cls.FUNCTION)
         if method == "check_lazy_status":
-            return self._instance(cls, call).check_lazy_status
+            return self.instances.of(cls, call).check_lazy_status
         return getattr(cls, method)
 
-    def _instance(self, cls: Any, call: dict[str, Any]) -> Any:
-        """The node's instance: one per node and class, as in ComfyUI, so that `self` keeps its state."""
-        key = (call["pack"], call["class"], call["node"])
-        if key not in self._instances:
-            self._instances[key] = cls()
-        return self._instances[key]
+    def _finished(self, running: Running, decoder: Decoder, result: Any) -> bytes:
+        encoded = to_json(self._encode(running, decoder, result)).encode()
+        self._pass_on_interrupt(running)
+        return encoded
+
+    def _encode(self, running: Running, decoder: Decoder, result: Any, gpu: bool = True) -> Any:
+        made: list[str] = []
+        keep = functools.partial(self.kept.keep, running.node, made)
+        hand_over = "yes" if gpu and self._gpu_works else None
+        encoder = Encoder(self.pool, keep, mapped=self.mapped, inputs=decoder.seen, gpu=hand_over)
+        try:
+            return encoder.encode(result, f"the result of {running.call.get('class', running.node)}")
+        except BaseException:
+            self.kept.drop(made)
+            raise
+
+    def call_function(self, running: Running, wanted: dict[str, Any], arguments: Any) -> bytes:
+        """A function of any module, or a method of a class in it, for workers that a program started by itself."""
+        sys.path[:0] = [folder for folder in wanted["path"] if folder not in sys.path]
+        running.node = f"{wanted['class'] or wanted['module']}.{wanted['name']}"
+        decoder = self._decoder(running)
+        (args, given), state = decoder.decode(arguments), decoder.decode(wanted["state"])
+        running.unread = False
+        try:
+            place: Any = importlib.import_module(wanted["module"])
+            if wanted["class"] is not None:
+                kind = getattr(place, wanted["class"])
+                place = kind() if state is None else kind.__new__(kind)
+                vars(place).update(state or {})
+            with inference_mode():
+                result = functools.reduce(getattr, wanted["name"].split("."), place)(*args, **given)
+                result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
+        except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
+            raise NodeRaised(running.node, error) from error
+        return to_json(self._encode(running, decoder, result, gpu=False)).encode()
 
     def encode_schema(self, value: Any, path: str) -> Any:
         """INPUT_TYPES and the like: containers and magic types, no objects."""
         return Encoder(self.pool, _as_text, schema=True).encode(value, path)
 
-    def encode_event(self, value: Any, path: str) -> Any:
-        """What goes to the browser: data only."""
-        return Encoder(self.pool).encode(value, path)
-
-    def cancel(self, call: str) -> None:
-        """Reader thread: ask the running call to stop, or keep a waiting one from starting."""
-        with self._lock:
-            self._cancelled.add(call)
-            running = self.current == call
-        if running:
-            self._set_host_interrupt(True)
-
-    def raise_if_cancelled(self) -> None:
-        """Called where a node reports progress."""
-        if self.current is not None and self.current in self._cancelled:
-            raise Interrupted
-
-    def show(self, note: dict[str, Any]) -> None:
-        """Send what the running node shows. An interrupt waits until all of it is written: half a frame would end the link."""
-        self._writing = True
-        try:
-            self.note(note)
-        finally:
-            self._writing = False
-        self.raise_if_cancelled()
-
     def on_sigint(self, signum: int, frame: Any) -> None:
-        """Main thread: the bridge insists. Raises inside the node's Python code if its call was cancelled."""
-        if not self._writing:
-            self.raise_if_cancelled()
+        """Main thread: the bridge insists."""
+        self.calls.insist()
 
-    def _pass_on_interrupt(self, call: str) -> None:
+    def release(self, leases: list[str]) -> None:
+        """Any thread: whoever had this memory of ours has let go of it."""
+        for lease in leases:
+            self.pool.release(lease)
+        self.progress.released(leases)
+
+    def _pass_on_interrupt(self, running: Running) -> None:
         """A node that calls ComfyUI's `interrupt_processing` stops the prompt, after its own result."""
         management = sys.modules.get("comfy.model_management")
-        if management is not None and call not in self._cancelled and management.processing_interrupted():
+        if management is not None and not running.cancelled and management.processing_interrupted():
             self.progress.event(INTERRUPT, None)
-
-    def _set_host_interrupt(self, value: bool) -> None:
-        management = sys.modules.get("comfy.model_management")
-        if management is not None and hasattr(management, "interrupt_current_processing"):
-            management.interrupt_current_processing(value)
-
-    def _make_handle(self, value: Any, path: str) -> dict[str, Any]:
-        name = f"{OWNER}-h{next(self._numbers)}"
-        self._handles[name] = value
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"$": "handle", "id": name, "owner": OWNER, "worker": self.worker, "type": kind, "made_by": self._node}
-
-    def _resolve_handle(self, tag: dict[str, Any]) -> Any:
-        if tag["owner"] != OWNER and tag["worker"] == self.worker:
-            what = f"A {tag['type']} that {tag['made_by']} made is gone: its worker was restarted."
-            raise CodedError("HANDLE_GONE", what, "Run the workflow again from that node.", owner=tag["owner"])
-        if tag["worker"] != self.worker:
-            what = f"{self._node} was given a {tag['type']} that {tag['made_by']} made in the worker {tag['worker']}. It cannot leave it."
-            hint = "Run both nodes in the same place: switch isolation of both node packs off, or let them share a worker."
-            raise CodedError("HANDLE_FOREIGN", what, hint)
-        if tag["id"] not in self._handles:
-            what = f"A {tag['type']} that {tag['made_by']} made is gone: its worker was restarted."
-            raise CodedError("HANDLE_FOREIGN", what, "Run the workflow again from that node.")
-        return self._handles[tag["id"]]
-
-    def drop_handles(self, names: list[str]) -> None:
-        """ComfyUI has forgotten these objects."""
-        for name in names:
-            self._handles.pop(name, None)
 
     def relax(self) -> None:
         """Nothing has run for a while: give memory back that is kept for the next call."""
@@ -236,9 +199,22 @@ class Runner:
         self.relax()
 
 
-def _inference_mode() -> Any:
-    torch = sys.modules.get("torch")
-    return torch.inference_mode() if torch is not None else contextlib.nullcontext()
+@contextlib.contextmanager
+def _as_node(running: Running) -> Any:
+    """What the node raises comes out as NODE_RAISED, its own interrupt as ours."""
+    try:
+        yield
+    except (Interrupted, CodedError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
+        cancelled = running.cancelled and isinstance(error, asyncio.CancelledError)
+        if cancelled or type(error).__name__ == "InterruptProcessingException":
+            raise Interrupted from None
+        raise beyond_limit(error, running.node) or NodeRaised(running.node, error) from error
+
+
+def _is_async(method: Any) -> bool:
+    return inspect.iscoroutinefunction(method)
 
 
 def _node_context(call: dict[str, Any]) -> Any:
@@ -263,10 +239,6 @@ def _graph_builder() -> Any:
         return importlib.import_module("comfy_execution.graph_utils").GraphBuilder
     except (ImportError, AttributeError):
         return None
-
-
-def _interrupted() -> CodedError:
-    return CodedError("NODE_INTERRUPTED", "The call was cancelled.", "")
 
 
 def _as_text(value: Any, path: str) -> dict[str, Any]:

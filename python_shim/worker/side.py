@@ -31,6 +31,8 @@ class Side:
         #: Path of the Unix socket to serve routes on; None: a port of this computer, with a key.
         self.socket: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
+        host_server.PromptServer.start_loop = self.loop
         self._calls = ThreadPoolExecutor(1, "envmanager-check")
         self._served: tuple[Any, str] | None = None
 
@@ -38,7 +40,7 @@ class Side:
         """Reader thread: serve one request without waiting for it."""
         params = message["params"]
         work: dict[str, Callable[[], Any]] = {
-            "side.call": lambda: {"value": self._runner.run(params["call"], params["kwargs"])},
+            "side.call": lambda: {"value": self._runner.aside(params["call"], params["kwargs"])},
             "pack.describe": lambda: self._describe(params["pack"]),
             "prompt.handle": lambda: {"prompt": json.dumps(self._handle(json.loads(params["prompt"])))},
         }
@@ -71,11 +73,11 @@ class Side:
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The side's event loop, which packs see as `PromptServer.instance.loop`."""
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            sys.modules["server"].PromptServer.instance.loop = self._loop
-            threading.Thread(target=self._loop.run_forever, name="envmanager-side", daemon=True).start()
-        return self._loop
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="envmanager-side", daemon=True).start()
+            return self._loop
 
     async def _serve(self, app: Any) -> str:
         web = importlib.import_module("aiohttp.web")
