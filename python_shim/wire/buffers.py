@@ -13,7 +13,7 @@ from .copying import copy_tensor
 from .mapping import MappedSegments
 from .places import Places
 from .segments import SegmentPool
-from .survey import BLOB_BYTES, NUMBERED
+from .survey import BLOB_BYTES
 from .tensors import as_bytes_of, is_same, name_of, plain_of
 
 
@@ -47,7 +47,6 @@ class Buffers:
     def _remember(self, value: Any) -> None:
         self._seen[id(value)] = len(self.kept)
         self.kept.append(value)
-        NUMBERED.add(type(value))
 
     def blob(self, kind: str, data: Any) -> Any:
         """Bytes as they are."""

@@ -96,9 +96,11 @@ class Decoder:
             raise CodedError("BAD_REQUEST", f"a value of the unknown kind {name!r}", "Restart ComfyUI: its parts differ.")
         try:
             return make(*parts)
-        except ImportError as error:
-            what = f"This environment has no {error.name}, and the call carries a {name}."
-            raise CodedError("VALUE_NOT_PORTABLE", what, "Add it to the pack's requirements.") from error
+        except CodedError:
+            raise
+        except Exception as error:  # no such package, time zone, return type … over here
+            what = f"This environment cannot make a {name}, which the call carries: {error}."
+            raise CodedError("VALUE_NOT_PORTABLE", what, "Add what is missing to the pack's requirements.") from error
 
     def _read_with(self, tag: dict[str, Any]) -> Any:
         made = self._any(tag["v"])

@@ -20,7 +20,7 @@ from .mapping import MappedSegments
 from .place import Place, kind_name
 from .segments import SegmentPool
 from .survey import BLOB_BYTES, MAX_DEPTH, SCALARS, Survey, code_of, is_plain, kinds_of
-from .writers import MANY, WRITERS, float_form, is_numbered, writer_for
+from .writers import MANY, WRITERS, float_form, writer_for
 
 _EXACT = 1 << 53
 _RESOURCES = (
@@ -28,7 +28,7 @@ _RESOURCES = (
     types.CoroutineType,
     types.AsyncGeneratorType,
     types.ModuleType,
-    io.IOBase,
+    io.IOBase.__mro__[1],  # below its ABC, which asks classes for their hash
     type(threading.Lock()),
     type(threading.RLock()),
 )
@@ -85,9 +85,9 @@ class Encoder:
 
     def encode_result(self, value: Any, path: str) -> Any:
         """What a node returned. Its outer shape says how to read it, and what it shows goes to the browser: both as they are to ComfyUI."""
-        if isinstance(value, dict) and "ui" in value:
+        if issubclass(type(value), dict) and "ui" in value:
             value = {**value, "ui": comfy_values.for_browser(value["ui"])}
-        elif isinstance(value, tuple) and type(value) is not tuple and not named.is_named(type(value)):
+        elif issubclass(type(value), tuple) and type(value) is not tuple and not named.is_named(type(value)):
             value = tuple(value)
         return self.encode(value, path)
 
@@ -111,7 +111,7 @@ class Encoder:
         if at[3] >= MAX_DEPTH:
             what = f"nested deeper than {MAX_DEPTH} levels"
             raise NotPortable(place.name_of(at), what, "which cannot be sent", "Return a flatter structure.")
-        if id(value) in self.survey.shared and not is_numbered(kind):
+        if id(value) in self.survey.shared:
             return self._shared(value, at)
         return self._write(value, kind, at)
 
@@ -144,7 +144,7 @@ class Encoder:
     def _stay(self, value: Any, at: Place) -> Any:
         """An object that cannot cross: its handle's tag."""
         name, path = kind_name(value), place.name_of(at)
-        if isinstance(value, _RESOURCES):
+        if _is_a(value, _RESOURCES):
             raise NotPortable(path, f"a {name}", "which cannot leave its process", "Return data instead.")
         tag = self._handle(value, path)
         if tag is None:
@@ -169,9 +169,14 @@ class Encoder:
         return self.items(list(values), at)
 
 
+def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
+    """`isinstance`, without asking the value: a pack's class may answer anything, or raise."""
+    return any(base is kind for base in type.__dict__["__mro__"].__get__(type(value)) for kind in kinds)
+
+
 def _refused(value: Any, name: str, path: str) -> NotPortable:
     for plain in (str, int, float, dict, list, tuple, set, frozenset):
-        if isinstance(value, plain):
+        if _is_a(value, (plain,)):
             what = f"which is more than a {plain.__name__} and cannot leave its process as itself"
             return NotPortable(path, f"a {name}", what, f"Pass a plain {plain.__name__} instead, or run both nodes in the same place.")
     hint = "Run both nodes in the same place: switch isolation of this node pack off, or pass data instead."

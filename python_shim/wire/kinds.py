@@ -169,6 +169,7 @@ know(
 _LATE: dict[str, tuple[str, str, Split]] = {
     "Decimal": ("decimal", "Decimal", lambda value: [str(value)]),
     "Fraction": ("fractions", "Fraction", lambda value: [value.numerator, value.denominator]),
+    "ZoneInfo": ("zoneinfo", "ZoneInfo", lambda value: None if value.key is None else [value.key]),
     "UUID": ("uuid", "UUID", lambda value: [value.hex]),
 }
 

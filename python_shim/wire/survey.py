@@ -18,8 +18,8 @@ MAX_DEPTH = 100
 #: Lists of this many numbers travel as machine numbers.
 PACK_FROM = 256
 SCALARS: frozenset[type] = frozenset((int, float, str, bool, type(None)))
-#: Without parts, and of no identity, or of one that is kept by their own numbers: tensors and arrays, once there are any.
-NUMBERED: set[type] = {bytes, complex}
+#: Values without parts that need no identity.
+LEAVES: frozenset[type] = SCALARS | {bytes, complex}
 _INT, _FLOAT, _STR, _BOOL = frozenset((int,)), frozenset((float,)), frozenset((str,)), frozenset((bool,))
 _TEXTS = _STR | {type(None), bool}
 _LARGEST = (1 << 63) - 1
@@ -127,7 +127,7 @@ class Survey:
             kind = type(item)
             if kinds is not None and kind in SCALARS:
                 scalars.append(item)
-            elif (kinds is not None and kind in NUMBERED) or not self._walk(item, depth + 1):
+            elif (kinds is not None and kind in LEAVES) or not self._walk(item, depth + 1):
                 plain = False
         return plain and (not scalars or is_plain(set(map(type, scalars)), scalars))
 
@@ -137,7 +137,7 @@ class Survey:
         if kinds == _STR or not value:
             return not value or max(map(len, value)) < BLOB_BYTES
         for key in value:
-            if kinds is None or (type(key) not in NUMBERED and type(key) not in SCALARS):
+            if kinds is None or (type(key) not in LEAVES):
                 self._walk(key, depth + 1)
         return False
 

@@ -14,7 +14,7 @@ from . import arrays, comfy_values, named, pictures, place, tensors, video
 from .files import FileList
 from .kinds import kind_of
 from .place import Place, below
-from .survey import BLOB_BYTES, CHILDREN, NUMBERED, SCALARS, kinds_of
+from .survey import BLOB_BYTES, CHILDREN, SCALARS, kinds_of
 from .tensors import is_tensor
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ def float_form(value: float) -> Any:
         return value
     bits = struct.pack(">d", value)
     return {"$": "float", "v": repr(value) if bits == _NAN or math.isinf(value) else f"#{bits.hex()}"}
-
-
-def is_numbered(kind: type) -> bool:
-    """Tensors and arrays have numbers of their own."""
-    return kind in NUMBERED or is_tensor(kind) or arrays.array_kind(kind) is not None
 
 
 def _write_list(encoder: Encoder, value: list[Any], at: Place) -> Any:
