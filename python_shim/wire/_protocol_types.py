@@ -292,7 +292,7 @@ TaggedValue1 = TypedDict(
     'TaggedValue1',
     {
         '$': Literal['tuple'],
-        'v': list[Any],
+        'v': Any,
     },
     closed=True,
 )
@@ -303,6 +303,7 @@ TaggedValue2 = TypedDict(
     {
         '$': Literal['named'],
         'name': str,
+        'module': str,
         'fields': list[str],
         'v': list[Any],
     },
@@ -313,8 +314,8 @@ TaggedValue2 = TypedDict(
 TaggedValue3 = TypedDict(
     'TaggedValue3',
     {
-        '$': Literal['dict'],
-        'v': list[tuple[Any, Any]],
+        '$': Literal['json'],
+        'v': Any,
     },
     closed=True,
 )
@@ -323,9 +324,9 @@ TaggedValue3 = TypedDict(
 TaggedValue4 = TypedDict(
     'TaggedValue4',
     {
-        '$': Literal['set'],
-        'v': list[Any],
-        'frozen': bool,
+        '$': Literal['numbers'],
+        'code': Literal['i', 'q', 'd', '?'],
+        'v': Any,
     },
     closed=True,
 )
@@ -334,8 +335,8 @@ TaggedValue4 = TypedDict(
 TaggedValue5 = TypedDict(
     'TaggedValue5',
     {
-        '$': Literal['float'],
-        'v': str,
+        '$': Literal['shared'],
+        'v': Any,
     },
     closed=True,
 )
@@ -344,8 +345,8 @@ TaggedValue5 = TypedDict(
 TaggedValue6 = TypedDict(
     'TaggedValue6',
     {
-        '$': Literal['int'],
-        'v': str,
+        '$': Literal['again'],
+        'of': int,
     },
     closed=True,
 )
@@ -354,8 +355,8 @@ TaggedValue6 = TypedDict(
 TaggedValue7 = TypedDict(
     'TaggedValue7',
     {
-        '$': Literal['complex'],
-        'v': tuple[float, float],
+        '$': Literal['dict'],
+        'v': list[tuple[Any, Any]],
     },
     closed=True,
 )
@@ -364,8 +365,20 @@ TaggedValue7 = TypedDict(
 TaggedValue8 = TypedDict(
     'TaggedValue8',
     {
-        '$': Literal['bytes'],
-        'v': str,
+        '$': Literal['map'],
+        'k': Any,
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue9 = TypedDict(
+    'TaggedValue9',
+    {
+        '$': Literal['set'],
+        'v': Any,
+        'frozen': bool,
     },
     closed=True,
 )
@@ -374,7 +387,29 @@ TaggedValue8 = TypedDict(
 TaggedValue10 = TypedDict(
     'TaggedValue10',
     {
-        '$': Literal['path'],
+        '$': Literal['kind'],
+        'kind': str,
+        'v': list[Any],
+    },
+    closed=True,
+)
+
+
+TaggedValue11 = TypedDict(
+    'TaggedValue11',
+    {
+        '$': Literal['with'],
+        'v': Any,
+        'names': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue12 = TypedDict(
+    'TaggedValue12',
+    {
+        '$': Literal['float'],
         'v': str,
     },
     closed=True,
@@ -384,8 +419,8 @@ TaggedValue10 = TypedDict(
 TaggedValue13 = TypedDict(
     'TaggedValue13',
     {
-        '$': Literal['same'],
-        'of': int,
+        '$': Literal['int'],
+        'v': str,
     },
     closed=True,
 )
@@ -394,8 +429,8 @@ TaggedValue13 = TypedDict(
 TaggedValue14 = TypedDict(
     'TaggedValue14',
     {
-        '$': Literal['input'],
-        'of': int,
+        '$': Literal['complex'],
+        'v': tuple[Any, Any],
     },
     closed=True,
 )
@@ -404,6 +439,46 @@ TaggedValue14 = TypedDict(
 TaggedValue15 = TypedDict(
     'TaggedValue15',
     {
+        '$': Literal['bytes'],
+        'v': str,
+    },
+    closed=True,
+)
+
+
+TaggedValue17 = TypedDict(
+    'TaggedValue17',
+    {
+        '$': Literal['path'],
+        'v': str,
+    },
+    closed=True,
+)
+
+
+TaggedValue20 = TypedDict(
+    'TaggedValue20',
+    {
+        '$': Literal['same'],
+        'of': int,
+    },
+    closed=True,
+)
+
+
+TaggedValue21 = TypedDict(
+    'TaggedValue21',
+    {
+        '$': Literal['input'],
+        'of': int,
+    },
+    closed=True,
+)
+
+
+TaggedValue22 = TypedDict(
+    'TaggedValue22',
+    {
         '$': Literal['blocker'],
         'v': Any,
     },
@@ -411,8 +486,8 @@ TaggedValue15 = TypedDict(
 )
 
 
-TaggedValue16 = TypedDict(
-    'TaggedValue16',
+TaggedValue23 = TypedDict(
+    'TaggedValue23',
     {
         '$': Literal['cuda'],
         'dtype': str,
@@ -428,23 +503,18 @@ TaggedValue16 = TypedDict(
 )
 
 
-SizeItem: TypeAlias = int
-
-
-TaggedValue17 = TypedDict(
-    'TaggedValue17',
+TaggedValue24 = TypedDict(
+    'TaggedValue24',
     {
         '$': Literal['pil'],
-        'mode': str,
-        'size': tuple[SizeItem, SizeItem],
-        'v': Any,
+        'v': list[Any],
     },
     closed=True,
 )
 
 
-TaggedValue18 = TypedDict(
-    'TaggedValue18',
+TaggedValue25 = TypedDict(
+    'TaggedValue25',
     {
         '$': Literal['video'],
         'v': Any,
@@ -453,8 +523,8 @@ TaggedValue18 = TypedDict(
 )
 
 
-TaggedValue19 = TypedDict(
-    'TaggedValue19',
+TaggedValue26 = TypedDict(
+    'TaggedValue26',
     {
         '$': Literal['dynprompt'],
         'v': Any,
@@ -463,8 +533,8 @@ TaggedValue19 = TypedDict(
 )
 
 
-TaggedValue20 = TypedDict(
-    'TaggedValue20',
+TaggedValue27 = TypedDict(
+    'TaggedValue27',
     {
         '$': Literal['node_output'],
         'v': Any,
@@ -473,8 +543,8 @@ TaggedValue20 = TypedDict(
 )
 
 
-TaggedValue21 = TypedDict(
-    'TaggedValue21',
+TaggedValue28 = TypedDict(
+    'TaggedValue28',
     {
         '$': Literal['files'],
         'folder': str,
@@ -486,8 +556,8 @@ TaggedValue21 = TypedDict(
 )
 
 
-TaggedValue22 = TypedDict(
-    'TaggedValue22',
+TaggedValue29 = TypedDict(
+    'TaggedValue29',
     {
         '$': Literal['handle'],
         'id': str,
@@ -500,8 +570,8 @@ TaggedValue22 = TypedDict(
 )
 
 
-TaggedValue23 = TypedDict(
-    'TaggedValue23',
+TaggedValue30 = TypedDict(
+    'TaggedValue30',
     {
         '$': Literal['magic'],
         'kind': Literal['str', 'dict', 'tuple'],
@@ -1197,8 +1267,8 @@ WorkerToBridge = TypedDict(
 )
 
 
-TaggedValue9 = TypedDict(
-    'TaggedValue9',
+TaggedValue16 = TypedDict(
+    'TaggedValue16',
     {
         '$': Literal['blob'],
         'kind': Literal['str', 'bytes', 'bytearray'],
@@ -1208,8 +1278,8 @@ TaggedValue9 = TypedDict(
 )
 
 
-TaggedValue11 = TypedDict(
-    'TaggedValue11',
+TaggedValue18 = TypedDict(
+    'TaggedValue18',
     {
         '$': Literal['tensor'],
         'dtype': str,
@@ -1222,20 +1292,21 @@ TaggedValue11 = TypedDict(
 )
 
 
-TaggedValue12 = TypedDict(
-    'TaggedValue12',
+TaggedValue19 = TypedDict(
+    'TaggedValue19',
     {
         '$': Literal['ndarray'],
         'dtype': Any,
         'shape': list[int],
         'scalar': bool,
+        'kind': NotRequired[Literal['matrix', 'recarray']],
         'segment': SegmentRef | None,
     },
     closed=True,
 )
 
 
-TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23
+TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23 | TaggedValue24 | TaggedValue25 | TaggedValue26 | TaggedValue27 | TaggedValue28 | TaggedValue29 | TaggedValue30
 
 
 class HostFolders(TypedDict, closed=True):

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import base64
-import collections
+import functools
 import importlib
 import math
 import pathlib
-import sys
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import cuda, magic, video
-from .encoder import DYNAMIC_PROMPT
+from . import arrays, comfy_values, cuda, magic, named, pictures, tensors, video
 from .errors import CodedError
 from .files import FileList
+from .kinds import maker_of
 from .mapping import MappedSegments
-
-
-class ExecutionBlocker:
-    """Stand-in where ComfyUI's own class is not importable (`comfy_execution/graph_utils.py`)."""
-
-    def __init__(self, message: str | None) -> None:
-        self.message = message
-
-
-def make_blocker(message: str | None) -> Any:
-    """ComfyUI's ExecutionBlocker where there is one."""
-    try:
-        from comfy_execution.graph_utils import ExecutionBlocker as real
-    except ImportError:
-        return ExecutionBlocker(message)
-    return real(message)
 
 
 class Decoder:
@@ -46,6 +30,7 @@ class Decoder:
         self.from_gpu: bool | None = None
         #: Tensors and arrays in their order.
         self.seen: list[Any] = []
+        self._shared: list[Any] = []
 
     def decode(self, value: Any) -> Any:
         """The Python value of a JSON form. Raises OSError if the process that owns its memory is gone."""
@@ -64,27 +49,66 @@ class Decoder:
             raise CodedError("BAD_REQUEST", f"a value of the unknown kind {value.get('$')!r}", "Restart ComfyUI: its parts differ.")
         return read(self, value)
 
+    def _read_json(self, tag: dict[str, Any]) -> Any:
+        return tag["v"]
+
+    def _read_shared(self, tag: dict[str, Any]) -> Any:
+        number = len(self._shared)
+        self._shared.append(None)
+        self._shared[number] = self._any(tag["v"])
+        return self._shared[number]
+
+    def _read_again(self, tag: dict[str, Any]) -> Any:
+        return self._shared[tag["of"]]
+
     def _read_tuple(self, tag: dict[str, Any]) -> Any:
-        return tuple(self._any(item) for item in tag["v"])
+        return tuple(self._any(tag["v"]))
 
     def _read_named(self, tag: dict[str, Any]) -> Any:
-        kind = collections.namedtuple(tag["name"], tag["fields"], rename=True)
-        return kind(*(self._any(item) for item in tag["v"]))
+        kind = named.class_of(tag["name"], tag["module"], tuple(tag["fields"]))
+        return kind._make(self._any(tag["v"]))
 
     def _read_dict(self, tag: dict[str, Any]) -> Any:
         return {self._any(key): self._any(item) for key, item in tag["v"]}
 
+    def _read_map(self, tag: dict[str, Any]) -> Any:
+        return dict(zip(self._any(tag["k"]), self._any(tag["v"]), strict=True))
+
     def _read_set(self, tag: dict[str, Any]) -> Any:
-        return (frozenset if tag["frozen"] else set)(self._any(item) for item in tag["v"])
+        return (frozenset if tag["frozen"] else set)(self._any(tag["v"]))
+
+    def _read_numbers(self, tag: dict[str, Any]) -> Any:
+        code, given = tag["code"], tag["v"]
+        data = base64.b64decode(given) if isinstance(given, str) else self._any(given)
+        return memoryview(data).cast(code).tolist()
 
     def _read_float(self, tag: dict[str, Any]) -> float:
-        return float(tag["v"])
+        text = tag["v"]
+        return struct.unpack(">d", bytes.fromhex(text[1:]))[0] if text[0] == "#" else float(text)
 
     def _read_int(self, tag: dict[str, Any]) -> int:
-        return int(tag["v"])
+        return int(tag["v"], 0)
+
+    def _read_kind(self, tag: dict[str, Any]) -> Any:
+        name, parts = tag["kind"], [self._any(part) for part in tag["v"]]
+        make = _LIBRARY_KINDS.get(name) or maker_of(name)
+        if make is None:
+            raise CodedError("BAD_REQUEST", f"a value of the unknown kind {name!r}", "Restart ComfyUI: its parts differ.")
+        try:
+            return make(*parts)
+        except CodedError:
+            raise
+        except Exception as error:  # no such package, time zone, return type … over here
+            what = f"This environment cannot make a {name}, which the call carries: {error}."
+            raise CodedError("VALUE_NOT_PORTABLE", what, "Add what is missing to the pack's requirements.") from error
+
+    def _read_with(self, tag: dict[str, Any]) -> Any:
+        made = self._any(tag["v"])
+        vars(made).update(self._any(tag["names"]))
+        return made
 
     def _read_complex(self, tag: dict[str, Any]) -> complex:
-        return complex(*tag["v"])
+        return complex(*(self._any(part) for part in tag["v"]))
 
     def _read_bytes(self, tag: dict[str, Any]) -> bytes:
         return base64.b64decode(tag["v"])
@@ -94,13 +118,13 @@ class Decoder:
 
     def _read_blob(self, tag: dict[str, Any]) -> Any:
         ref = tag["segment"]
-        data = bytes(memoryview(self._map(ref))[ref["offset"] : ref["offset"] + ref["bytes"]])
+        data = memoryview(self._map(ref)).cast("B")[ref["offset"] : ref["offset"] + ref["bytes"]]
         if tag["kind"] == "str":
-            return data.decode("utf-8", "surrogatepass")
-        return bytearray(data) if tag["kind"] == "bytearray" else data
+            return str(data, "utf-8", "surrogatepass")
+        return bytearray(data) if tag["kind"] == "bytearray" else bytes(data)
 
     def _read_blocker(self, tag: dict[str, Any]) -> Any:
-        return make_blocker(self._any(tag["v"]))
+        return comfy_values.make_blocker(self._any(tag["v"]))
 
     def _read_handle(self, tag: dict[str, Any]) -> Any:
         return self._handle(tag)
@@ -109,26 +133,17 @@ class Decoder:
         return self.seen[tag["of"]]
 
     def _read_node_output(self, tag: dict[str, Any]) -> Any:
-        args, ui, expand, blocked = self._any(tag["v"])
-        kind = _newer_api("NodeOutput")
-        if kind is None:  # an executor without V3 nodes
-            return {"result": args, "ui": ui or {}, **({"expand": expand} if expand is not None else {})}
-        return kind(*args, ui=ui, expand=expand, block_execution=blocked)
+        return comfy_values.make_node_output(*self._any(tag["v"]))
 
     def _read_dynprompt(self, tag: dict[str, Any]) -> Any:
-        original, *rest = [self._any(part) for part in tag["v"]]
-        graph = importlib.import_module("comfy_execution.graph")
-        made = graph.DynamicPrompt(original)
-        for name, part in zip(DYNAMIC_PROMPT[1:], rest, strict=True):
-            setattr(made, name, part)
-        return made
+        return comfy_values.make_dynamic_prompt(*self._any(tag["v"]))
 
     def _read_files(self, tag: dict[str, Any]) -> Any:
         before, files, after = (self._any(tag[name]) for name in ("before", "v", "after"))
         return before + FileList.of(tag["folder"], files) + after
 
     def _read_pil(self, tag: dict[str, Any]) -> Any:
-        return importlib.import_module("PIL.Image").frombytes(tag["mode"], tuple(tag["size"]), self._any(tag["v"]))
+        return pictures.make(*self._any(tag["v"]))
 
     def _read_video(self, tag: dict[str, Any]) -> Any:
         try:
@@ -152,7 +167,7 @@ class Decoder:
         except ImportError as error:
             hint = "Add torch to the pack's requirements, or use an overlay environment."
             raise CodedError("VALUE_NOT_PORTABLE", "This environment has no torch, and the call carries a tensor.", hint) from error
-        dtype, shape, ref = getattr(torch, tag["dtype"]), tag["shape"], tag["segment"]
+        dtype, shape, ref = tensors.dtype_of(torch, tag["dtype"]), tag["shape"], tag["segment"]
         if ref is None:
             tensor = torch.empty(shape, dtype=dtype)
         else:
@@ -166,7 +181,7 @@ class Decoder:
 
     def _read_cuda(self, tag: dict[str, Any]) -> Any:
         torch = importlib.import_module("torch")
-        flat = cuda.receive(torch, tag, math.prod(tag["shape"]), getattr(torch, tag["dtype"]))
+        flat = cuda.receive(torch, tag, math.prod(tag["shape"]), tensors.dtype_of(torch, tag["dtype"]))
         self.done.append(tag["lease"])
         self.from_gpu = True
         self.seen.append(_shaped(flat, tag))
@@ -177,13 +192,16 @@ class Decoder:
         self.seen.append(None)
         import numpy
 
-        dtype = numpy.lib.format.descr_to_dtype(_tuples(tag["dtype"]))
+        dtype = arrays.dtype_of(tag["dtype"])
         if tag["segment"] is None:
             array = numpy.empty(tag["shape"], dtype)
         else:
             ref = tag["segment"]
             flat = numpy.frombuffer(self._map(ref), dtype=dtype, count=math.prod(tag["shape"]), offset=ref["offset"])
             array = flat.reshape(tag["shape"])
+        kind = tag.get("kind")
+        if kind is not None:
+            array = array.view(numpy.matrix if kind == "matrix" else numpy.recarray)
         self.seen[place] = array[()] if tag["scalar"] else array
         return self.seen[place]
 
@@ -192,12 +210,6 @@ class Decoder:
         if ref["lease"] not in self._maps:
             self._maps[ref["lease"]] = self._mapped.map(ref)
         return self._maps[ref["lease"]]
-
-
-def _newer_api(name: str) -> Any:
-    """A name of ComfyUI's V3 API, where it is loaded."""
-    module: Any = sys.modules.get("comfy_api.latest._io") or sys.modules.get("comfy_api.latest.io")
-    return getattr(module, name, None)
 
 
 def _shaped(flat: Any, tag: dict[str, Any]) -> Any:
@@ -223,11 +235,27 @@ _READERS: dict[Any, Callable[[Decoder, dict[str, Any]], Any]] = {
 }
 
 
-def _tuples(descr: Any) -> Any:
-    """A dtype description as numpy wants it: JSON has made its tuples lists."""
-    if isinstance(descr, str):
-        return descr
-    return [
-        tuple(_tuples(part) if i == 1 else (tuple(part) if isinstance(part, list) else part) for i, part in enumerate(field))
-        for field in descr
-    ]
+def _torch(name: str, *parts: Any) -> Any:
+    torch: Any = importlib.import_module("torch")
+    if name == "return_types":
+        return getattr(torch.return_types, parts[0])(parts[1:])
+    if name == "Size":
+        return torch.Size(parts)
+    if name == "device":
+        return torch.device(parts[0])
+    return tensors.dtype_of(torch, parts[0]) if name == "dtype" else _constant(torch, name, parts[0])
+
+
+def _constant(torch: Any, kind: str, name: str) -> Any:
+    found = getattr(torch, name, None)
+    if type(found) is not getattr(torch, kind):
+        raise CodedError("VALUE_NOT_PORTABLE", f"The torch of this environment has no {name}.", "Update torch there.")
+    return found
+
+
+_LIBRARY_KINDS: dict[str, Callable[..., Any]] = {
+    **{f"torch.{name}": functools.partial(_torch, name) for name in ("Size", "dtype", "device", "layout", "memory_format", "return_types")},
+    "numpy.dtype": arrays.dtype_of,
+    "masked": arrays.make_masked,
+    "bytearray": bytearray,
+}

@@ -1,56 +1,48 @@
 """Python values to JSON, by the forms of `schemas/value.ts`; `decoder.py` goes back. Nothing is pickled.
 
-Tensors and arrays travel as descriptors of shared memory. The bridge parses and prints the JSON on its way, so everything that
-JavaScript would change (1.0 → 1, -0.0, big integers) is tagged.
+A value of exactly a known class crosses whole: the same type and content, and what is one object here is one there. Everything else
+stays where it is behind a handle, or is an error that names its place. Nothing is converted. Tensors, arrays, long texts and many
+numbers travel through shared memory.
 """
 
 from __future__ import annotations
 
-import base64
 import io
-import math
-import pathlib
-import sys
 import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import cuda, magic, video
-from .copying import copy_tensor
+from . import comfy_values, named, place
+from .buffers import Buffers
 from .errors import NotPortable
-from .files import FileList, Listing
 from .mapping import MappedSegments
-from .places import Places
+from .place import Place, kind_name
 from .segments import SegmentPool
-from .tensors import is_same, name_of, plain_of
+from .survey import BLOB_BYTES, MAX_DEPTH, SCALARS, Survey, code_of, is_plain, kinds_of
+from .writers import MANY, WRITERS, float_form, writer_for
 
-#: Strings and bytes from this size on go through shared memory.
-BLOB_BYTES = 1 << 16
-MAX_DEPTH = 100
 _EXACT = 1 << 53
-#: Modes of PIL images whose pixels say all.
-_PIL_MODES = frozenset(("1", "L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F"))
-#: The fields of ComfyUI's DynamicPrompt (`comfy_execution/graph.py`).
-DYNAMIC_PROMPT = ("original_prompt", "ephemeral_prompt", "ephemeral_parents", "ephemeral_display")
 _RESOURCES = (
     types.GeneratorType,
     types.CoroutineType,
     types.AsyncGeneratorType,
     types.ModuleType,
-    io.IOBase,
+    io.IOBase.__mro__[1],  # below its ABC, which asks classes for their hash
     type(threading.Lock()),
     type(threading.RLock()),
 )
+
+_EMPTY = Survey(None)
 
 
 class Encoder:
     """Encodes one message.
 
-    `handle(value)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects. `mapped`: what
-    this process has of other processes' memory, and may pass on. `gpu`: hand tensors on a GPU over there: "check" with a canary, "yes"
-    without. `inputs`: the tensors and arrays of the call that this message answers, in order; one that comes back unchanged travels as its
-    number.
+    `handle(value, place)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects; `drop` takes
+    the ids of those that a failed encode made. `mapped`: what this process has of other processes' memory, and may pass on. `gpu`: hand
+    tensors on a GPU over there: "check" with a canary, "yes" without. `inputs`: the tensors and arrays of the call that this message
+    answers, in order; one that comes back unchanged travels as its number.
     """
 
     def __init__(
@@ -61,222 +53,131 @@ class Encoder:
         mapped: MappedSegments | None = None,
         inputs: Sequence[Any] = (),
         gpu: str | None = None,
+        drop: Callable[[list[str]], None] | None = None,
     ) -> None:
-        self._places = Places(pool)
-        self.leases = self._places.leases
-        #: Tensors and arrays in their order: what `inputs` is on the way back.
-        self.kept: list[Any] = []
-        self._pool, self._handle, self._schema, self._mapped, self._inputs = pool, handle, schema, mapped, inputs
-        self._gpu = gpu
-        #: Whether a tensor is handed over on its GPU.
-        self.on_gpu = False
-        self._stack: set[int] = set()
-        self._seen: dict[int, int] = {}
+        self.buffers = Buffers(pool, mapped, inputs, gpu)
+        self.leases, self.kept = self.buffers.leases, self.buffers.kept
+        #: Ids of the handles in this message.
+        self.handles: list[str] = []
+        self._handle, self._schema, self._drop = handle, schema, drop
+        self.survey: Survey = _EMPTY
+        self._numbers: dict[int, int] = {}
+        self._open: set[int] = set()
+        self._count = 0
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a tensor is handed over on its GPU."""
+        return self.buffers.on_gpu
 
     def encode(self, value: Any, path: str) -> Any:
-        """The JSON form of `value`; `path` is how an error names it. Leases of a failed encode are released."""
+        """The JSON form of `value`; `path` is how an error names it. A failed encode leaves neither leases nor handles."""
         try:
-            return self._any(value, path)
+            if self._schema:
+                from .schema_values import SchemaValues
+
+                return SchemaValues(self._handle).form(value, path)
+            self.survey, self._numbers = Survey(value), {}
+            return self.form(value, place.root(path))
         except BaseException:
-            for lease in self.leases:
-                self._pool.release(lease)
+            self._undo()
             raise
 
-    def _any(self, value: Any, path: str) -> Any:
-        if value is None or value is True or value is False:
+    def encode_result(self, value: Any, path: str) -> Any:
+        """What a node returned. Its outer shape says how to read it, and what it shows goes to the browser: both as they are to ComfyUI."""
+        if issubclass(type(value), dict) and "ui" in value:
+            value = {**value, "ui": comfy_values.for_browser(value["ui"])}
+        elif issubclass(type(value), tuple) and type(value) is not tuple and not named.is_named(type(value)):
+            value = tuple(value)
+        return self.encode(value, path)
+
+    def _undo(self) -> None:
+        self.buffers.release()
+        made, self.handles = self.handles, []
+        if made and self._drop is not None:
+            self._drop(made)
+
+    def form(self, value: Any, at: Place) -> Any:
+        """The JSON form of a value in the message."""
+        kind = type(value)
+        if kind is str:
+            return value if len(value) < BLOB_BYTES else self.buffers.blob("str", value.encode("utf-8", "surrogatepass"))
+        if kind is int:
+            return value if -_EXACT < value < _EXACT else {"$": "int", "v": hex(value)}
+        if value is None or kind is bool:
             return value
-        if self._schema:
-            special = magic.probe(value)
-            if special is not None:
-                return self._magic(value, special, path)
-            listing = value.listing() if isinstance(value, FileList) else None
-            if listing is not None:
-                return self._listing(listing, path)
-        if isinstance(value, str):
-            return self._text(value)
-        numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-        if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
-            return self._array(numpy, value, path)
-        if isinstance(value, int):
-            plain = int(value)
-            return plain if -_EXACT < plain < _EXACT else {"$": "int", "v": str(plain)}
-        if isinstance(value, float):
-            plain = float(value)
-            exact = math.isfinite(plain) and not plain.is_integer()
-            return plain if exact else {"$": "float", "v": repr(plain)}
-        if torch is not None and isinstance(value, torch.Tensor):
-            return self._tensor(torch, value, path)
-        if isinstance(value, (list, tuple, dict, set, frozenset)):
-            return self._container(value, path)
-        return self._other(value, path)
+        if kind is float:
+            return float_form(value)
+        if at[3] >= MAX_DEPTH:
+            what = f"nested deeper than {MAX_DEPTH} levels"
+            raise NotPortable(place.name_of(at), what, "which cannot be sent", "Return a flatter structure.")
+        if id(value) in self.survey.shared:
+            return self._shared(value, at)
+        return self._write(value, kind, at)
 
-    def _text(self, value: str) -> Any:
-        plain = str.__str__(value)
-        if len(plain) < BLOB_BYTES or self._schema:  # a schema is kept on disk, where no segment lives
-            return plain
-        return self._blob("str", plain.encode("utf-8", "surrogatepass"))
-
-    def _blob(self, kind: str, data: bytes | bytearray) -> Any:
-        lease, segment, offset = self._places.room(len(data))
-        segment.map[offset : offset + len(data)] = data
-        return {"$": "blob", "kind": kind, "segment": self._pool.ref(lease, segment, offset, len(data))}
-
-    def _container(self, value: Any, path: str) -> Any:
-        if id(value) in self._stack:
-            raise NotPortable(path, "a container that holds itself", "which cannot be sent", "Return a structure without cycles.")
-        if len(self._stack) >= MAX_DEPTH:
-            raise NotPortable(path, f"nested deeper than {MAX_DEPTH} levels", "which cannot be sent", "Return a flatter structure.")
-        self._stack.add(id(value))
+    def _write(self, value: Any, kind: type, at: Place) -> Any:
+        if (kind is list or kind is dict) and self.survey.is_plain(value):
+            return {"$": "json", "v": value}
         try:
-            return self._items(value, path)
+            write = WRITERS.get(kind) or writer_for(kind)
+        except TypeError:  # a class without a hash
+            write = None
+        form = None if write is None else write(self, value, at)
+        return self._stay(value, at) if form is None else form
+
+    def _shared(self, value: Any, at: Place) -> Any:
+        """What stands in the message more than once: the first time as it is, with a number; then as that number."""
+        key = id(value)
+        if key in self._open:
+            what = "a container that holds itself"
+            raise NotPortable(place.name_of(at), what, "which cannot be sent", "Return a structure without cycles.")
+        if key in self._numbers:
+            return {"$": "again", "of": self._numbers[key]}
+        self._numbers[key] = self._count
+        self._count += 1
+        self._open.add(key)
+        try:
+            return {"$": "shared", "v": self._write(value, type(value), at)}
         finally:
-            self._stack.discard(id(value))
+            self._open.discard(key)
 
-    def _items(self, value: Any, path: str) -> Any:
-        if isinstance(value, dict):
-            pairs = [[self._any(k, f"a key of {path}"), self._any(v, f"{path}[{k!r:.80}]")] for k, v in value.items()]
-            return {"$": "dict", "v": pairs}
-        items = [self._any(item, f"{path}[{i}]") for i, item in enumerate(value)]
-        if isinstance(value, list):
-            return items
-        if isinstance(value, (set, frozenset)):
-            return {"$": "set", "v": items, "frozen": isinstance(value, frozenset)}
-        fields = getattr(value, "_fields", None)
-        if isinstance(fields, tuple):
-            return {"$": "named", "name": type(value).__name__, "fields": list(fields), "v": items}
-        return {"$": "tuple", "v": items}
-
-    def _magic(self, value: Any, special: dict[str, Any], path: str) -> Any:
-        tag: dict[str, Any] = {"$": "magic", "kind": special["kind"]}
-        if special["kind"] == "str":
-            return {**tag, "v": str.__str__(value), "ne": special["ne"]}
-        plain: Any = tuple(tuple.__iter__(value)) if special["kind"] == "tuple" else dict(value) if isinstance(value, dict) else {}
-        return {**tag, "v": self._items(plain, path), "missing": self._any(special["missing"], path)}
-
-    def _listing(self, listing: Listing, path: str) -> dict[str, Any]:
-        parts = {"v": listing.files, "before": listing.before, "after": listing.after}
-        encoded = {name: [self._any(item, path) for item in part] for name, part in parts.items()}
-        return {"$": "files", "folder": listing.folder, **encoded}
-
-    def _other(self, value: Any, path: str) -> Any:
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            kind = "bytearray" if isinstance(value, bytearray) else "bytes"
-            data = bytes(value) if isinstance(value, memoryview) else value
-            if kind == "bytes" and len(data) < BLOB_BYTES:
-                return {"$": "bytes", "v": base64.b64encode(data).decode()}
-            return self._blob(kind, data)
-        if isinstance(value, complex):
-            return {"$": "complex", "v": [value.real, value.imag]}
-        if isinstance(value, pathlib.PurePath):
-            return {"$": "path", "v": str(value)}
-        if type(value).__name__ == "ExecutionBlocker" and hasattr(value, "message"):
-            return {"$": "blocker", "v": self._any(value.message, path)}
-        if type(value).__module__.startswith("PIL.") and hasattr(value, "tobytes") and hasattr(value, "mode"):
-            plain = value if value.mode in _PIL_MODES else value.convert("RGBA" if "transparency" in value.info else "RGB")
-            return {"$": "pil", "mode": plain.mode, "size": list(plain.size), "v": self._any(plain.tobytes(), path)}
-        if type(value).__name__ == "DynamicPrompt" and hasattr(value, "get_original_prompt"):
-            graph = [vars(value).get(name) for name in DYNAMIC_PROMPT]
-            return {"$": "dynprompt", "v": [self._any(part, path) for part in graph]}
-        if hasattr(value, "block_execution") and hasattr(value, "expand") and hasattr(value, "args"):
-            ui = value.ui.as_dict() if hasattr(value.ui, "as_dict") else value.ui
-            parts = (tuple(value.args), ui, value.expand, value.block_execution)
-            return {"$": "node_output", "v": self._container(parts, path)}
-        film = video.parts(value)
-        if film is not None:
-            return {"$": "video", "v": self._container(film, path)}
-        name = f"{type(value).__module__}.{type(value).__qualname__}"
-        if isinstance(value, _RESOURCES):
+    def _stay(self, value: Any, at: Place) -> Any:
+        """An object that cannot cross: its handle's tag."""
+        name, path = kind_name(value), place.name_of(at)
+        if _is_a(value, _RESOURCES):
             raise NotPortable(path, f"a {name}", "which cannot leave its process", "Return data instead.")
         tag = self._handle(value, path)
         if tag is None:
-            hint = "Run both nodes in the same place: switch isolation of this node pack off, or pass data instead."
-            raise NotPortable(path, f"a {name}", "a live object that cannot leave its process", hint)
+            raise _refused(value, name, path)
+        self.handles.append(tag["id"])
         return tag
 
-    def _tensor(self, torch: Any, value: Any, path: str) -> Any:
-        if id(value) in self._seen:
-            return {"$": "same", "of": self._seen[id(value)]}
-        plain = plain_of(torch, value, path)
-        self._remember(value)
-        whole = plain.is_contiguous()
-        last = not whole and plain.dim() == 4 and plain.is_contiguous(memory_format=torch.channels_last)
-        device = None if plain.is_cpu else str(plain.device)
-        nbytes = plain.numel() * plain.element_size()
-        ref = None
-        if nbytes and device is not None and (on_gpu := self._on_gpu(torch, plain, last)) is not None:
-            return on_gpu
-        if nbytes:
-            found = self._passed_on(value, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
-            if isinstance(found, int):
-                return {"$": "input", "of": found}
-            ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
-        return {
-            "$": "tensor",
-            "dtype": name_of(plain.dtype),
-            "shape": list(plain.shape),
-            "channels_last": last,
-            "device": device,
-            "segment": ref,
-        }
+    def items(self, values: Sequence[Any], at: Place) -> list[Any]:
+        """The forms of the items of a list or tuple."""
+        deep = at[3] + 1
+        return [self.form(item, (at, place.ITEM, index, deep)) for index, item in enumerate(values)]
 
-    def _on_gpu(self, torch: Any, plain: Any, last: bool) -> Any:
-        """The tensor stays where it is, and is kept until the receiver has its own copy. None if that cannot be."""
-        if self._gpu is None or not cuda.usable(torch, plain):
-            return None
-        source = plain.permute(0, 2, 3, 1) if last else plain.contiguous()
-        shared = cuda.share(torch, source, self._gpu == "check")
-        if shared is None:
-            return None
-        named, keeper = shared
-        lease = self._pool.pass_on(keeper)
-        self.leases.append(lease)
-        self.on_gpu = True
-        return {"$": "cuda", "dtype": name_of(plain.dtype), "shape": list(plain.shape), "channels_last": last, "lease": lease, **named}
+    def many(self, values: Any, at: Place) -> Any:
+        """The form of a list of these items, which may be any number of scalars."""
+        kinds = kinds_of(values) if len(values) >= MANY else None
+        if kinds is not None and kinds <= SCALARS:
+            plain = list(values)
+            code = code_of(kinds, len(plain))
+            packed = None if code is None else self.buffers.numbers(plain, code)
+            if packed is not None or is_plain(kinds, plain):
+                return packed or {"$": "json", "v": plain}
+        return self.items(list(values), at)
 
-    def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
-        """The bytes of `source`, in C order, in memory of ours."""
-        lease, segment, offset = self._places.room(nbytes)
-        copy_tensor(torch, source, segment, offset)
-        return self._pool.ref(lease, segment, offset, nbytes)
 
-    def _passed_on(self, value: Any, address: int, nbytes: int) -> Any:
-        """For memory of another process that nothing was written into: a lease on it; for one of `inputs`, its number."""
-        found = None if self._mapped is None else self._mapped.find(address, nbytes)
-        if found is None:
-            return None
-        for number, given in enumerate(self._inputs):
-            if given is value or is_same(given, value, address):
-                return number
-        mapping, keeper = found
-        lease = self._pool.pass_on(keeper)
-        self.leases.append(lease)
-        return {**mapping.ref, "lease": lease, "offset": address - mapping.address, "bytes": nbytes}
+def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
+    """`isinstance`, without asking the value: a pack's class may answer anything, or raise."""
+    return any(base is kind for base in type.__dict__["__mro__"].__get__(type(value)) for kind in kinds)
 
-    def _array(self, numpy: Any, value: Any, path: str) -> Any:
-        if id(value) in self._seen:
-            return {"$": "same", "of": self._seen[id(value)]}
-        array = numpy.asarray(value)
-        if array.dtype.hasobject:
-            hint = "Return a list, or an array of numbers or text."
-            raise NotPortable(path, "a numpy array of Python objects", "which has no plain bytes", hint)
-        self._remember(value)
-        ref = None
-        if array.nbytes:
-            address = array.__array_interface__["data"][0]
-            found = self._passed_on(value, address, array.nbytes) if array.flags.c_contiguous else None
-            if isinstance(found, int):
-                return {"$": "input", "of": found}
-            ref = found or self._copied_array(numpy, array)
-        dtype = numpy.lib.format.dtype_to_descr(array.dtype)
-        return {"$": "ndarray", "dtype": dtype, "shape": list(array.shape), "scalar": isinstance(value, numpy.generic), "segment": ref}
 
-    def _copied_array(self, numpy: Any, array: Any) -> Any:
-        lease, segment, offset = self._places.room(array.nbytes)
-        room = numpy.frombuffer(segment.map, dtype=array.dtype, count=array.size, offset=offset).reshape(array.shape)
-        room[...] = array
-        return self._pool.ref(lease, segment, offset, array.nbytes)
-
-    def _remember(self, value: Any) -> None:
-        """Number a tensor or array, so that a second reference to it stays one object."""
-        self._seen[id(value)] = len(self.kept)
-        self.kept.append(value)
+def _refused(value: Any, name: str, path: str) -> NotPortable:
+    for plain in (str, int, float, dict, list, tuple, set, frozenset):
+        if _is_a(value, (plain,)):
+            what = f"which is more than a {plain.__name__} and cannot leave its process as itself"
+            return NotPortable(path, f"a {name}", what, f"Pass a plain {plain.__name__} instead, or run both nodes in the same place.")
+    hint = "Run both nodes in the same place: switch isolation of this node pack off, or pass data instead."
+    return NotPortable(path, f"a {name}", "a live object that cannot leave its process", hint)

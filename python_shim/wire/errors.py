@@ -8,6 +8,7 @@ CodedError
 
 from __future__ import annotations
 
+import errno
 import traceback
 from typing import Any
 
@@ -61,3 +62,27 @@ def describe_exception(error: BaseException) -> dict[str, str]:
     message = str(error).encode("utf-8", "backslashreplace").decode()
     kind = type(error)
     return {"type": kind.__name__, "module": kind.__module__, "message": message[:20_000], "traceback": text[-60_000:]}
+
+
+#: Why mapping failed, where the memory itself is there: what to do about it.
+_RIGHTS = ("this process may not open it", "Both processes must run as the same user, with the same rights.")
+_MAPPING = {
+    errno.ENOMEM: (
+        "this process may not map more memory",
+        "Free memory (ComfyUI's Unload button), or send smaller batches.",
+    ),
+    errno.EMFILE: ("this process has too many files open", "Raise the limit (`ulimit -n`), or keep fewer results at a time."),
+    errno.ENFILE: ("the machine has too many files open", "Raise the limit (`fs.file-max`), or end other programs."),
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+}
+
+
+def memory_error(error: OSError, what: str) -> CodedError:
+    """Why the shared memory of `what` (`an input of X`) could not be read: its owner has gone, or this process cannot have it."""
+    if isinstance(error, (FileNotFoundError, ProcessLookupError)):
+        text = f"The memory of {what} has gone with the process that owned it ({error})."
+        return CodedError("SEGMENT_GONE", text, "Run again.")
+    why, hint = _MAPPING.get(error.errno or 0, (str(error), "Run again; if it stays, restart ComfyUI."))
+    full = error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+    return CodedError("MEMORY_FULL" if full else "INTERNAL", f"The memory of {what} cannot be read: {why} ({error}).", hint)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import struct
 from collections.abc import Iterator
@@ -36,20 +37,47 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._waiting = bytearray()
+        self._ready: collections.deque[tuple[dict[str, Any], bytes]] = collections.deque()
+        self._broken: ValueError | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Frames that are complete with `data`: header and body. Raises ValueError for what is no frame."""
+        """Frames that are complete with `data`: header and body. Raises ValueError for what is no frame, after those before it.
+
+        What the consumer leaves, because it raised or stopped, comes first at the next call.
+        """
+        try:
+            self._take(data)
+        except ValueError as error:
+            self._broken = error
+        return self._given()
+
+    def _given(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        while self._ready:
+            yield self._ready.popleft()
+        if self._broken is not None:
+            raise ValueError(*self._broken.args) from self._broken
+
+    def _take(self, data: bytes) -> None:
+        if self._broken is not None:
+            return
         if self._waiting:
             self._waiting += data
-            data = bytes(self._waiting)
+            if len(self._waiting) < self._needed(self._waiting, 0):
+                return
+            data, self._waiting = bytes(self._waiting), bytearray()
         at, end = 0, len(data)
-        while end - at >= 8:
-            head, body = _SIZES.unpack_from(data, at)
-            if head > LARGEST_HEADER or body > LARGEST_BODY:
-                raise ValueError("a frame is larger than the protocol allows")
-            if end - at < 8 + head + body:
-                break
-            start = at + 8
-            at = start + head + body
-            yield json.loads(data[start : start + head]), data[start + head : at]
+        while end - at >= self._needed(data, at):
+            head, _ = _SIZES.unpack_from(data, at)
+            start, stop = at + 8, at + self._needed(data, at)
+            at = stop
+            self._ready.append((json.loads(data[start : start + head]), data[start + head : stop]))
         self._waiting = bytearray(data[at:])
+
+    def _needed(self, data: bytes | bytearray, at: int) -> int:
+        """How many bytes the frame that begins there has; while that is not known, those that tell it."""
+        if len(data) - at < 8:
+            return 8
+        head, body = _SIZES.unpack_from(data, at)
+        if head > LARGEST_HEADER or body > LARGEST_BODY:
+            raise ValueError("a frame is larger than the protocol allows")
+        return 8 + head + body

@@ -1,38 +1,55 @@
-"""ComfyUI's VIDEO values (`comfy_api/latest/_input_impl/video_types.py`): a file, or pictures with sound."""
+"""ComfyUI's VIDEO values (`comfy_api/latest/_input_impl/video_types.py`): a file, or pictures with sound.
+
+All that such an object holds crosses: bit depth, alpha and metadata too, and what later versions add.
+"""
 
 from __future__ import annotations
 
 import importlib
 import io
+import sys
 from typing import Any
 
-#: What newer versions of VideoFromFile take beside the file: a part of it.
-_CUT = ("start_time", "duration")
+_TYPES, _COMPONENTS = "comfy_api.latest._input_impl.video_types", "comfy_api.latest._util.video_types"
+CLASSES = ("VideoFromFile", "VideoFromComponents")
+
+
+def is_video(kind: type) -> bool:
+    """Whether a class is one of ComfyUI's own two."""
+    module = sys.modules.get(_TYPES)
+    return kind.__name__ in CLASSES and getattr(module, kind.__name__, None) is kind
 
 
 def parts(value: Any) -> dict[str, Any] | None:
-    """What a VIDEO is made of; None if the value is none, or a kind of one that is not ComfyUI's own."""
-    kind = type(value)
-    if not kind.__module__.startswith("comfy_api."):
+    """What a VIDEO is made of; None if it holds more than its class gives it."""
+    kind = type(value).__name__
+    prefix, state = f"_{kind}__", dict(vars(value))
+    if any(not name.startswith(prefix) for name in state):
         return None
-    if kind.__name__ == "VideoFromFile":
-        inner = {name: vars(value).get(f"_VideoFromFile__{name}") for name in ("file", *_CUT)}
-        file = inner.pop("file")
-        if isinstance(file, (str, io.BytesIO)):
-            return {"file": file.getvalue() if isinstance(file, io.BytesIO) else file, **{k: v for k, v in inner.items() if v}}
-    if kind.__name__ == "VideoFromComponents":
-        made = value.get_components()
-        return {"images": made.images, "audio": made.audio, "frame_rate": str(made.frame_rate), "metadata": made.metadata}
-    return None
+    plain = {name.removeprefix(prefix): held for name, held in state.items()}
+    if "components" in plain:
+        made = plain["components"]
+        if type(made) is not getattr(sys.modules.get(_COMPONENTS), "VideoComponents", None):
+            return None
+        plain["components"] = dict(vars(made))
+    if type(plain.get("file")) is io.BytesIO:
+        plain["file"] = plain["file"].getvalue()
+    return {"class": kind, "state": plain}
 
 
 def make(given: dict[str, Any]) -> Any:
     """The VIDEO that these are the parts of. Raises ImportError where there is no ComfyUI with videos."""
-    api = importlib.import_module("comfy_api.latest")
-    if "file" in given:
-        file = given["file"]
-        cut = {name: given[name] for name in _CUT if name in given}
-        return api.InputImpl.VideoFromFile(io.BytesIO(file) if isinstance(file, bytes) else file, **cut)
-    fractions = importlib.import_module("fractions")
-    rest = {**given, "frame_rate": fractions.Fraction(given["frame_rate"])}
-    return api.InputImpl.VideoFromComponents(api.Types.VideoComponents(**rest))
+    if given["class"] not in CLASSES:
+        raise ImportError(f"no VIDEO is a {given['class']}")
+    cls = getattr(importlib.import_module(_TYPES), given["class"])
+    state = dict(given["state"])
+    if isinstance(state.get("file"), bytes):
+        state["file"] = io.BytesIO(state["file"])
+    if "components" in state:
+        components = importlib.import_module(_COMPONENTS).VideoComponents
+        made = components.__new__(components)
+        vars(made).update(state["components"])
+        state["components"] = made
+    video = cls.__new__(cls)
+    vars(video).update({f"_{given['class']}__{name}": held for name, held in state.items()})
+    return video

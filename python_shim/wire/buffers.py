@@ -1,0 +1,169 @@
+"""What of a message travels through shared memory: tensors, arrays, long texts, bytes and numbers."""
+
+from __future__ import annotations
+
+import array
+import base64
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from . import arrays, cuda
+from .copying import copy_tensor
+from .mapping import MappedSegments
+from .places import Places
+from .segments import SegmentPool
+from .survey import BLOB_BYTES
+from .tensors import as_bytes_of, is_same, name_of, plain_of
+
+
+class Buffers:
+    """The memory of one message, and the tensors and arrays in it by their numbers. See `Encoder`, whose half it is."""
+
+    def __init__(self, pool: SegmentPool, mapped: MappedSegments | None, inputs: Sequence[Any], gpu: str | None) -> None:
+        self._places = Places(pool)
+        self.leases = self._places.leases
+        #: Tensors and arrays in their order: what `inputs` is on the way back.
+        self.kept: list[Any] = []
+        #: Whether a tensor is handed over on its GPU.
+        self.on_gpu = False
+        self._pool, self._mapped, self._inputs, self._gpu = pool, mapped, inputs, gpu
+        self._seen: dict[int, int] = {}
+        self._by_address: dict[int, list[int]] | None = None
+
+    def release(self) -> None:
+        """The message is not sent."""
+        for lease in self.leases:
+            self._pool.release(lease)
+        self.leases.clear()
+        self.kept.clear()
+        self._seen.clear()
+
+    def again(self, value: Any) -> Any:
+        """The tag of a tensor or array that this message has already."""
+        number = self._seen.get(id(value))
+        return None if number is None else {"$": "same", "of": number}
+
+    def _remember(self, value: Any) -> None:
+        self._seen[id(value)] = len(self.kept)
+        self.kept.append(value)
+
+    def blob(self, kind: str, data: Any) -> Any:
+        """Bytes as they are."""
+        lease, segment, offset = self._places.room(len(data))
+        segment.map[offset : offset + len(data)] = data
+        return {"$": "blob", "kind": kind, "segment": self._pool.ref(lease, segment, offset, len(data))}
+
+    def numbers(self, values: list[Any], code: str) -> Any:
+        """A list of nothing but ints, floats or truth values; None if an int is too large for that."""
+        if code == "?":
+            data = bytes(values)
+        else:
+            for code in "iq" if code == "q" else code:  # noqa: B020 - the shorter one, if it does
+                try:
+                    data = array.array(code, values).tobytes()
+                    break
+                except OverflowError:
+                    continue
+            else:
+                return None
+        if len(data) < BLOB_BYTES:
+            return {"$": "numbers", "code": code, "v": base64.b64encode(data).decode()}
+        return {"$": "numbers", "code": code, "v": self.blob("bytes", data)}
+
+    def tensor(self, value: Any, as_it_is: bool = True) -> Any:
+        """A tensor's tag; None for one that is more than its bytes, or has none. `as_it_is`: it may be one of the inputs."""
+        torch: Any = sys.modules["torch"]
+        plain = plain_of(torch, value)
+        if plain is None:
+            return None
+        self._remember(value)
+        whole = plain.is_contiguous()
+        last = not whole and plain.dim() == 4 and plain.is_contiguous(memory_format=torch.channels_last)
+        device = None if plain.is_cpu else str(plain.device)
+        nbytes = plain.numel() * plain.element_size()
+        ref = None
+        if nbytes and device is not None and (on_gpu := self._tensor_on_gpu(torch, plain, last)) is not None:
+            return on_gpu
+        if nbytes:
+            found = self._passed_on(value, plain.data_ptr(), nbytes, as_it_is) if device is None and (whole or last) else None
+            if isinstance(found, int):
+                return {"$": "input", "of": found}
+            ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
+        shape = list(plain.shape)
+        return {"$": "tensor", "dtype": name_of(plain.dtype), "shape": shape, "channels_last": last, "device": device, "segment": ref}
+
+    def _tensor_on_gpu(self, torch: Any, plain: Any, last: bool) -> Any:
+        """The tensor stays where it is, and is kept until the receiver has its own copy. None if that cannot be."""
+        if self._gpu is None or not cuda.usable(torch, plain):
+            return None
+        source = plain.permute(0, 2, 3, 1) if last else plain.contiguous()
+        shared = cuda.share(torch, source, self._gpu == "check")
+        if shared is None:
+            return None
+        named, keeper = shared
+        lease = self._pool.pass_on(keeper)
+        self.leases.append(lease)
+        self.on_gpu = True
+        return {"$": "cuda", "dtype": name_of(plain.dtype), "shape": list(plain.shape), "channels_last": last, "lease": lease, **named}
+
+    def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
+        """The bytes of `source`, in C order, in memory of ours."""
+        lease, segment, offset = self._places.room(nbytes)
+        copy_tensor(torch, source if source.is_contiguous() else as_bytes_of(torch, source), segment, offset)
+        return self._pool.ref(lease, segment, offset, nbytes)
+
+    def _passed_on(self, value: Any, address: int, nbytes: int, as_it_is: bool = True) -> Any:
+        """For memory of another process that nothing was written into: a lease on it; for one of `inputs`, its number."""
+        found = None if self._mapped is None else self._mapped.find(address, nbytes)
+        if found is None:
+            return None
+        for number in self._inputs_at(address) if as_it_is else ():
+            given = self._inputs[number]
+            if given is value or is_same(given, value, address):
+                return number
+        mapping, keeper = found
+        lease = self._pool.pass_on(keeper)
+        self.leases.append(lease)
+        return {**mapping.ref, "lease": lease, "offset": address - mapping.address, "bytes": nbytes}
+
+    def _inputs_at(self, address: int) -> Sequence[int]:
+        """Which inputs begin there."""
+        if self._by_address is None:
+            self._by_address = {}
+            for number, given in enumerate(self._inputs):
+                at = _address(given)
+                if at is not None:
+                    self._by_address.setdefault(at, []).append(number)
+        return self._by_address.get(address, ())
+
+    def array(self, value: Any, kind: str, as_it_is: bool = True) -> Any:
+        """The tag of an array, a matrix, a record array or a scalar of numpy; None for one that is more than its bytes."""
+        numpy: Any = sys.modules["numpy"]
+        described = arrays.description_of(value.dtype)
+        if described is None or (kind == "scalar" and value.dtype.type is not type(value)):
+            return None
+        array = value if kind == "array" else numpy.asarray(value)
+        self._remember(value)
+        ref = None
+        if array.nbytes:
+            found = self._passed_on(value, arrays.address_of(array), array.nbytes, as_it_is) if array.flags.c_contiguous else None
+            if isinstance(found, int):
+                return {"$": "input", "of": found}
+            ref = found or self._copied_array(numpy, array)
+        tag = {"$": "ndarray", "dtype": described, "shape": list(array.shape), "scalar": kind == "scalar", "segment": ref}
+        return {**tag, "kind": kind} if kind in ("matrix", "recarray") else tag
+
+    def _copied_array(self, numpy: Any, array: Any) -> Any:
+        lease, segment, offset = self._places.room(array.nbytes)
+        room = numpy.frombuffer(segment.map, dtype=array.dtype, count=array.size, offset=offset).reshape(array.shape)
+        room[...] = array
+        return self._pool.ref(lease, segment, offset, array.nbytes)
+
+
+def _address(given: Any) -> int | None:
+    """Where a tensor's or an array's memory begins; None if it has none any more."""
+    try:
+        return given.data_ptr() if hasattr(given, "data_ptr") else arrays.address_of(given)
+    except (RuntimeError, AttributeError):
+        return None
