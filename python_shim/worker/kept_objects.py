@@ -10,7 +10,7 @@ from ..wire.segments import OWNER
 
 
 class KeptObjects:
-    """By the number that names each in this process."""
+    """By the name of each, which no other process has."""
 
     def __init__(self) -> None:
         #: The name of this worker, as people see it: the same after a restart.
@@ -19,20 +19,20 @@ class KeptObjects:
         self._numbers = itertools.count(1)
 
     def keep(self, node: str, made: list[str], value: Any, path: str) -> dict[str, Any]:
-        """The handle of an object; its number is added to `made`."""
-        name = f"h{next(self._numbers)}"
+        """The handle of an object; its name is added to `made`."""
+        name = f"{OWNER}-h{next(self._numbers)}"
         self._objects[name] = value
         made.append(name)
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         return {"$": "handle", "id": name, "owner": OWNER, "worker": self.worker, "type": kind, "made_by": node}
 
     def find(self, node: str, tag: dict[str, Any]) -> Any:
-        """The object of a handle that `node` was given. A number says nothing in another process than its own."""
+        """The object of a handle that `node` was given. No other process has an object of that name."""
         if tag.get("owner") == OWNER and tag["id"] in self._objects:
             return self._objects[tag["id"]]
         if tag["worker"] == self.worker:
             what = f"A {tag['type']} that {tag['made_by']} made is gone: its worker was restarted."
-            raise CodedError("HANDLE_GONE", what, "Run again: the node that made it runs once more.")
+            raise CodedError("HANDLE_GONE", what, "Run again: the node that made it runs once more.", owner=tag.get("owner"))
         what = f"{node} was given a {tag['type']} that {tag['made_by']} made in the worker {tag['worker']}. It cannot leave it."
         hint = "Run both nodes in the same place: switch isolation of both node packs off, or let them share a worker."
         raise CodedError("HANDLE_FOREIGN", what, hint)
