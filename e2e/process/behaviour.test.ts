@@ -6,7 +6,7 @@ import { FRONTENDS } from '../../scripts/devPython.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { until } from '../support/processes.ts'
-import { finished, forgetResults, queue, run } from '../support/prompts.ts'
+import { finished, queue, run } from '../support/prompts.ts'
 import { trouble } from '../support/workflows.ts'
 
 const PACK = 'trouble-maker'
@@ -16,7 +16,6 @@ let panel: PanelClient
 
 const isolate = (on: boolean): Promise<unknown> => panel.call('isolation.set', { pack: PACK, on })
 async function text(cls: string): Promise<string> {
-  await forgetResults(comfy.url)
   return String((await run(comfy.url, trouble(cls))).outputs['3']?.text?.[0])
 }
 

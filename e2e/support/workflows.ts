@@ -20,9 +20,11 @@ export const both = (name: string): Prompt => ({
   '9': { class_type: 'SaveImage', inputs: { images: ['5', 0], filename_prefix: name } },
 })
 
-/** One node of the trouble-maker. */
+let turns = 0
+
+/** One node of the trouble-maker. It runs each time: the first node has an input that it does not know, which is another one in each prompt. */
 export const trouble = (cls: string, inputs: Record<string, unknown> = {}): Prompt => ({
-  '1': image,
+  '1': { ...image, inputs: { ...image.inputs, turn: ++turns } },
   '2': { class_type: cls, inputs: { image: ['1', 0], ...inputs } },
   '3': cls.match(/Where|Print/)
     ? { class_type: 'PreviewAny', inputs: { source: ['2', 0] } }
