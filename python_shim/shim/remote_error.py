@@ -20,6 +20,17 @@ class NodeError(Exception):
     worker_traceback = ""
 
 
+class HandleGone(NodeError):
+    """An object among a node's inputs has ended with its process. The node has not run."""
+
+
+def handle_gone() -> HandleGone:
+    """What a call gets that has an object of an ended process among its inputs."""
+    return HandleGone(
+        "An object of a worker that has ended is among this node's inputs.\n\nRun again: the node that made it runs once more."
+    )
+
+
 def _local(name: str, module: str, message: str) -> NodeError:
     """An error with the class name and the words of the worker's, and its base where that is possible: a built-in one, or torch's, since
     ComfyUI unloads its models after torch's OutOfMemoryError (`execution.py`)."""
@@ -66,4 +77,5 @@ def raise_remote(failure: RemoteFailure) -> NoReturn:
         error = _local(seen["type"], seen["module"], seen["message"])
         error.worker_traceback = seen["traceback"]
         raise error.with_traceback(_traceback(seen["traceback"]))
-    raise NodeError("\n\n".join(part for part in (str(failure), failure.hint) if part)) from None
+    kind = HandleGone if failure.code == "HANDLE_GONE" else NodeError
+    raise kind("\n\n".join(part for part in (str(failure), failure.hint) if part)) from None

@@ -39,7 +39,11 @@ def open_file(segment: str, path: str | None, pid: int | None, number: int | Non
     """A descriptor of another process's segment, to read. Raises OSError if it is not there any more."""
     name = path if path is not None else f"/proc/{pid}/fd/{number}"
     fd = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
-    is_it = os.path.basename(name) == f"{_PREFIX}{segment}{_SUFFIX}" if path is not None else _link(fd) == f"/memfd:{_PREFIX}{segment} (deleted)"
+    is_it = (
+        os.path.basename(name) == f"{_PREFIX}{segment}{_SUFFIX}"
+        if path is not None
+        else _link(fd) == f"/memfd:{_PREFIX}{segment} (deleted)"
+    )
     if not is_it:
         os.close(fd)
         raise FileNotFoundError(errno.ENOENT, f"segment {segment} is gone, and something else lies there", name)

@@ -32,8 +32,8 @@ KEEP_SECONDS = 30.0
 #: Segments up to this size are made ahead.
 LARGEST_AHEAD = 256 << 20
 _serials = itertools.count(1)
-#: How leases and segments of this process begin: a name that no other process has, ever. The bridge gives each worker's process one; a process
-#: id would do for neither, since it is used again. What a node starts is another process: the name is not passed on.
+#: How leases and segments of this process begin: a name that no other process has, ever. The bridge gives each worker's process one; a
+#: process id would not do, since it is used again. What a node starts is another process: the name is not passed on.
 OWNER = os.environ.pop("ENVMANAGER_OWNER", "") or secrets.token_hex(6)
 #: Where segments have names, in place of anonymous ones: sandboxed processes cannot open each other's descriptors. None: nowhere.
 FOLDER = os.environ.pop("ENVMANAGER_SEGMENTS", "") or None

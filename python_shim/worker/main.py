@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from typing import Any, BinaryIO
 
 from ..wire import PROTOCOL_VERSION, library
@@ -109,9 +110,12 @@ class Worker:
         for line in lines:
             message = json.loads(line)
             if "id" not in message:
-                self._notified(message["method"], message["params"])
+                try:
+                    self._notified(message["method"], message["params"])
+                except Exception:  # noqa: BLE001 - what is told next is heard all the same
+                    traceback.print_exc()
             elif message["method"] == "worker.ping":
-                self._channel.send({"id": message["id"], "result": {}})
+                self._channel.send({"id": message["id"], "result": {"busy": self._runner.current is not None}})
             else:
                 self._side.ask(message)
         os._exit(0)

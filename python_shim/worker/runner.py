@@ -41,6 +41,7 @@ class Runner:
         self.progress = Progress(self)
         self._instances: dict[tuple[str, str, str], Any] = {}
         self._handles: dict[str, Any] = {}
+        self._kept, self._kept_lock = 0, threading.Lock()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self.current: str | None = None
@@ -61,6 +62,8 @@ class Runner:
                 self._cancelled.discard(call["call"])
                 raise _interrupted()
             self.current, self._node = call["call"], f"{call['class']} (node {call['node']})"
+        if "says_start" in call:
+            self.note({"started": call["call"]})
         host_server.show_call(call)
         try:
             result = to_json(self.run(call, kwargs)).encode()
@@ -89,8 +92,22 @@ class Runner:
             self._gpu_works = decoder.from_gpu
         result = self._run(cls, call, given)
         gpu = "yes" if self._gpu_works else None
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen, gpu=gpu)
-        return encoder.encode(result, f"the result of {call['class']}")
+        return self._encoded(result, f"the result of {call['class']}", inputs=decoder.seen, gpu=gpu)
+
+    def _encoded(self, result: Any, name: str, **more: Any) -> Any:
+        """A result as it travels. If it cannot, what it would have kept here goes."""
+        made: list[str] = []
+
+        def keep(value: Any, path: str) -> dict[str, Any]:
+            tag = self._make_handle(value, path)
+            made.append(tag["id"])
+            return tag
+
+        try:
+            return Encoder(self.pool, keep, mapped=self.mapped, **more).encode(result, name)
+        except BaseException:
+            self.drop_handles(made)
+            raise
 
     def call_function(self, wanted: dict[str, Any], kwargs: Any) -> bytes:
         """A function of any module, or a method of a class in it, for workers that a program started by itself."""
@@ -110,8 +127,7 @@ class Runner:
                 result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
         except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
             raise NodeRaised(self._node, error) from error
-        encoder = Encoder(self.pool, self._make_handle, mapped=self.mapped, inputs=decoder.seen)
-        return to_json(encoder.encode(result, f"the result of {self._node}")).encode()
+        return to_json(self._encoded(result, f"the result of {self._node}", inputs=decoder.seen)).encode()
 
     def class_of(self, call: dict[str, Any]) -> Any:
         """The class that a call is for."""
@@ -203,23 +219,33 @@ class Runner:
     def _make_handle(self, value: Any, path: str) -> dict[str, Any]:
         name = f"h{next(self._numbers)}"
         self._handles[name] = value
+        self.tell_kept()
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         return {"$": "handle", "id": name, "owner": OWNER, "worker": self.worker, "type": kind, "made_by": self._node}
 
     def _resolve_handle(self, tag: dict[str, Any]) -> Any:
-        if tag["worker"] != self.worker:
+        if tag["owner"] != OWNER:
             what = f"{self._node} was given a {tag['type']} that {tag['made_by']} made in the worker {tag['worker']}. It cannot leave it."
             hint = "Run both nodes in the same place: switch isolation of both node packs off, or let them share a worker."
             raise CodedError("HANDLE_FOREIGN", what, hint)
         if tag["id"] not in self._handles:
-            what = f"A {tag['type']} that {tag['made_by']} made is gone: its worker was restarted."
-            raise CodedError("HANDLE_FOREIGN", what, "Run the workflow again from that node.")
+            what = f"A {tag['type']} that {tag['made_by']} made is gone: ComfyUI has let go of it."
+            raise CodedError("HANDLE_GONE", what, "Run again: the node that made it runs once more.")
         return self._handles[tag["id"]]
 
     def drop_handles(self, names: list[str]) -> None:
         """ComfyUI has forgotten these objects."""
         for name in names:
             self._handles.pop(name, None)
+        self.tell_kept()
+
+    def tell_kept(self) -> None:
+        """How many objects are kept for ComfyUI: with any, the bridge does not take this worker for idle."""
+        with self._kept_lock:
+            count = len(self._handles)
+            if count != self._kept:
+                self._kept = count
+                self.channel.notify("handles.kept", {"count": count})
 
     def relax(self) -> None:
         """Nothing has run for a while: give memory back that is kept for the next call."""
