@@ -10,8 +10,8 @@ import { Value } from './value'
  */
 
 /** What a node shows while it runs. It takes the way of its answer, so that it comes before it. */
-const NOTE = { progress: Progress.optional(), event: HostEvent.optional() }
-export type CallNote = { progress?: z.infer<typeof Progress> | undefined; event?: z.infer<typeof HostEvent> | undefined }
+const NOTE = { progress: Progress.optional(), event: HostEvent.optional(), started: CallId.optional().describe('its node runs now: of calls that ask (`says_start`)') }
+export type CallNote = { progress?: z.infer<typeof Progress> | undefined; event?: z.infer<typeof HostEvent> | undefined; started?: string | undefined }
 
 const Released = z.array(z.string()).optional().describe('leases that the sender has let go of')
 
@@ -47,7 +47,7 @@ export type CallHeader = z.infer<typeof CallHeader>
 export const AnswerHeader = z
   .strictObject({
     id: z.number().int().nonnegative().optional(),
-    worker: z.string().optional().describe('has read the call, and holds its leases from now on'),
+    owner: z.string().optional().describe('the process that has read the call, and holds its leases from now on'),
     straight: Straight.optional().describe('from here on, calls of this pack may go straight there'),
     error: WireError.optional(),
     ...NOTE,

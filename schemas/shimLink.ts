@@ -20,7 +20,8 @@ export const NodeCall = z
     prompt: z.string().nullable(),
     index: z.number().int().nonnegative().optional().describe('which of the node’s list items it is for; 0 if it has no lists'),
     client: z.string().optional().describe('the browser tab that queued the prompt, as ComfyUI names it'),
-    workers: z.array(z.string()).optional().describe('workers whose objects are among the arguments: it must run in theirs'),
+    owners: z.array(z.string()).optional().describe('processes whose objects are among the arguments: it must run there'),
+    says_start: z.literal(true).optional().describe('it is to be told when its node starts: its time counts from there'),
   })
   .meta({ id: 'NodeCall' })
 export type NodeCall = z.infer<typeof NodeCall>
@@ -77,13 +78,15 @@ export const shimToBridge = {
   requests: {
     'host.report': { params: HostReport, result: Nothing },
     'pack.load': { params: z.strictObject({ pack: PackId }), result: LoadedPack },
+    // everything that was told before this has come
+    'link.check': { params: Nothing, result: Nothing },
     // what a warm worker says of a pack now; null: it is not running, and is not started for this
     'pack.describe': { params: z.strictObject({ pack: PackId }), result: LoadedPack.nullable() },
     // a prompt through the on_prompt handlers of an isolated pack
     'prompt.handle': { params: z.strictObject({ pack: PackId, prompt: z.string().describe('JSON: its keys are a user’s, and nothing of ours looks at them') }), result: z.strictObject({ prompt: z.string() }) },
   },
   notifications: {
-    'handle.release': z.strictObject({ worker: z.string(), handles: z.array(z.string()) }),
+    'handle.release': z.strictObject({ owner: z.string(), handles: z.array(z.string()) }),
     // ComfyUI has let go of these node objects: workers let go of theirs
     'instance.release': z.strictObject({ instances: z.array(z.string()) }),
     // a prompt has ended: what its async nodes have left running is cancelled, as ComfyUI cancels it
@@ -104,6 +107,8 @@ export const bridgeToShim = {
       }),
       result: z.strictObject({ pack: HostPack, restart_needed: z.string().nullable() }),
     },
+    // everything that was told before this has come
+    'link.check': { params: Nothing, result: Nothing },
     // the node classes that ComfyUI has of a pack
     'pack.nodes': { params: z.strictObject({ pack: PackId }), result: z.strictObject({ nodes: z.array(PackNode), imported: z.boolean() }) },
   },
@@ -111,6 +116,8 @@ export const bridgeToShim = {
     'host.event': HostEvent,
     'lease.release': Leases,
     'worker.gone': z.strictObject({ worker: z.string(), owner: z.string(), packs: z.array(PackId) }),
+    // after a connect: the processes that there are. Others that ComfyUI knows of have ended
+    'workers.alive': z.strictObject({ owners: z.array(z.string()) }),
     // a worker has started and says anew what its pack offers
     'pack.loaded': z.strictObject({ loaded: LoadedPack }),
   },

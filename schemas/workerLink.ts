@@ -8,7 +8,7 @@ const Nothing = z.strictObject({})
 
 export const bridgeToWorker = {
   requests: {
-    'worker.ping': { params: Nothing, result: Nothing },
+    'worker.ping': { params: Nothing, result: z.strictObject({ busy: z.boolean().describe('a node runs') }) },
     // beside the node that runs: what ComfyUI does on its web server's thread
     'side.call': { params: z.strictObject({ call: NodeCall, kwargs: Value }), result: z.strictObject({ value: Value }) },
     'pack.describe': { params: z.strictObject({ pack: PackId }), result: LoadedPack },
@@ -31,5 +31,7 @@ export const workerToBridge = {
   notifications: {
     'host.event': HostEvent,
     'lease.release': Leases,
+    // so many objects stay here for ComfyUI: with any, the worker is not idle
+    'handles.kept': z.strictObject({ count: z.number().int().nonnegative() }),
   },
 } as const

@@ -10,12 +10,21 @@ function portOf(text: string | undefined): number {
   throw new BridgeError('BAD_USAGE', `--port ${text} is not a port number.`)
 }
 
+const LOOK_FOR_PARENT_MS = 1000
+
+/** Calls back when the process that started us has ended: we are somebody else's child then. Windows does not tell it so. */
+function onOrphaned(ended: () => void): void {
+  const parent = process.ppid
+  setInterval(() => process.ppid !== parent && ended(), LOOK_FOR_PARENT_MS).unref()
+}
+
 /**
  * `comfy-env serve`: runs until it is told to stop. With `--parent`, the end of standard input is that word: the kernel gives it
- * when ComfyUI ends, in whatever way.
+ * when ComfyUI ends, in whatever way. A child that ComfyUI has forked may hold it open, so ComfyUI's own end counts as well.
  */
 export async function serveCommand(port: string | undefined, parent: boolean, engine: Engine, output: Output): Promise<number> {
   const ended = new Promise<'abandoned' | 'asked'>((resolve) => {
+    if (parent) onOrphaned(() => resolve('abandoned'))
     if (parent) for (const event of ['end', 'close', 'error']) process.stdin.resume().on(event, () => resolve('abandoned'))
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('asked'))
   })

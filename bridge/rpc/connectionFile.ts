@@ -48,7 +48,7 @@ export async function makeRunFolder(home: string): Promise<string> {
   const folder = join(home, 'run')
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await chmod(folder, 0o700)
-  const left = (await readdir(folder)).filter((name) => name.endsWith('.sock'))
+  const left = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.sock'))
   await Promise.all(left.map((name) => rm(join(folder, name), { force: true })))
   return folder
 }

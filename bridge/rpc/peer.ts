@@ -51,6 +51,8 @@ export class Peer<Here extends LinkSide, There extends LinkSide> {
     _there: There,
     handlers: Handlers<Here>,
     private readonly onServed?: (served: Served) => void,
+    /** What hearing a notification threw: the link goes on. */
+    private readonly onFault?: (method: string, error: unknown) => void,
   ) {
     this.#send = send
     this.#here = here
@@ -133,7 +135,11 @@ export class Peer<Here extends LinkSide, There extends LinkSide> {
     const checked = schema?.safeParse(params)
     if (!checked?.success) return
     const handler = this.#handlers[method as keyof Handlers<Here>] as (params: unknown) => void
-    handler(checked.data)
+    try {
+      handler(checked.data)
+    } catch (error) {
+      this.onFault?.(method, error)
+    }
   }
 }
 

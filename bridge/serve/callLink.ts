@@ -1,10 +1,18 @@
-import { CallHeader, type AnswerHeader } from '../../schemas/callLink'
+import { CallHeader, type AnswerHeader, type CallNote } from '../../schemas/callLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { frame } from '../rpc/frames'
 import type { AcceptCalls, CallConnection } from '../rpc/server'
-import type { Told, Worker } from '../workers/worker'
+import type { Done } from '../workers/taskLink'
+import { Retired, type Told, type Worker } from '../workers/worker'
 import type { Context } from './context'
 import type { WorkerService } from './workerService'
+
+/** What is no header of ours ends its own call only; without one to answer there is nothing to go on with. */
+function refuse(connection: CallConnection, raw: unknown): void {
+  const id = typeof raw === 'object' && raw !== null && 'id' in raw ? raw.id : null
+  if (typeof id !== 'number') return connection.close()
+  connection.send(frame({ id, error: toWire(new BridgeError('BAD_REQUEST', 'A call that cannot be read was refused.')) } satisfies AnswerHeader))
+}
 
 /** So many calls are remembered at least. */
 const REMEMBERED = 10_000
@@ -18,6 +26,8 @@ export class CallLinks {
   /** Calls that went straight, and who waits for their end. */
   readonly #straight = new Map<string, (told: Told) => void>()
   readonly #early = new Map<string, Told>()
+  /** Calls that were cancelled before a worker had them. */
+  readonly #cancelled = new Set<string>()
 
   constructor(
     private readonly context: Context,
@@ -28,8 +38,9 @@ export class CallLinks {
   accept(connection: CallConnection): AcceptCalls {
     return {
       onFrame: (text, body) => {
-        const header = CallHeader.safeParse(JSON.parse(text))
-        if (!header.success) return connection.close() // the shim and the bridge are of one release: this is no shim
+        const raw: unknown = JSON.parse(text)
+        const header = CallHeader.safeParse(raw)
+        if (!header.success) return refuse(connection, raw)
         this.#told(header.data)
         const { id, call, straight } = header.data
         if (id === undefined || !call) return
@@ -64,7 +75,18 @@ export class CallLinks {
     unsent?.forEach((call) => this.#again(call))
     received?.forEach((call) => this.workers.received(call))
     if (released) this.workers.releaseLeases(released)
-    if (cancel) this.workers.cancel(cancel)
+    if (cancel) this.#cancel(cancel)
+  }
+
+  #cancel(call: string): void {
+    if (this.workers.cancel(call)) return
+    if (this.#cancelled.size >= REMEMBERED) this.#cancelled.clear() // most are of calls that have just ended
+    this.#cancelled.add(call)
+  }
+
+  /** A cancel may come while the call's worker is still being found. */
+  #refuseCancelled(call: string): void {
+    if (this.#cancelled.delete(call)) throw new BridgeError('NODE_INTERRUPTED', 'The call was cancelled before it ran.')
   }
 
   /** Throws for a call that was sent before: it runs at most once. */
@@ -105,7 +127,9 @@ export class CallLinks {
     try {
       this.#once(call)
       worker = this.workers.had(owner)
-      const told = await worker.account(call, this.#end(call.call))
+      const accounted = worker.account(call, this.#end(call.call))
+      if (this.#cancelled.delete(call.call)) worker.cancel(call.call)
+      const told = await accounted
       if (told !== 'unsent') this.#note(call, worker, told.ms, told.error)
     } catch (thrown) {
       const error = toWire(thrown)
@@ -116,14 +140,34 @@ export class CallLinks {
     }
   }
 
+  async #worker(call: NonNullable<CallHeader['call']>): Promise<Worker> {
+    const worker = (call.owners ? null : this.workers.only(call.pack)) ?? (await this.workers.for(call))
+    this.#refuseCancelled(call.call)
+    return worker
+  }
+
+  /** Runs a call. A worker that has been replaced since it was found has not taken it: its successor gets it. */
+  async #run(worker: Worker, call: NonNullable<CallHeader['call']>, kwargs: Buffer, onNote: (note: CallNote) => void): Promise<{ done: Done; by: Worker }> {
+    try {
+      return { done: await worker.call(call, kwargs, onNote), by: worker }
+    } catch (error) {
+      const next = error instanceof Retired ? await this.#worker(call) : worker
+      if (next === worker) throw error
+      return { done: await next.call(call, kwargs, onNote), by: next }
+    }
+  }
+
   async #call(connection: CallConnection, id: number, call: NonNullable<CallHeader['call']>, kwargs: Buffer): Promise<void> {
     const began = performance.now()
     let worker: Worker | undefined
     try {
       this.#once(call)
-      worker = this.workers.only(call.pack) ?? (await this.workers.for(call))
-      const { body, error, read } = await worker.call(call, kwargs, (note) => connection.send(frame(note satisfies AnswerHeader)))
-      const answer: AnswerHeader = { id, ...(read && { worker: worker.spec.id }), straight: this.workers.straight(worker), ...(error && { error }), ...this.#withReleased() }
+      worker = await this.#worker(call)
+      const onNote = (note: CallNote): void => connection.send(frame(note satisfies AnswerHeader))
+      const { done, by } = await this.#run(worker, call, kwargs, onNote)
+      const { body, error, read, owner } = done
+      worker = by
+      const answer: AnswerHeader = { id, ...(read && { owner }), straight: this.workers.straight(worker), ...(error && { error }), ...this.#withReleased() }
       connection.send(frame(answer, body))
       this.#note(call, worker, performance.now() - began, error)
     } catch (thrown) {

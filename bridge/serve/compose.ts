@@ -37,7 +37,7 @@ interface ShimServices {
 }
 
 /** What ComfyUI may ask and tell. */
-function shimHandlers({ context, store, packs, workers, load }: ShimServices): Handlers<typeof shimToBridge> {
+function shimHandlers({ context, store, packs, workers, load }: ShimServices): Omit<Handlers<typeof shimToBridge>, 'link.check'> {
   return {
     'host.report': async (report) => {
       context.host = report
@@ -54,7 +54,7 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): H
       await load(pack)
       return (await workers.side(pack))?.request('prompt.handle', { pack, prompt }) ?? { prompt }
     },
-    'handle.release': ({ worker, handles }) => workers.releaseHandles(worker, handles),
+    'handle.release': ({ owner, handles }) => workers.releaseHandles(owner, handles),
     'instance.release': (params) => workers.tellAll('instance.release', params),
     'prompt.ended': (params) => workers.tellAll('prompt.ended', params),
     'models.unload': () => workers.unloadModels(),
@@ -112,7 +112,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
       void isolation.keep(loaded)
       shim.peer?.notify('pack.loaded', { loaded })
     },
-    onGone: (worker, owner, ids) => shim.peer?.notify('worker.gone', { worker, owner, packs: ids }),
+    onGone: (worker, owner, ids) => shim.tell('worker.gone', { worker, owner, packs: ids }),
     onReleased: (leases) => calls.release(leases),
     watched: () => panels.watched || engine.settings.metricsPort !== null,
     notes: {
@@ -122,12 +122,16 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   })
   const shim: ShimLink = new ShimLink(
     shimHandlers({ context, store, packs, workers, load: (pack) => isolation.load(pack) }),
-    () => {
-      context.host = null
-      store.apply({ kind: 'host', host: { ...store.host, comfyui: null } })
+    {
+      onGone: () => {
+        context.host = null
+        store.apply({ kind: 'host', host: { ...store.host, comfyui: null } })
+      },
+      owners: () => workers.owners,
+      onFault: (method, error) => context.journal.write('bridge', { pid: process.pid, status: `${method}: ${toWire(error).message}` }),
     },
   )
-  const calls = new CallLinks(context, workers, (leases) => shim.peer?.notify('lease.release', { leases }))
+  const calls = new CallLinks(context, workers, (leases) => shim.tell('lease.release', { leases }))
   const isolation: IsolationService = new IsolationService(context, packs, workers, shim, (pack) => panels.nodesChanged(pack))
   const panels: PanelLinks = new PanelLinks({ context, packs, jobs, workers, isolation })
   const token = newToken()

@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import type { LoadedPack } from '../../schemas/pack'
 import { bridgeToShim, shimToBridge } from '../../schemas/shimLink'
 import { BridgeError } from '../errors/bridgeError'
@@ -7,13 +8,30 @@ import type { HostSwitch } from './isolationService'
 
 export type ShimPeer = Peer<typeof shimToBridge, typeof bridgeToShim>
 
-/** The link to ComfyUI. There is one at a time: a new one replaces an old one that has not noticed its end. */
+type Notes = typeof bridgeToShim.notifications
+/** What must not be lost by a break of the link. Each of these may come twice. */
+type Lasting = 'lease.release' | 'worker.gone'
+
+/** ComfyUI's part reads no more at once (`client.py`). */
+const LONGEST = 192 << 20
+
+/**
+ * The link to ComfyUI. There is one at a time: a new one replaces an old one that has not noticed its end. What it must hear is kept until it
+ * certainly has, over every break.
+ */
 export class ShimLink implements HostSwitch {
   #peer: ShimPeer | null = null
+  #kept: (() => void)[] = []
+  #checking = false
 
   constructor(
-    private readonly handlers: Handlers<typeof shimToBridge>,
-    private readonly onGone: () => void,
+    private readonly handlers: Omit<Handlers<typeof shimToBridge>, 'link.check'>,
+    private readonly events: {
+      onGone: () => void
+      /** The workers' processes that there are. */
+      owners: () => string[]
+      onFault: (what: string, error: unknown) => void
+    },
   ) {}
 
   get peer(): ShimPeer | null {
@@ -21,17 +39,51 @@ export class ShimLink implements HostSwitch {
   }
 
   accept(link: Link): Accept {
-    const peer: ShimPeer = new Peer(link.send, shimToBridge, bridgeToShim, this.handlers)
+    const send = (text: string): void => {
+      if (text.length > LONGEST) throw new BridgeError('VALUE_NOT_PORTABLE', `A message of ${text.length >> 20} MiB is too large for ComfyUI.`)
+      link.send(text)
+    }
+    const handlers: Handlers<typeof shimToBridge> = { ...this.handlers, 'link.check': () => ({}) }
+    const peer: ShimPeer = new Peer(send, shimToBridge, bridgeToShim, handlers, undefined, this.events.onFault)
+    this.#peer?.close(new BridgeError('CONNECTION_LOST', 'ComfyUI has connected anew.'))
     this.#peer = peer
+    this.#checking = false
+    this.#kept.forEach((tell) => tell())
+    peer.notify('workers.alive', { owners: this.events.owners() })
+    this.#check(peer)
     return {
       onMessage: (text) => peer.receive(text),
       onClose: () => {
         peer.close(new BridgeError('CONNECTION_LOST', 'ComfyUI has gone.'))
         if (this.#peer !== peer) return
         this.#peer = null
-        this.onGone()
+        this.events.onGone()
       },
     }
+  }
+
+  /** Tells ComfyUI, now or when it is connected again. */
+  tell<N extends Lasting>(name: N, params: z.input<Notes[N]>): void {
+    const tell = (): void => this.#peer?.notify(name, params)
+    this.#kept.push(tell)
+    tell()
+    if (this.#peer) this.#check(this.#peer)
+  }
+
+  /** Asks whether everything that was told until now has come; it answers in order. */
+  #check(peer: ShimPeer): void {
+    if (this.#checking || this.#kept.length === 0) return
+    this.#checking = true
+    const count = this.#kept.length
+    peer.request('link.check', {}).then(
+      () => {
+        if (this.#peer !== peer) return
+        this.#kept.splice(0, count)
+        this.#checking = false
+        this.#check(peer)
+      },
+      () => undefined, // the next link tells it again
+    )
   }
 
   #asked(): ShimPeer {

@@ -10,7 +10,7 @@ import { BridgeError } from '../errors/bridgeError'
 import { LogFile } from '../jobs/logFile'
 import type { Handlers } from '../rpc/peer'
 import { LOOK_MS, readVram, UsageMeter } from '../workers/usage'
-import { Worker } from '../workers/worker'
+import { goneObject, Worker } from '../workers/worker'
 import type { Context } from './context'
 import { Sharing, type Pool } from './sharing'
 import { fileOf, specOf } from './workerSpecs'
@@ -23,7 +23,7 @@ export interface WorkerServiceEvents {
   onReleased: (leases: string[]) => void
   /** Whether anyone looks at what workers take. */
   watched: () => boolean
-  notes: Handlers<typeof workerToBridge>
+  notes: Omit<Handlers<typeof workerToBridge>, 'handles.kept'>
 }
 
 /** A worker that is to go may finish what it runs, for this long. */
@@ -82,7 +82,7 @@ export class WorkerService {
       onChange: (info) => store.apply({ kind: 'worker', worker: info }),
       onLoaded: this.events.onLoaded,
       onGone: (owner, names) => {
-        for (const path of [spec.socket, spec.straight?.(owner)]) if (path) void rm(path, { force: true })
+        for (const path of [spec.socket(owner), spec.straight?.(owner)]) if (path) void rm(path, { force: true })
         this.events.onGone(id, owner, names)
       },
       onReleased: (leases) => this.releaseLeases(leases),
@@ -92,7 +92,8 @@ export class WorkerService {
   }
 
   find(id: string): Worker {
-    const worker = [...this.#alive].find(({ spec }) => spec.id === id)
+    const named = ({ spec }: Worker): boolean => spec.id === id
+    const worker = [...this.#pools.values()].flat().find(named) ?? [...this.#alive].find(named) // one that is on its last calls has a successor of its name
     if (!worker) throw new BridgeError('UNKNOWN_WORKER', `There is no worker ${id}.`)
     return worker
   }
@@ -134,10 +135,9 @@ export class WorkerService {
     const workers = await this.#of(call.pack)
     const [first] = workers
     if (!first) throw new BridgeError('UNKNOWN_PACK', `${call.pack} has no worker.`)
+    if (call.owners && call.owners.length > 0) return this.#holding(call, call.owners, workers)
     const most = this.context.engine.settings.workers.perPack
     if (most === 1) return first
-    const holder = workers.find(({ spec }) => call.workers?.includes(spec.id))
-    if (holder) return holder
     const node = JSON.stringify([call.pack, call.class, call.node])
     const known = this.#places.get(node)
     if (known && workers.includes(known)) return known
@@ -146,6 +146,16 @@ export class WorkerService {
     const chosen = free ?? workers.toSorted((a, b) => a.load - b.load)[0] ?? first
     this.#places.set(node, chosen)
     return chosen
+  }
+
+  /** The worker whose process has the objects among a call's inputs. Throws HANDLE_GONE or HANDLE_FOREIGN: the node has not run. */
+  #holding(call: z.infer<typeof NodeCall>, owners: string[], workers: Worker[]): Worker {
+    const holders = new Set(owners.map((owner) => [...this.#alive].find((worker) => worker.owner === owner)))
+    const [holder] = holders
+    const pools = [...this.#pools.values()].flat()
+    if (!holder || [...holders].some((each) => !each || !pools.includes(each))) throw goneObject(call) // of one on its last calls, too
+    if (holders.size === 1 && workers.includes(holder)) return holder
+    throw new BridgeError('HANDLE_FOREIGN', `${call.class} (node ${call.node}) was given objects of ${[...holders].map((each) => each?.spec.id).join(', ')}. They cannot leave it.`)
   }
 
   async #another(pack: string, workers: Worker[]): Promise<Worker> {
@@ -178,8 +188,9 @@ export class WorkerService {
     if (this.context.engine.settings.workers.perPack > 1) this.#alive.forEach((worker) => worker.closeStraight())
   }
 
-  cancel(call: string): void {
-    for (const worker of this.#alive) if (worker.cancel(call)) return
+  /** False: no worker has that call. */
+  cancel(call: string): boolean {
+    return [...this.#alive].some((worker) => worker.cancel(call))
   }
 
   received(call: string): void {
@@ -202,8 +213,14 @@ export class WorkerService {
     if (rest.length > 0) this.events.onReleased(rest)
   }
 
-  releaseHandles(id: string, handles: string[]): void {
-    for (const worker of this.#alive) if (worker.spec.id === id) worker.notify('handle.release', { handles })
+  /** ComfyUI has let go of objects. Those of a process that has ended are gone anyway. */
+  releaseHandles(owner: string, handles: string[]): void {
+    for (const worker of this.#alive) if (worker.process === owner) worker.notify('handle.release', { handles })
+  }
+
+  /** The processes that there are. */
+  get owners(): string[] {
+    return [...this.#alive].flatMap(({ process }) => process ?? [])
   }
 
   /** Tells every worker. */
@@ -226,7 +243,7 @@ export class WorkerService {
       workers.map(async (worker) => {
         worker.closeStraight()
         await worker.idle(LAST_CALLS_MS)
-        await worker.stop(true)
+        await worker.retire(true)
         this.#alive.delete(worker)
       }),
     )
@@ -238,7 +255,7 @@ export class WorkerService {
     for (const worker of this.#alive) {
       const { idleMs } = worker
       const kept = worker.spec.packs.some(({ id }) => keepWarm.includes(id))
-      if (!kept && idleMinutes > 0 && idleMs > idleMinutes * 60_000) void worker.stop(true)
+      if (!kept && !worker.keepsObjects && idleMinutes > 0 && idleMs > idleMinutes * 60_000) void worker.stop(true)
       else if (idleMs < RELAX_AFTER_MS) this.#relaxed.delete(worker)
       else if (!this.#relaxed.has(worker)) {
         this.#relaxed.add(worker)
@@ -267,6 +284,6 @@ export class WorkerService {
 
   async stopAll(): Promise<void> {
     this.#watches.forEach((watch) => clearInterval(watch))
-    await Promise.all([...this.#alive].map((worker) => worker.stop()))
+    await Promise.all([...this.#alive].map((worker) => worker.retire()))
   }
 }

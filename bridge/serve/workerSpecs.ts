@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
 import { envIdOf } from '../install/envStore'
 import { readPackNeeds } from '../packs/config'
@@ -18,19 +18,19 @@ async function variables({ engine }: Context, dir: string): Promise<Record<strin
 /** The name of a worker's files. */
 export const fileOf = (worker: string): string => worker.replace('#', '-')
 
-/** A socket in the run folder; of a sandboxed worker in a folder of its own, the only one of these that it sees. */
-async function webSocketOf({ engine }: Context, worker: string, sandboxed: boolean): Promise<string | null> {
+/** The folder of a worker's HTTP sockets, one for each process of it: the run folder; of a sandboxed worker one of its own, the only one of these that it sees. */
+async function webFolderOf({ engine }: Context, worker: string, sandboxed: boolean): Promise<string> {
   const run = join(engine.settings.home, 'run')
-  if (!sandboxed) return socketPath(run, `${fileOf(worker)}.sock`)
+  if (!sandboxed) return run
   const own = join(run, fileOf(worker))
   await mkdir(own, { recursive: true, mode: 0o700 })
-  return socketPath(own, 'web.sock')
+  return own
 }
 
 const classesFile = ({ engine }: Pick<Context, 'engine'>): string => join(engine.settings.home, 'run', 'classes.json')
 
 /** Throws SANDBOX_UNAVAILABLE: what the user wants sandboxed never runs without. */
-function sandboxOf({ engine, segments }: Context, own: { folders: string[]; packs: string[]; socket: string | null }): Sandbox {
+function sandboxOf({ engine, segments }: Context, own: { folders: string[]; packs: string[]; web: string }): Sandbox {
   const { settings } = engine
   const bwrap = findBwrap()
   if (bwrap === null || segments === null) throw new BridgeError('SANDBOX_UNAVAILABLE', 'A worker is to run in a sandbox, and bubblewrap (bwrap) is not installed.')
@@ -38,7 +38,7 @@ function sandboxOf({ engine, segments }: Context, own: { folders: string[]; pack
     bwrap,
     network: settings.sandbox.network,
     readable: [...own.folders, settings.pythonShim, segments, classesFile({ engine }), ...settings.sandbox.read],
-    writable: [...own.packs.map((dir) => realpathSync(dir)), ...(own.socket ? [dirname(own.socket)] : []), ...settings.sandbox.write],
+    writable: [...own.packs.map((dir) => realpathSync(dir)), own.web, ...settings.sandbox.write],
     hidden: [settings.home],
   }
 }
@@ -52,7 +52,7 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
   const [record, ...given] = await Promise.all([envs.read(envIdOf(pack)), ...packs.map(({ dir }) => variables(context, dir))])
   const python = record ? envs.pythonOf(record) : interpreter
   const isSandboxed = pool.packs.some((name) => wantsSandbox(context, name))
-  const socket = await webSocketOf(context, id, isSandboxed)
+  const web = await webFolderOf(context, id, isSandboxed)
   const folders = [...pythonFolders(python), ...pythonFolders(interpreter), ...(record ? [envs.generation(record.id, record.generation)] : [])]
   return {
     id,
@@ -62,10 +62,10 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
     packs,
     variables: Object.assign({}, ...given) as Record<string, string>,
     memoryBytes: settings.workers.memoryGb > 0 ? Math.round(settings.workers.memoryGb * 2 ** 30) : null,
-    sandbox: isSandboxed ? sandboxOf(context, { folders, packs: packs.map(({ dir }) => dir), socket }) : null,
+    sandbox: isSandboxed ? sandboxOf(context, { folders, packs: packs.map(({ dir }) => dir), web }) : null,
     segments,
     classes: classesFile(context),
-    socket,
+    socket: (owner) => socketPath(web, `${owner}.web.sock`),
     straight: settings.straight && !isSandboxed ? (owner) => socketPath(join(settings.home, 'run'), `${owner}.sock`) : null,
   }
 }

@@ -1,12 +1,21 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { LastCall } from '../../schemas/worker'
+import { BridgeError } from '../errors/bridgeError'
 
 /** How a call ended: its result is on its way to ComfyUI, or there already; it failed; it never reached the process. */
 export type Ending = 'delivering' | 'done' | 'failed' | 'unsent'
 
+interface Open {
+  node: string
+  /** Whether a process has it. */
+  given: boolean
+  /** Ends its wait for a process. */
+  cancel: ((reason: BridgeError) => void) | null
+}
+
 /** The calls of a worker: those that run or wait, and those whose results are on their way to ComfyUI. */
 export class OpenCalls {
-  readonly #nodes = new Map<string, string>()
+  readonly #open = new Map<string, Open>()
   /** Their shared memory is the worker's until ComfyUI has mapped it. */
   readonly #delivering = new Set<string>()
   #lastUsed = performance.now() // not the clock of the day, which may jump
@@ -15,7 +24,7 @@ export class OpenCalls {
 
   /** Calls that run or wait. */
   get size(): number {
-    return this.#nodes.size
+    return this.#open.size
   }
 
   /** Calls so far. */
@@ -29,7 +38,8 @@ export class OpenCalls {
 
   /** The node of the call that runs. */
   get node(): string | undefined {
-    return this.#nodes.values().next().value
+    for (const { node, given } of this.#open.values()) if (given) return node
+    return undefined
   }
 
   /** Milliseconds since the worker was last needed; 0 while it is. */
@@ -38,11 +48,43 @@ export class OpenCalls {
   }
 
   get #isNeeded(): boolean {
-    return this.#nodes.size + this.#delivering.size > 0
+    return this.#open.size + this.#delivering.size > 0
   }
 
   has(call: string): boolean {
-    return this.#nodes.has(call)
+    return this.#open.has(call)
+  }
+
+  /** Calls that a process has. */
+  get given(): number {
+    let count = 0
+    for (const { given } of this.#open.values()) if (given) count++
+    return count
+  }
+
+  /** A process gets it now. */
+  give(call: string): void {
+    const open = this.#open.get(call)
+    if (open) open.given = true
+  }
+
+  /** Waits for a process, unless the call is cancelled first: then it does not run. */
+  async unlessCancelled<T>(call: string, ready: Promise<T>): Promise<T> {
+    const open = this.#open.get(call)
+    if (!open) return ready
+    const cancelled = new Promise<never>((_, reject) => (open.cancel = reject))
+    try {
+      return await Promise.race([ready, cancelled])
+    } finally {
+      open.cancel = null
+    }
+  }
+
+  /** False: it waits for a process no more. */
+  cancelWaiting(call: string): boolean {
+    const cancel = this.#open.get(call)?.cancel
+    cancel?.(new BridgeError('NODE_INTERRUPTED', 'The call was cancelled before it ran.'))
+    return Boolean(cancel)
   }
 
   /** The worker was needed just now, if not for a call. */
@@ -54,7 +96,7 @@ export class OpenCalls {
   async during<T>(call: string, node: string, work: () => Promise<T>, endingOf: (done: T) => Ending): Promise<T> {
     const began = performance.now()
     let ending: Ending = 'failed'
-    this.#nodes.set(call, node)
+    this.#open.set(call, { node, given: false, cancel: null })
     this.#count++
     try {
       const done = await work()
@@ -62,7 +104,7 @@ export class OpenCalls {
       if (ending === 'delivering') this.#delivering.add(call)
       return done
     } finally {
-      this.#nodes.delete(call)
+      this.#open.delete(call)
       this.used()
       if (ending === 'unsent') this.#count--
       else this.#last = { node, ended: Date.now(), seconds: (this.#lastUsed - began) / 1000, failed: ending === 'failed' }

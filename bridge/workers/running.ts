@@ -25,6 +25,8 @@ export interface Running {
   ready: boolean
   /** Where it takes calls from ComfyUI itself; null: nowhere. */
   socket: string | null
+  /** How many objects it keeps for ComfyUI. */
+  objects: number
   process: WorkerProcess
   peer: WorkerPeer
   tasks: TaskLink
@@ -45,9 +47,9 @@ export function spawnWorker(
     onOutput,
     onExit: (exit) => onExit(running, exit),
   })
-  const tasks = new TaskLink((data) => process.give(data), events.onReleased)
-  const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, events.notes)
-  const running: Running = { owner, oomBefore: oomKills(), ready: false, socket: null, process, peer, tasks }
+  const tasks = new TaskLink(owner, (data) => process.give(data), events.onReleased)
+  const peer: WorkerPeer = new Peer((text) => process.send(text), workerToBridge, bridgeToWorker, { ...events.notes, 'handles.kept': ({ count }) => void (running.objects = count) })
+  const running: Running = { owner, oomBefore: oomKills(), ready: false, socket: null, objects: 0, process, peer, tasks }
   return running
 }
 
@@ -56,13 +58,14 @@ export async function greet(running: Running, { id: worker, socket, straight }: 
   const { owner, process, tasks } = running
   const late = pause(START_MS, 'late', { ref: false })
   const calls = straight ? straight(owner) : null
-  const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: events.folders(), socket, calls } })
+  const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: events.folders(), socket: socket(owner), calls } })
   try {
     if ((await Promise.race([hello, late])) === 'late') {
       throw new BridgeError('WORKER_START_FAILED', `${worker} did not answer within ${START_MS / 1000} s.`)
     }
   } catch (error) {
     process.kill()
+    await process.gone // until then it could still take what is meant for the next one
     throw error
   }
   running.ready = true

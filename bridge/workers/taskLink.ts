@@ -7,6 +7,8 @@ import { frame } from '../rpc/frames'
 export interface Done {
   body: Buffer
   error: WireError | undefined
+  /** The process. */
+  owner: string
   /** False: it failed before its values were read, and holds none of the memory that came with them. */
   read: boolean
 }
@@ -27,6 +29,7 @@ export class TaskLink {
 
   /** `give` writes a frame to the worker; `onReleased` hears of leases that it has let go of. */
   constructor(
+    private readonly owner: string,
     private readonly give: (data: Buffer) => void,
     private readonly onReleased: (leases: string[]) => void,
   ) {}
@@ -59,12 +62,12 @@ export class TaskLink {
 
   /** Takes one answer. Throws if it is none. */
   answered(header: string, body: Buffer): void {
-    const { id, error, unread, released, progress, event } = DoneHeader.parse(JSON.parse(header))
+    const { id, error, unread, released, progress, event, started } = DoneHeader.parse(JSON.parse(header))
     if (released) this.onReleased(released)
     const waiting = this.#waiting.get(id)
-    if (progress || event) return waiting?.onNote?.({ progress, event })
+    if (progress || event || started) return waiting?.onNote?.({ progress, event, started })
     this.#waiting.delete(id)
-    waiting?.resolve({ body, error, read: !unread })
+    waiting?.resolve({ owner: this.owner, body, error, read: !unread })
   }
 
   close(reason: BridgeError): void {

@@ -5,11 +5,12 @@ import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import type { bridgeToWorker } from '../../schemas/workerLink'
 import type { WorkerExit, WorkerInfo, WorkerState, WorkerUsage } from '../../schemas/worker'
 import type { z } from 'zod'
-import { BridgeError } from '../errors/bridgeError'
+import { BridgeError, toWire } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
 import { climb } from './cancelLadder'
 import { deathError, describeExit } from './exit'
 import { Vitals } from './health'
+import { LastWork } from './lastWork'
 import { OpenCalls, type Ending } from './openCalls'
 import type { WorkerProcess } from './process'
 import { decide, recent, type Crashes } from './restartPolicy'
@@ -23,10 +24,21 @@ export type Told = Ended | 'unsent'
 
 const nodeOf = (call: z.infer<typeof NodeCall>): string => `${call.class} (node ${call.node})`
 
+/** The process that has one of its inputs has ended. */
+export const goneObject = (call: z.infer<typeof NodeCall>): BridgeError =>
+  new BridgeError('HANDLE_GONE', `An object that ${nodeOf(call)} was to be given is gone: the process that had it has ended. The node has not run.`)
+
 const STOP_MS = 2000
 const TAIL_LINES = 200
 /** ComfyUI's part sends no more than 16 of a pack at once. */
 const MOST_WAITING = 1024
+
+/** Its pack has other workers now. The call has not run, and may go to one of these. */
+export class Retired extends BridgeError {
+  constructor(worker: string) {
+    super('WORKER_DIED', `${worker} takes no more calls.`)
+  }
+}
 
 /** A call that is shorter than this is not shown as one: it would only make the panel flicker. */
 const SHOW_BUSY_MS = 50
@@ -40,6 +52,9 @@ export class Worker {
   #latest: Running | null = null
   #starting: Promise<Running> | null = null
   #stopping: Promise<void> | null = null
+  /** How often it was told to stop: a start that was under way begins anew. */
+  #stops = 0
+  #retired = false
   #crashes: Crashes = []
   #restarts = 0
   #started: number | null = null
@@ -79,9 +94,29 @@ export class Worker {
     if (this.#vitals.measured(usage, peer ? () => peer.request('worker.ping', {}) : null)) this.events.onChange(this.info)
   }
 
+  /** The process that calls go to now; null: none. */
+  get owner(): string | null {
+    return this.#running && !this.#running.process.ended ? this.#running.owner : null
+  }
+
+  /** Its process, also while it starts or finishes its last calls. */
+  get #existing(): Running | null {
+    return this.#process ? this.#latest : null
+  }
+
+  /** The name of that process; null: there is none. */
+  get process(): string | null {
+    return this.#existing?.owner ?? null
+  }
+
+  /** Whether ComfyUI has objects that would end with its process. */
+  get keepsObjects(): boolean {
+    return (this.#existing?.objects ?? 0) > 0
+  }
+
   /** Whether a lease is of its process: such a name starts with its owner's. */
   owns(lease: string): boolean {
-    return this.#running !== null && lease.startsWith(`${this.#running.owner}-`)
+    return this.#existing !== null && lease.startsWith(`${this.#existing.owner}-`)
   }
 
   get pid(): number | null {
@@ -124,13 +159,22 @@ export class Worker {
       throw new BridgeError('ENV_BUSY', `${this.spec.id} has ${MOST_WAITING} calls waiting.`)
     }
     const work = async (): Promise<Done> => {
-      // a warm worker is not waited for
-      if (!this.#running || this.#running.process.ended || !this.#loaded.has(call.pack)) await this.import(call.pack)
-      const running = this.#running ?? (await this.#ready())
+      const warm = this.#running && !this.#running.process.ended && this.#loaded.has(call.pack) ? this.#running : null // it is not waited for
+      const running = warm ?? (await this.#calls.unlessCancelled(call.call, this.#withPack(call.pack)))
+      if (call.owners?.some((owner) => owner !== running.owner)) throw goneObject(call)
+      this.#calls.give(call.call)
       this.#showBusy()
       return this.#run(running, call, kwargs, onNote)
     }
     return this.#calls.during(call.call, nodeOf(call), work, ({ error }) => (error ? 'failed' : 'delivering')).finally(() => this.#showBusy())
+  }
+
+  /** A process that has imported the pack. One that ends just then is followed by the next. */
+  async #withPack(pack: string): Promise<Running> {
+    for (;;) {
+      await this.import(pack)
+      if (this.#running && this.#loaded.has(pack)) return this.#running
+    }
   }
 
   /** Where its process takes calls from ComfyUI itself; null: nowhere, or not any more. */
@@ -149,9 +193,13 @@ export class Worker {
   async account(call: z.infer<typeof NodeCall>, told: Promise<Told>): Promise<Told> {
     const { tasks } = this.#latest ?? {}
     if (!tasks) throw new BridgeError('WORKER_DIED', `${this.spec.id} has no process.`)
-    this.#showBusy()
     const ended = (done: Told): Ending => (done === 'unsent' ? done : done.error ? 'failed' : 'done')
-    return this.#calls.during(call.call, nodeOf(call), () => tasks.until(told), ended).finally(() => this.#showBusy())
+    const work = (): Promise<Told> => {
+      this.#calls.give(call.call)
+      this.#showBusy()
+      return tasks.until(told)
+    }
+    return this.#calls.during(call.call, nodeOf(call), work, ended).finally(() => this.#showBusy())
   }
 
   /** From now on all calls come through the bridge. */
@@ -163,10 +211,15 @@ export class Worker {
   }
 
   /** A check of inputs does not wait for the node that runs: ComfyUI asks while it takes the next prompt. */
-  async #run({ peer, tasks }: Running, call: z.infer<typeof NodeCall>, kwargs: Buffer, onNote: (note: CallNote) => void): Promise<Done> {
+  async #run({ owner, peer, tasks, process }: Running, call: z.infer<typeof NodeCall>, kwargs: Buffer, onNote: (note: CallNote) => void): Promise<Done> {
     if (call.method !== 'VALIDATE_INPUTS') return tasks.ask({ call }, kwargs, onNote)
-    const { value } = await peer.request('side.call', { call, kwargs: JSON.parse(kwargs.toString()) })
-    return { body: Buffer.from(JSON.stringify(value)), error: undefined, read: true }
+    try {
+      const { value } = await peer.request('side.call', { call, kwargs: JSON.parse(kwargs.toString()) })
+      return { owner, body: Buffer.from(JSON.stringify(value)), error: undefined, read: true }
+    } catch (error) {
+      if (process.ended) throw error
+      return { owner, body: Buffer.alloc(0), error: toWire(error), read: true } // it may have read it before it failed
+    }
   }
 
   /** The link for what goes beside the calls, if the pack is loaded here now. */
@@ -187,8 +240,9 @@ export class Worker {
   /** Cancels a call: asks, then interrupts, then ends the process. True if the call was here. */
   cancel(call: string): boolean {
     if (!this.#calls.has(call)) return false
+    if (this.#calls.cancelWaiting(call)) return true // no process has it
     const target = this.#process
-    this.#running?.peer.notify('call.cancel', { call })
+    this.#existing?.peer.notify('call.cancel', { call })
     climb({
       runs: () => this.#calls.has(call) && target !== null && this.#process === target,
       interrupt: () => target?.signal('SIGINT'),
@@ -204,7 +258,7 @@ export class Worker {
     name: N,
     params: z.input<(typeof bridgeToWorker.notifications)[N]>,
   ): void {
-    this.#running?.peer.notify(name, params)
+    this.#existing?.peer.notify(name, params)
   }
 
   /** ComfyUI has the result of a call. */
@@ -219,6 +273,7 @@ export class Worker {
 
   /** Ends the process without asking it: ComfyUI has gone, and nobody waits for an answer. */
   kill(): void {
+    this.#retired = true
     this.#set({ status: 'stopping' })
     this.#process?.kill()
   }
@@ -226,8 +281,15 @@ export class Worker {
   /** Ends the process; the next call starts a new one. Also forgives earlier crashes. `patient`: what it still runs may take its time. */
   stop(patient = false): Promise<void> {
     this.#crashes = []
+    this.#stops++
     this.#stopping ??= this.#stop(patient).finally(() => (this.#stopping = null))
     return this.#stopping
+  }
+
+  /** Ends the process for good: no other follows. */
+  async retire(patient = false): Promise<void> {
+    this.#retired = true
+    await this.stop(patient)
   }
 
   async #stop(patient: boolean): Promise<void> {
@@ -238,22 +300,32 @@ export class Worker {
     this.#set({ status: 'stopping' })
     process.endTasks()
     const until = performance.now() + STOP_MS
-    const hasTime = (): boolean => performance.now() < until || (patient && this.#calls.size > 0)
-    while (this.#process === process && hasTime()) await pause(10)
+    while (this.#process === process && performance.now() < until) await pause(10)
+    const work = new LastWork(this.#latest?.peer ?? null)
+    while (patient && this.#process === process && this.#calls.given > 0 && (await work.goesOn())) await pause(10)
     process.kill()
     while (this.#process === process) await pause(10)
   }
 
   /** A process that answers. What has died is given nothing more, also if nobody has heard of its end yet: what it was given would fail with it. */
   async #ready(): Promise<Running> {
-    if (this.#running?.process.ended) await this.#running.process.gone
-    if (this.#running) return this.#running
-    if (this.#stopping) await this.#stopping
-    this.#starting ??= this.#start().finally(() => (this.#starting = null))
-    return this.#starting
+    for (;;) {
+      if (this.#running?.process.ended) await this.#running.process.gone
+      if (this.#running) return this.#running
+      if (this.#stopping) await this.#stopping
+      const stops = this.#stops
+      this.#starting ??= this.#start().finally(() => (this.#starting = null))
+      try {
+        return await this.#starting
+      } catch (error) {
+        if (stops === this.#stops || this.#retired) throw error // else it was stopped, and who waits wants the next one
+      }
+    }
   }
 
+  /** One process, or none: an earlier one that failed is gone before the next is there. */
   async #start(): Promise<Running> {
+    await this.#existing?.process.gone
     const decision = decide(this.#crashes, performance.now())
     if (decision.restart === 'never') {
       throw new BridgeError('WORKER_CRASH_LOOP', `${this.spec.id} crashed three times in five minutes and is not started again.`, {
@@ -261,6 +333,8 @@ export class Worker {
       })
     }
     if (decision.restart === 'at') await pause(Math.max(0, decision.time - performance.now()))
+    if (this.#stopping) await this.#stopping
+    if (this.#retired) throw new Retired(this.spec.id)
     this.#set({ status: 'starting' })
     this.#started = Date.now()
     const running = spawnWorker(this.spec, this.events, (text) => this.log.append(text, this.#calls.node ?? 'worker'), (ended, exit) => this.#exited(ended, exit))
@@ -268,6 +342,10 @@ export class Worker {
     this.#latest = running
     this.#vitals = new Vitals()
     await greet(running, this.spec, this.events)
+    if (this.#process !== running.process || this.#stopping) {
+      await running.process.gone
+      throw new BridgeError('WORKER_START_FAILED', `${this.spec.id} was stopped while it started.`)
+    }
     this.#running = running
     this.#calls.used()
     this.#set({ status: 'ready' })
@@ -291,7 +369,7 @@ export class Worker {
     const { node } = this.#calls
     const { owner } = ended
     if (this.spec.segments) removeOwnFolder(this.spec.segments, owner)
-    this.#process = null
+    if (this.#process === ended.process) this.#process = null
     this.#running = null
     this.#loading.clear()
     this.#loaded.clear()

@@ -22,8 +22,8 @@ export interface WorkerSpec {
   segments: string | null
   /** Where the shim writes what ComfyUI's node classes say of themselves. */
   classes: string
-  /** Where it serves its packs' HTTP routes; null: on a port of its own choice. */
-  socket: string | null
+  /** Where a process of it, by its owner's name, serves its packs' HTTP routes; null: on a port of its own choice. */
+  socket: (owner: string) => string | null
   /** Where a process of it, by its owner's name, takes calls from ComfyUI itself; null: nowhere. */
   straight: ((owner: string) => string | null) | null
 }
@@ -37,5 +37,5 @@ export interface WorkerEvents {
   /** ComfyUI's folders as they are now; null: there is no ComfyUI. */
   folders: () => HostFolders | null
   /** What the worker tells on its own: progress, events for the browser, released leases. */
-  notes: Handlers<typeof workerToBridge>
+  notes: Omit<Handlers<typeof workerToBridge>, 'handles.kept'>
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -31,6 +32,20 @@ class BridgeProcess:
         self._on_ready, self._on_status = on_ready, on_status
         self.status: tuple[str, str, str] = ("starting", "The bridge is starting.", "")
         self._process: subprocess.Popen[bytes] | None = None
+        #: Which bridge it is, counted.
+        self.number = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
+
+    def _in_child(self) -> None:
+        """A forked child would hold the bridge's standard input open, by whose end it hears of ours."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    def is_running(self, number: int) -> bool:
+        """Whether that bridge's process has not ended, by the kernel's word."""
+        return number == self.number and self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Begin on a thread of its own: ComfyUI's start does not wait."""
@@ -86,6 +101,7 @@ class BridgeProcess:
         first = self._process.stdout.readline()
         answer = _parse(first)
         if "port" in answer:
+            self.number += 1
             self._set("running", "The bridge runs.")
             self._on_ready()
             self._process.stdout.read()

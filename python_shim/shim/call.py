@@ -1,8 +1,7 @@
-"""One call on its way: what is sent, and what is kept for its answer."""
+"""One call: what is sent, and what is kept for its answer."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import sys
@@ -13,20 +12,15 @@ from ..wire.cuda import GpuRefused
 from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, RemoteFailure
 from ..wire.frames import to_json
+from .connecting import Unsent
 from .handles import RemoteHandle
+from .loan import Loan
+from .remote_error import handle_gone
 
 if TYPE_CHECKING:
     from .calls import Calls
-    from .lanes import Lane
+    from .lane import Lane
     from .ways import Way
-
-
-class _NoTimer:
-    def cancel(self) -> None:
-        """Nothing to cancel."""
-
-
-_NO_TIMER = _NoTimer()
 
 
 def _list_index() -> int:
@@ -43,15 +37,27 @@ def _client() -> str | None:
     return client if isinstance(client, str) else None
 
 
-def _tag_of(workers: set[str], value: Any, path: str) -> dict[str, Any] | None:
+def _tag_of(owners: set[str], calls: Calls, value: Any, path: str) -> dict[str, Any] | None:
     tag = value._tag if isinstance(value, RemoteHandle) else None
     if tag is not None:
-        workers.add(tag["worker"])
+        if calls.is_gone(tag["owner"]):
+            raise handle_gone()
+        owners.add(tag["owner"])
     return tag
 
 
+def leases_in(value: Any) -> list[str]:
+    """Every lease that a value in its JSON form names."""
+    if isinstance(value, list):
+        return [lease for item in value for lease in leases_in(item)]
+    if not isinstance(value, dict):
+        return []
+    own = [value["lease"]] if isinstance(value.get("lease"), str) else []
+    return own + [lease for item in value.values() for lease in leases_in(item)]
+
+
 class Call:
-    """One call on its way: what is sent, and what is kept for its answer."""
+    """One call on its way. Its `loan` is what it has in shared memory."""
 
     def __init__(
         self, calls: Calls, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any], copy: bool
@@ -62,13 +68,24 @@ class Call:
         #: The worker's process that it was sent to straight.
         self.way: Way | None = None
         self.straight: Lane | None = None
-        self.given_up = False
-        self.timer: Any = _NO_TIMER
-        workers: set[str] = set()
+        #: The connection to the bridge, which hears of it.
+        self.lane: Lane | None = None
+        #: What went to the bridge with it.
+        self.beside: dict[str, Any] = {}
+        #: The processes whose objects are among its inputs.
+        self.owners: set[str] = set()
         gpu = None if copy else calls.gpu.get(pack_id, "check")
         # not a method of ours: the encoder keeps the inputs, and a cycle would keep them until the garbage collector comes
-        self._encoder = Encoder(calls.pool, functools.partial(_tag_of, workers), mapped=None if copy else calls.mapped, gpu=gpu)
-        self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
+        handle = functools.partial(_tag_of, self.owners, calls)
+        # a check of inputs gets no results of nodes, but their types, some of which are more than they look
+        schema = method == "VALIDATE_INPUTS"
+        self._encoder = Encoder(calls.pool, handle, schema=schema, mapped=None if copy else calls.mapped, gpu=gpu)
+        self.loan = Loan(calls, self._encoder.leases)
+        try:
+            self.body = to_json(self._encoder.encode(kwargs, f"the input of {cls} (node {node})")).encode()
+        except BaseException:
+            self.loan.back()
+            raise
         self.on_gpu = self._encoder.on_gpu
         call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
         index, client = _list_index(), _client()
@@ -76,9 +93,13 @@ class Call:
             call["index"] = index
         if client is not None:
             call["client"] = client
-        if workers:
-            call["workers"] = sorted(workers)
+        if self.owners:
+            call["owners"] = sorted(self.owners)
         self.header: dict[str, Any] = {"call": call}
+
+    def ask_for_start(self) -> None:
+        """It is to be told when the node starts."""
+        self.header["call"]["says_start"] = True
 
     def result(self, header: dict[str, Any], body: bytes) -> Any:
         """The call's result. Raises RemoteFailure for an error answer, and CodedError if its memory is gone."""
@@ -86,11 +107,7 @@ class Call:
         try:
             if "error" in header:
                 raise RemoteFailure(header["error"])
-            value, done = self._calls.decode_result(json.loads(body), self._encoder.kept)
-            self._calls.mapped.copied(done)
-            if self.on_gpu:
-                self._calls.gpu[self.pack] = "yes"
-            return value
+            return self._decoded(json.loads(body))
         except GpuRefused as error:
             self._calls.gpu[self.pack] = None
             what = f"The result of node {self.node} is on a GPU, and {error}."
@@ -101,24 +118,38 @@ class Call:
         finally:
             self._calls.ended(self, header.get("error"))
 
-    def _settle(self, header: dict[str, Any]) -> None:
-        """A worker that has read the call releases its leases itself, also those that a node keeps; else nobody has them."""
-        worker = header.get("worker")
-        if worker is None:
-            self.dead()
-        elif self._encoder.leases:
-            self._calls.pool.hold(self._encoder.leases, worker)
-            if self.way is not None and self._calls.ways.is_gone(self.way.owner):
-                self.dead()  # it ended after its answer, and before this was read
+    def _decoded(self, value: Any) -> Any:
+        try:
+            result, done = self._calls.decode_result(value, self._encoder.kept)
+        except BaseException:
+            self._calls.mapped.copied(leases_in(value))  # nobody looks at what was read of it
+            raise
+        self._calls.mapped.copied(done)
+        if self.on_gpu:
+            self._calls.gpu[self.pack] = "yes"
+        return result
 
-    def dead(self) -> None:
-        """Whoever had this call's memory is gone."""
-        for lease in self._encoder.leases:
-            self._calls.pool.release(lease)
+    def _settle(self, header: dict[str, Any]) -> None:
+        """An answer says which process has read the call; if none has, nobody has its memory."""
+        owner = header.get("owner")
+        if owner is None:
+            return self.loan.back()
+        self._calls.owners.seen(owner)
+        self.loan.held(owner)
+
+    def failed(self, error: CodedError) -> None:
+        """There is no answer."""
+        if isinstance(error, Unsent):
+            self._calls.beside.put_back(self.beside)
+            self.loan.back()
+        else:
+            self.loan.lost()
 
     def discard(self, header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
         """An answer that nobody waits for any more: its memory goes back to its worker. With an `error` there is none."""
         if error is not None:
-            return self.dead()
-        with contextlib.suppress(CodedError):
+            return self.failed(error)
+        try:
             self.result(header, body)
+        except CodedError:
+            return

@@ -1,9 +1,15 @@
-"""The link to the bridge: a thread with an event loop of its own, since ComfyUI makes a new loop for every prompt."""
+"""The link to the bridge: a thread with an event loop of its own, since ComfyUI makes a new loop for every prompt.
+
+The link may break while the bridge lives: it is made again, and nothing that was told is lost. Only the end of the bridge's process
+ends it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,6 +24,44 @@ from .connecting import lost
 
 Requests = dict[str, Callable[[dict[str, Any]], Any]]
 MAX_MESSAGE = 256 << 20
+#: The first try to connect again is at once; the later ones wait, up to so many seconds.
+LONGEST_PAUSE = 2.0
+_CHECK = "link.check"
+
+
+class Told:
+    """Notifications, kept until the other end has certainly had them: what a break has swallowed is told again. Each may come twice."""
+
+    def __init__(self) -> None:
+        self._kept: collections.deque[str] = collections.deque()
+        self._checking = 0
+
+    def add(self, text: str) -> None:
+        """Keep one; safe in a finalizer."""
+        self._kept.append(text)
+
+    def all(self) -> list[str]:
+        """Everything that may not have come, for a new link."""
+        self._checking = 0
+        return list(self._kept)
+
+    def to_check(self) -> bool:
+        """Whether the other end is to be asked now. What was told until then has come when it answers."""
+        if self._checking or not self._kept:
+            return False
+        self._checking = len(self._kept)
+        return True
+
+    def checked(self) -> None:
+        """It has answered."""
+        for _ in range(min(self._checking, len(self._kept))):
+            self._kept.popleft()
+        self._checking = 0
+
+    def clear(self) -> None:
+        """Whoever it was for is gone."""
+        self._kept.clear()
+        self._checking = 0
 
 
 class BridgeClient:
@@ -33,7 +77,8 @@ class BridgeClient:
         # it watches sockets of the call path too, which Windows' usual loop cannot
         self.loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop()
         self._out: asyncio.Queue[str] | None = None
-        self._task: Any = None
+        self._told = Told()
+        self._pid = os.getpid()
         threading.Thread(target=self._run, name="envmanager-link", daemon=True).start()
 
     def _run(self) -> None:
@@ -47,7 +92,7 @@ class BridgeClient:
 
     def connect(self) -> None:
         """Called when a bridge is ready."""
-        asyncio.run_coroutine_threadsafe(self._link(), self.loop)
+        asyncio.run_coroutine_threadsafe(self._keep_linked(self._process.number), self.loop)
 
     def request(self, method: str, params: dict[str, Any]) -> Future[Any]:
         """Ask; the future fails with a CodedError if there is no bridge, or if it goes."""
@@ -56,54 +101,116 @@ class BridgeClient:
         return future
 
     def notify(self, method: str, params: dict[str, Any]) -> None:
-        """Tell, if anybody listens. Safe in a finalizer."""
-        self._send({"method": method, "params": params})
+        """Tell the bridge that runs, now or when it is linked again. Safe in a finalizer."""
+        if os.getpid() != self._pid:
+            return  # a forked child has nothing to say
+        text = dumps({"method": method, "params": params})
+        self._told.add(text)
+        if self._out is not None:
+            self.loop.call_soon_threadsafe(self._tell, self._out, text)
+
+    def _tell(self, out: asyncio.Queue[str], text: str) -> None:
+        if out is self._out:
+            out.put_nowait(text)
+            self._check(out)
+
+    def _check(self, out: asyncio.Queue[str]) -> None:
+        if not self._told.to_check():
+            return
+        number, future = self._pending.open()
+        future.add_done_callback(lambda done: self.loop.call_soon_threadsafe(self._checked, out, done))
+        out.put_nowait(dumps({"id": number, "method": _CHECK, "params": {}}))
+
+    def _checked(self, out: asyncio.Queue[str], done: Future[Any]) -> None:
+        if out is self._out and not done.cancelled() and done.exception() is None:
+            self._told.checked()
+            self._check(out)
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._out is not None:
             self.loop.call_soon_threadsafe(self._out.put_nowait, dumps(message))
 
-    async def _link(self) -> None:
+    async def _keep_linked(self, number: int) -> None:
+        """Until that bridge's process has ended."""
+        pause = 0.0
+        try:
+            while self._process.is_running(number):
+                if await self._link():
+                    pause = 0.0
+                await asyncio.sleep(pause)
+                pause = min(max(0.05, 2 * pause), LONGEST_PAUSE)
+        finally:
+            self._told.clear()
+            self._on_lost()
+
+    async def _link(self) -> bool:
+        """One link, to its end. Whether there was one."""
         import aiohttp  # a third of a second that ComfyUI's start does not wait for: it is spent on this thread
 
+        linked = False
         try:
             found = self._process.connection()
             if found["protocol"] != PROTOCOL_VERSION:
                 log.error("comfyui-envmanager: the bridge speaks protocol %s, ComfyUI's part %s", found["protocol"], PROTOCOL_VERSION)
-                return
+                await asyncio.sleep(LONGEST_PAUSE)
+                return False
             url = f"http://127.0.0.1:{found['port']}/shim"
             headers = {"Authorization": f"Bearer {found['token']}"}
             # the bridge is on loopback: no proxy of the user's environment stands between
             async with aiohttp.ClientSession(trust_env=False) as session:
                 async with session.ws_connect(url, headers=headers, max_msg_size=MAX_MESSAGE, compress=0) as socket:
+                    linked = True
                     await self._talk(socket)
-        except (OSError, ValueError, aiohttp.ClientError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the bridge lives, and the next link may hold
             log.warning("comfyui-envmanager: no link to the bridge: %s", error)
         finally:
             self._out = None
             self._pending.close(lost())
-            self._on_lost()
+        return linked
 
     async def _talk(self, socket: Any) -> None:
-        self._out = asyncio.Queue()
+        out: asyncio.Queue[str] = asyncio.Queue()
+        for text in self._told.all():
+            out.put_nowait(text)
+        self._out = out
         self._pending.reopen()
-        sender = asyncio.ensure_future(self._write(socket, self._out))
-        threading.Thread(target=self._on_connect, name="envmanager-report", daemon=True).start()
+        self._check(out)
+        sender = asyncio.ensure_future(self._write(socket, out))
+        threading.Thread(target=self._connected, name="envmanager-report", daemon=True).start()
         try:
             async for message in socket:
                 if isinstance(message.data, str):
-                    self._take(json.loads(message.data))
+                    self._heard(message.data)
         finally:
             sender.cancel()
 
+    def _connected(self) -> None:
+        try:
+            self._on_connect()
+        except Exception:
+            log.exception("comfyui-envmanager: the bridge was not told of this ComfyUI")
+
     async def _write(self, socket: Any, queue: asyncio.Queue[str]) -> None:
-        while True:
-            await socket.send_str(await queue.get())
+        try:
+            while True:
+                await socket.send_str(await queue.get())
+        except Exception as error:  # noqa: BLE001 - what could not be sent is told on the next link
+            log.debug("comfyui-envmanager: the link does not take more: %s", error)
+            await socket.close()
+
+    def _heard(self, text: str) -> None:
+        """One message. Whatever it is, and whatever its hearing raises, the link goes on."""
+        try:
+            self._take(json.loads(text))
+        except Exception:
+            log.exception("comfyui-envmanager: a message of the bridge was not understood")
 
     def _take(self, message: dict[str, Any]) -> None:
         method = message.get("method")
         if method is None:
             self._pending.settle(message)
+        elif "id" in message and method == _CHECK:
+            self._send({"id": message["id"], "result": {}})
         elif "id" in message:
             work = self._serves.get(method)
             threading.Thread(target=self._serve, args=(message, work), name="envmanager-serve", daemon=True).start()

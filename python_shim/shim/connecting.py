@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 
 #: The answer to the upgrade comes from this computer: it takes milliseconds.
 _CONNECT_SECONDS = 10.0
-#: A worker's kernel takes the connection, whatever the worker does.
-_STRAIGHT_SECONDS = 1.0
+
+
+class Unsent(CodedError):
+    """The other end has gone before a call was written as a whole: nobody has it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "CONNECTION_LOST", "The bridge went away before the call was sent; the node has not run.", "Run again in a few seconds."
+        )
 
 
 def lost() -> CodedError:
@@ -53,12 +60,11 @@ def connect(found: dict[str, Any]) -> socket.socket:
 
 
 def connect_straight(way: Way) -> socket.socket:
-    """A connection to a worker's process. Raises OSError."""
+    """A connection to a worker's process. Its kernel takes it at once, whatever the worker does. Raises OSError."""
     link = socket.socket(socket.AF_UNIX)
     try:
-        link.settimeout(_STRAIGHT_SECONDS)
-        link.connect(way.socket)
         link.setblocking(False)
+        link.connect(way.socket)
     except BaseException:
         link.close()
         raise

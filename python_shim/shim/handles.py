@@ -16,6 +16,13 @@ class RemoteHandle:
     def __init__(self, calls: Calls, tag: dict[str, Any]) -> None:
         self._calls, self._tag = calls, tag
 
+    def __copy__(self) -> RemoteHandle:
+        """There is one for each object: the end of a second one would end the object under the first."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> RemoteHandle:
+        return self
+
     def __repr__(self) -> str:
         return f"<{self._tag['type']} in the worker {self._tag['worker']}, made by {self._tag['made_by']}>"
 
@@ -33,7 +40,9 @@ class RemoteHandle:
         self._calls.forget_handle(self._tag)
 
 
-def owner_of_handle(handle: RemoteHandle) -> str | None:
-    """The process that has the object, by the name that never repeats."""
-    owner = handle._tag.get("owner")
-    return owner if isinstance(owner, str) else None
+def owner_of_handle(handle: Any) -> str | None:
+    """The process that has the object which this stands for; None for what is no handle."""
+    if type(handle) is not RemoteHandle:
+        return None
+    owner: str = object.__getattribute__(handle, "_tag")["owner"]
+    return owner

@@ -44,6 +44,7 @@ class Shim:
                 "host.event": lambda params: pass_event(self.calls, params),
                 "lease.release": self.calls.release,
                 "worker.gone": self.calls.worker_gone,
+                "workers.alive": self.calls.workers_alive,
                 "pack.loaded": lambda params: self.registry.updated(params["loaded"]),
             },
             on_connect=self._connected,

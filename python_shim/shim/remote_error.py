@@ -26,9 +26,16 @@ class NodeError(Exception):
 
 
 class HandleGone(NodeError):
-    """An object that a node was to be given is gone with its worker's process, `owner`. The node has not run."""
+    """An object among a node's inputs has ended with its process, `owner`. The node has not run."""
 
     owner: str | None = None
+
+
+def handle_gone() -> HandleGone:
+    """What a call gets that has an object of an ended process among its inputs."""
+    return HandleGone(
+        "An object of a worker that has ended is among this node's inputs.\n\nRun again: the node that made it runs once more."
+    )
 
 
 def _local(name: str, module: str, message: str) -> NodeError:

@@ -143,7 +143,7 @@ def test_a_segment_whose_owner_is_gone_is_copied(sides):
     there = host.take(first.send(torch.rand(300_000))[0])
     host.mapped.owner_gone(OWNER)
     onward, _ = host.send(there)
-    assert json.loads(onward)["segment"]["segment"].startswith(f"{os.getpid()}-") and host.pool.usage()[0] > 0
+    assert json.loads(onward)["segment"]["segment"].startswith(f"{OWNER}-") and host.pool.usage()[0] > 0
 
 
 def test_a_thousand_large_tensors_take_few_descriptors(sides):

@@ -149,6 +149,11 @@ class NodesChanged(TypedDict, closed=True):
     params: Params16
 
 
+class LinkCheck(TypedDict, closed=True):
+    params: dict[str, Any]
+    result: dict[str, Any]
+
+
 class Params19(TypedDict, closed=True):
     pack: str
     prompt: str
@@ -164,7 +169,7 @@ class PromptHandle(TypedDict, closed=True):
 
 
 class Params20(TypedDict, closed=True):
-    worker: str
+    owner: str
     handles: list[str]
 
 
@@ -206,63 +211,75 @@ class WorkerGone(TypedDict, closed=True):
     params: Params25
 
 
-class WorkerPing(TypedDict, closed=True):
-    params: dict[str, Any]
-    result: dict[str, Any]
+class Params26(TypedDict, closed=True):
+    owners: list[str]
+
+
+class WorkersAlive(TypedDict, closed=True):
+    params: Params26
 
 
 class Result13(TypedDict, closed=True):
+    busy: bool
+
+
+class WorkerPing(TypedDict, closed=True):
+    params: dict[str, Any]
+    result: Result13
+
+
+class Result14(TypedDict, closed=True):
     value: Any
-
-
-class Params28(TypedDict, closed=True):
-    pack: str
 
 
 class Params29(TypedDict, closed=True):
     pack: str
+
+
+class Params30(TypedDict, closed=True):
+    pack: str
     prompt: str
 
 
-class Result14(TypedDict, closed=True):
+class Result15(TypedDict, closed=True):
     prompt: str
 
 
 class PromptHandle1(TypedDict, closed=True):
-    params: Params29
-    result: Result14
+    params: Params30
+    result: Result15
 
 
-class Params30(TypedDict, closed=True):
+class Params31(TypedDict, closed=True):
     call: str
 
 
 class CallCancel(TypedDict, closed=True):
-    params: Params30
-
-
-class Params31(TypedDict, closed=True):
-    handles: list[str]
-
-
-class HandleRelease1(TypedDict, closed=True):
     params: Params31
 
 
 class Params32(TypedDict, closed=True):
-    instances: list[str]
+    handles: list[str]
 
 
-class InstanceRelease1(TypedDict, closed=True):
+class HandleRelease1(TypedDict, closed=True):
     params: Params32
 
 
 class Params33(TypedDict, closed=True):
+    instances: list[str]
+
+
+class InstanceRelease1(TypedDict, closed=True):
+    params: Params33
+
+
+class Params34(TypedDict, closed=True):
     prompt: str
 
 
 class PromptEnded1(TypedDict, closed=True):
-    params: Params33
+    params: Params34
 
 
 class WorkerRelax(TypedDict, closed=True):
@@ -271,6 +288,14 @@ class WorkerRelax(TypedDict, closed=True):
 
 class CallsClose(TypedDict, closed=True):
     params: dict[str, Any]
+
+
+class Params35(TypedDict, closed=True):
+    count: int
+
+
+class HandlesKept(TypedDict, closed=True):
+    params: Params35
 
 
 class Exception(TypedDict, closed=True):
@@ -616,7 +641,8 @@ NodeCall = TypedDict(
         'prompt': str | None,
         'index': NotRequired[int],
         'client': NotRequired[str],
-        'workers': NotRequired[list[str]],
+        'owners': NotRequired[list[str]],
+        'says_start': NotRequired[Literal[True]],
     },
     closed=True,
 )
@@ -676,6 +702,7 @@ class DoneHeader(TypedDict, closed=True):
     error: NotRequired[WireError]
     progress: NotRequired[Progress]
     event: NotRequired[HostEvent]
+    started: NotRequired[str]
     unread: NotRequired[Literal[True]]
     released: NotRequired[list[str]]
 
@@ -701,7 +728,7 @@ class EnvCombination(TypedDict, closed=True):
     cuda: str | None
 
 
-class Params34(TypedDict, closed=True):
+class Params36(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -709,7 +736,7 @@ class Params34(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params34
+    params: Params36
 
 
 class Python(TypedDict, closed=True):
@@ -1247,14 +1274,14 @@ class LeaseRelease(TypedDict, closed=True):
     params: Leases
 
 
-class Params27(TypedDict, closed=True):
+class Params28(TypedDict, closed=True):
     call: NodeCall
     kwargs: Any
 
 
 class SideCall(TypedDict, closed=True):
-    params: Params27
-    result: Result13
+    params: Params28
+    result: Result14
 
 
 WorkerToBridge = TypedDict(
@@ -1262,6 +1289,7 @@ WorkerToBridge = TypedDict(
     {
         'host.event': HostEventModel,
         'lease.release': LeaseRelease,
+        'handles.kept': HandlesKept,
     },
     closed=True,
 )
@@ -1322,11 +1350,12 @@ class HostFolders(TypedDict, closed=True):
 
 class AnswerHeader(TypedDict, closed=True):
     id: NotRequired[int]
-    worker: NotRequired[str]
+    owner: NotRequired[str]
     straight: NotRequired[Straight]
     error: NotRequired[WireError]
     progress: NotRequired[Progress]
     event: NotRequired[HostEvent]
+    started: NotRequired[str]
     released: NotRequired[list[str]]
 
 
@@ -1462,6 +1491,7 @@ ShimToBridge = TypedDict(
     {
         'host.report': HostReportModel,
         'pack.load': PackLoad,
+        'link.check': LinkCheck,
         'pack.describe': PackDescribe,
         'prompt.handle': PromptHandle,
         'handle.release': HandleRelease,
@@ -1485,22 +1515,24 @@ class IsolationApply(TypedDict, closed=True):
     result: Result11
 
 
-class Params26(TypedDict, closed=True):
+class Params27(TypedDict, closed=True):
     loaded: LoadedPack
 
 
 class PackLoaded(TypedDict, closed=True):
-    params: Params26
+    params: Params27
 
 
 BridgeToShim = TypedDict(
     'BridgeToShim',
     {
         'isolation.apply': IsolationApply,
+        'link.check': LinkCheck,
         'pack.nodes': PackNodes1,
         'host.event': HostEventModel,
         'lease.release': LeaseRelease,
         'worker.gone': WorkerGone,
+        'workers.alive': WorkersAlive,
         'pack.loaded': PackLoaded,
     },
     closed=True,
@@ -1508,7 +1540,7 @@ BridgeToShim = TypedDict(
 
 
 class PackDescribe1(TypedDict, closed=True):
-    params: Params28
+    params: Params29
     result: LoadedPack
 
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import bisect
 import collections
 import ctypes
+import errno
 import mmap
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from .pages import written
+from .errors import CodedError
+from .pages import PAGE, written
+from .segment_file import open_file, populate
 from .segments import owner_of
 
 if TYPE_CHECKING:
@@ -27,6 +31,12 @@ if TYPE_CHECKING:
 PARK_SECONDS = 30.0
 #: … and not more of them than this.
 MOST_PARKED = 32
+#: What a process may lack itself when it maps, and what helps.
+_OWN_LIMITS = {
+    errno.ENOMEM: "Send smaller batches, or give workers more memory (Machine, Settings).",
+    errno.EMFILE: "Let go of results that are kept, or allow more open files (`ulimit -n`).",
+    errno.ENFILE: "The system has as many files open as it may: end programs that are not needed.",
+}
 
 
 class Mapping:
@@ -60,6 +70,9 @@ class MappedSegments:
         self._gone: set[str] = set()
         self._names: list[str] = []
         self._to_park: list[Mapping] = []
+        #: What a forked child looks at, and could not be copied for it: their leases never end.
+        self._pinned: list[Any] = []
+        _all.add(self)
 
     def map(self, ref: SegmentRef) -> Any:
         """The whole segment as a writable buffer, private to this process. Raises OSError if it is gone.
@@ -92,6 +105,23 @@ class MappedSegments:
         if keeper is None or written(address, nbytes):
             return None
         return mapping, keeper
+
+    def before_fork(self) -> None:
+        """A child sees what is mapped here as it is now, also when this process's leases end: so every page becomes this process's own.
+
+        Takes no lock: who forks may have been interrupted anywhere.
+        """
+        for mapping in list(self._active.values()):
+            view = mapping.view()
+            if view is not None and not _make_own(mapping.address, len(mapping.map)):
+                self._pinned.append(view)
+
+    def leave(self) -> None:
+        """In a forked child: the leases are its parent's to tell of."""
+        self._lock = threading.Lock()
+        self._ended, self._names, self._to_park = queue.SimpleQueue(), [], []
+        self._active, self._starts = {}, []
+        self._parked.clear()
 
     def owner_gone(self, owner: str) -> None:
         """That process has ended. What is mapped stays valid, and can be passed on as a copy only."""
@@ -158,11 +188,47 @@ def _close(mapped: mmap.mmap) -> None:
 
 
 def _open(ref: SegmentRef) -> mmap.mmap:
-    name = ref["path"] if ref["path"] is not None else f"/proc/{ref['pid']}/fd/{ref['fd']}"
-    fd = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    """Raises OSError if the segment is gone, and MEMORY_FULL if this process can take no more."""
     try:
-        if os.fstat(fd).st_size < ref["offset"] + ref["bytes"]:
-            raise OSError(f"segment {ref['segment']} is shorter than its descriptor says")
-        return mmap.mmap(fd, 0, access=mmap.ACCESS_COPY)
-    finally:
-        os.close(fd)
+        fd = open_file(ref["segment"], ref["path"], ref["pid"], ref["fd"])
+        try:
+            if os.fstat(fd).st_size < ref["offset"] + ref["bytes"]:
+                raise OSError(f"segment {ref['segment']} is shorter than its descriptor says")
+            return mmap.mmap(fd, 0, access=mmap.ACCESS_COPY)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno not in _OWN_LIMITS:
+            raise
+        what = f"This process cannot map {max(1, ref['bytes'] >> 20)} MiB of shared memory more: {os.strerror(error.errno)}."
+        raise CodedError("MEMORY_FULL", what, _OWN_LIMITS[error.errno]) from error
+
+
+def _make_own(address: int, size: int) -> bool:
+    """Turn every page of a private mapping into a copy of this process's own. False if there is no room for them."""
+    if populate(address, size):
+        return True
+    if sys.platform == "linux" and ctypes.get_errno() == errno.ENOMEM:
+        return False
+    for at in range(address, address + size, PAGE):  # an older kernel: a page that is written to is a copy
+        byte = ctypes.c_char.from_address(at)
+        byte.value = byte.value
+    return True
+
+
+#: Every collection of this process.
+_all: weakref.WeakSet[MappedSegments] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for mapped in list(_all):
+        mapped.before_fork()
+
+
+def _in_child() -> None:
+    for mapped in list(_all):
+        mapped.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

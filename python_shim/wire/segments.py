@@ -7,12 +7,16 @@ is gone with the last process that maps it. Elsewhere it is a file that its owne
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import mmap
 import os
+import secrets
 import threading
 import time
+import weakref
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from . import cuda
@@ -28,9 +32,9 @@ KEEP_SECONDS = 30.0
 #: Segments up to this size are made ahead.
 LARGEST_AHEAD = 256 << 20
 _serials = itertools.count(1)
-#: How leases and segments of this process begin. A sandboxed worker counts process ids of its own, so the bridge gives each a name.
-#: What a node starts is another process: the name is not passed on.
-OWNER = os.environ.pop("ENVMANAGER_OWNER", "") or str(os.getpid())
+#: How leases and segments of this process begin: a name that no other process has, ever. The bridge gives each worker's process one; a
+#: process id would not do, since it is used again. What a node starts is another process: the name is not passed on.
+OWNER = os.environ.pop("ENVMANAGER_OWNER", "") or secrets.token_hex(6)
 #: Where segments have names, in place of anonymous ones: sandboxed processes cannot open each other's descriptors. None: nowhere.
 FOLDER = os.environ.pop("ENVMANAGER_SEGMENTS", "") or None
 
@@ -63,7 +67,7 @@ class Segment:
         self.id = f"{OWNER}-{next(_serials)}"
         self.freed = 0.0
         self.pinned: bool | None = None
-        self.fd, self.path = make_file(size, folder)
+        self.fd, self.path = make_file(self.id, size, folder)
         try:
             self.map = mmap.mmap(self.fd, size)
         except BaseException:
@@ -82,6 +86,13 @@ class Segment:
         except BufferError:
             pass  # a tensor still looks at it: the mapping goes with that tensor
         close_file(self.fd, self.path)
+
+    def leave(self) -> None:
+        """In a forked child: the memory is its parent's, and so is its name."""
+        self.view = None
+        with contextlib.suppress(BufferError):
+            self.map.close()
+        os.close(self.fd)
 
 
 def _size_class(needed: int) -> int:
@@ -110,6 +121,11 @@ class SegmentPool:
         self._owned = 0
         self._misses: dict[int, int] = {}
         self._ahead: set[int] = set()
+        #: Names in `_passed` that were abandoned.
+        self._stranded: set[str] = set()
+        #: Processes that have ended: they hold nothing, whenever it is heard that they did.
+        self._ended: set[str] = set()
+        _pools.add(self)
 
     def lease(self, needed: int) -> tuple[str, Segment]:
         """A segment of at least `needed` bytes, and the lease's name. Raises MEMORY_FULL. `hold` says who got it."""
@@ -198,14 +214,17 @@ class SegmentPool:
         return name
 
     def hold(self, names: list[str], holder: str) -> None:
-        """From now on `holder` has these leases; those that it has released already are none any more."""
+        """From now on the process `holder` has these leases. Those that it has released already are none any more; if it has ended, all."""
         with self._lock:
+            ended = holder in self._ended
             alive = [name for name in names if name in self._leased or name in self._passed]
-            if alive:
+            if alive and not ended:
                 self._held.setdefault(holder, set()).update(alive)
+        if ended:
+            self.release_all_of(alive)
 
     def release(self, name: str) -> None:
-        """End a lease. An unknown name is a lease that ended with its holder: nothing to do."""
+        """End a lease: nobody has it any more, and that is known. An unknown name is a lease that has ended before."""
         with self._lock:
             segment, passed = self._leased.pop(name, None), self._passed.pop(name, None)
             for names in self._held.values():
@@ -215,19 +234,45 @@ class SegmentPool:
                 self._free.append(segment)
         del passed  # outside the lock: it may end a mapping
 
-    def release_holder(self, holder: str) -> None:
-        """End every lease of a process that is gone."""
-        with self._lock:
-            names = self._held.pop(holder, set())
+    def release_all_of(self, names: Iterable[str]) -> None:
+        """End these leases."""
         for name in names:
             self.release(name)
 
-    def release_all(self) -> None:
-        """End every lease: whoever held them is gone."""
+    def release_holder(self, holder: str) -> None:
+        """A process has ended, and with it every lease that it has, or will be said to have."""
         with self._lock:
-            names = [*self._leased, *self._passed]
-        for name in names:
-            self.release(name)
+            self._ended.add(holder)
+            names = self._held.pop(holder, set())
+        self.release_all_of(names)
+
+    def abandon(self, names: Iterable[str], owners_too: bool = False) -> None:
+        """Whoever has these leases is not heard of any more, and may still read: their memory is never used again.
+
+        Our part of it goes now, the rest with the last process that maps it. What was only passed on stays until it is released, since its
+        owner would use it again; unless nobody can tell that owner any more either (`owners_too`).
+        """
+        names = list(names)
+        with self._lock:
+            segments = [segment for name in names if (segment := self._leased.pop(name, None)) is not None]
+            self._owned -= sum(segment.size for segment in segments)
+            self._stranded.update(name for name in names if name in self._passed)
+            ended = [self._passed.pop(name) for name in self._of_others()] if owners_too else []
+        for segment in segments:
+            segment.close()
+        del ended
+
+    def _of_others(self) -> list[str]:
+        """Abandoned leases of other processes' memory. Of ours on a GPU there is no end that we could leave to the kernel."""
+        found = [name for name in self._stranded if isinstance(self._passed.get(name), ctypes.Array)]
+        self._stranded.difference_update(found)
+        return found
+
+    def abandon_held(self) -> None:
+        """The bridge has ended, and so will its workers, nobody says when: what they hold is abandoned."""
+        with self._lock:
+            held, self._held = self._held, {}
+        self.abandon([name for names in held.values() for name in names], owners_too=True)
 
     def shrink(self, older_than: float = KEEP_SECONDS) -> None:
         """Give segments back that nobody has used for so many seconds."""
@@ -270,10 +315,33 @@ class SegmentPool:
     def close(self) -> None:
         """Give everything back."""
         with self._lock:
-            segments = [*self._free, *self._leased.values()]
-            self._free, self._leased, self._passed, self._held, self._owned = [], {}, {}, {}, 0
+            segments = self._forget()
         for segment in segments:
             segment.close()
+
+    def leave(self) -> None:
+        """In a forked child: nothing of this is its own. Its copies of the descriptors would keep the memory."""
+        self._lock = threading.Lock()  # another thread of the parent's may have had it
+        for segment in self._forget():
+            segment.leave()
+
+    def _forget(self) -> list[Segment]:
+        segments = [*self._free, *self._leased.values()]
+        self._free, self._leased, self._passed, self._held, self._owned = [], {}, {}, {}, 0
+        return segments
+
+
+#: Every pool of this process.
+_pools: weakref.WeakSet[SegmentPool] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for pool in list(_pools):
+        pool.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def _full(size: int, why: str) -> CodedError:

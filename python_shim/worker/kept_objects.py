@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from ..wire.errors import CodedError
@@ -10,19 +12,22 @@ from ..wire.segments import OWNER
 
 
 class KeptObjects:
-    """By the name of each, which no other process has."""
+    """By the name of each, which no other process has. `tell` hears how many there are, whenever that has changed: a worker that has any is
+    not idle."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[int], None]) -> None:
         #: The name of this worker, as people see it: the same after a restart.
         self.worker = ""
         self._objects: dict[str, Any] = {}
         self._numbers = itertools.count(1)
+        self._tell, self._told, self._lock = tell, 0, threading.Lock()
 
     def keep(self, node: str, made: list[str], value: Any, path: str) -> dict[str, Any]:
         """The handle of an object; its name is added to `made`."""
         name = f"{OWNER}-h{next(self._numbers)}"
         self._objects[name] = value
         made.append(name)
+        self._count()
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         return {"$": "handle", "id": name, "owner": OWNER, "worker": self.worker, "type": kind, "made_by": node}
 
@@ -41,3 +46,11 @@ class KeptObjects:
         """Nobody has these handles any more."""
         for name in names:
             self._objects.pop(name, None)
+        self._count()
+
+    def _count(self) -> None:
+        with self._lock:  # two threads must not tell their counts in the wrong order
+            count = len(self._objects)
+            if count != self._told:
+                self._told = count
+                self._tell(count)

@@ -135,7 +135,7 @@ class Worker:
                 if "id" not in message:
                     self._notified(message["method"], message["params"])
                 elif message["method"] == "worker.ping":
-                    self._channel.send({"id": message["id"], "result": {}})
+                    self._channel.send({"id": message["id"], "result": {"busy": self._runner.calls.busy}})
                 else:
                     self._side.ask(message)
             except Exception as error:  # noqa: BLE001 - what one message does wrong, the others do not pay for

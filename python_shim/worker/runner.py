@@ -13,7 +13,7 @@ from typing import Any
 
 from ..wire.decoder import Decoder
 from ..wire.encoder import Encoder
-from ..wire.errors import CodedError, NodeRaised
+from ..wire.errors import CodedError, NodeRaised, memory_error
 from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
@@ -40,7 +40,7 @@ class Runner:
         self.calls = Runnings()
         self.progress = Progress(self)
         self.instances = Instances()
-        self.kept = KeptObjects()
+        self.kept = KeptObjects(lambda count: channel.notify("handles.kept", {"count": count}))
         #: Whether the last tensor of a GPU was handed over there: then the other way works too.
         self._gpu_works = False
 
@@ -52,6 +52,8 @@ class Runner:
         token = current_call.set(running)
         waits: Any = None
         try:
+            if running.call.get("says_start"):
+                running.note({"started": running.id}, [])
             host_server.show_call(running.call)
             cls, decoder, given = self._read(running, kwargs)
             self.progress.hook()
@@ -110,8 +112,7 @@ class Runner:
         try:
             given = decoder.decode(kwargs)
         except OSError as error:
-            what = f"The memory of an input of {call['class']} has gone with the process that owned it ({error})."
-            raise CodedError("SEGMENT_GONE", what, "Run again.") from error
+            raise memory_error(error, f"an input of {call['class']}") from error
         running.unread = False
         self.mapped.copied(decoder.done)
         if decoder.from_gpu is not None:

@@ -82,6 +82,11 @@ class Runnings:
             self._live.pop(running.id, None)
         self._flag(False)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs."""
+        return bool(self._live)
+
     def current(self) -> Running | None:
         """The call that this code belongs to. A thread that a node has started says nothing of that: then whichever runs."""
         found = current_call.get()
