@@ -1,5 +1,5 @@
 /** Values through a real worker and back: docs/call-cases.md. What only ComfyUI's own executor does is tested with a real one. */
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FRONTENDS } from '../../scripts/devPython.ts'
