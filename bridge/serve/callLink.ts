@@ -2,8 +2,9 @@ import { CallHeader, type AnswerHeader, type CallNote } from '../../schemas/call
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { frame } from '../rpc/frames'
 import type { AcceptCalls, CallConnection } from '../rpc/server'
+import { Retired } from '../workers/lifecycle'
 import type { Done } from '../workers/taskLink'
-import { Retired, type Told, type Worker } from '../workers/worker'
+import type { Told, Worker } from '../workers/worker'
 import type { Context } from './context'
 import type { WorkerService } from './workerService'
 

@@ -18,7 +18,7 @@ import { JobService } from './jobService'
 import { metricsText } from './metrics'
 import { PackService } from './packService'
 import { PanelLinks } from './panelLinks'
-import { ShimLink } from './shimLink'
+import { ShimLink, type ShimEvents } from './shimLink'
 import { WorkerService } from './workerService'
 
 export interface Bridge {
@@ -58,6 +58,18 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): O
     'instance.release': (params) => workers.tellAll('instance.release', params),
     'prompt.ended': (params) => workers.tellAll('prompt.ended', params),
     'models.unload': () => workers.unloadModels(),
+  }
+}
+
+function shimEvents(context: Context, owners: () => string[]): ShimEvents {
+  const { store, journal } = context
+  return {
+    onGone: () => {
+      context.host = null
+      store.apply({ kind: 'host', host: { ...store.host, comfyui: null } })
+    },
+    owners,
+    onFault: (method, error) => journal.write('bridge', { pid: process.pid, status: `${method}: ${toWire(error).message}` }),
   }
 }
 
@@ -122,14 +134,7 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
   })
   const shim: ShimLink = new ShimLink(
     shimHandlers({ context, store, packs, workers, load: (pack) => isolation.load(pack) }),
-    {
-      onGone: () => {
-        context.host = null
-        store.apply({ kind: 'host', host: { ...store.host, comfyui: null } })
-      },
-      owners: () => workers.owners,
-      onFault: (method, error) => context.journal.write('bridge', { pid: process.pid, status: `${method}: ${toWire(error).message}` }),
-    },
+    shimEvents(context, () => workers.owners),
   )
   const calls = new CallLinks(context, workers, (leases) => shim.tell('lease.release', { leases }))
   const isolation: IsolationService = new IsolationService(context, packs, workers, shim, (pack) => panels.nodesChanged(pack))

@@ -12,6 +12,14 @@ type Notes = typeof bridgeToShim.notifications
 /** What must not be lost by a break of the link. Each of these may come twice. */
 type Lasting = 'lease.release' | 'worker.gone'
 
+export interface ShimEvents {
+  onGone: () => void
+  /** The workers' processes that there are. */
+  owners: () => string[]
+  /** What hearing a notification threw. */
+  onFault: (what: string, error: unknown) => void
+}
+
 /** ComfyUI's part reads no more at once (`client.py`). */
 const LONGEST = 192 << 20
 
@@ -26,12 +34,7 @@ export class ShimLink implements HostSwitch {
 
   constructor(
     private readonly handlers: Omit<Handlers<typeof shimToBridge>, 'link.check'>,
-    private readonly events: {
-      onGone: () => void
-      /** The workers' processes that there are. */
-      owners: () => string[]
-      onFault: (what: string, error: unknown) => void
-    },
+    private readonly events: ShimEvents,
   ) {}
 
   get peer(): ShimPeer | null {

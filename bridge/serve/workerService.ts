@@ -152,8 +152,8 @@ export class WorkerService {
   #holding(call: z.infer<typeof NodeCall>, owners: string[], workers: Worker[]): Worker {
     const holders = new Set(owners.map((owner) => [...this.#alive].find((worker) => worker.owner === owner)))
     const [holder] = holders
-    const pools = [...this.#pools.values()].flat()
-    if (!holder || [...holders].some((each) => !each || !pools.includes(each))) throw goneObject(call) // of one on its last calls, too
+    const current = new Set<Worker | undefined>([...this.#pools.values()].flat())
+    if (!holder || [...holders].some((each) => !current.has(each))) throw goneObject(call) // of one on its last calls, too
     if (holders.size === 1 && workers.includes(holder)) return holder
     throw new BridgeError('HANDLE_FOREIGN', `${call.class} (node ${call.node}) was given objects of ${[...holders].map((each) => each?.spec.id).join(', ')}. They cannot leave it.`)
   }

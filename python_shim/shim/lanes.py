@@ -75,7 +75,7 @@ class Lanes:
             await asyncio.shield(asyncio.wrap_future(self._connect()))
         raise not_running(OSError("its connections were lost"))
 
-    def straight(self, loop: asyncio.AbstractEventLoop, way: Way) -> Lane | None:
+    def straight(self, loop: asyncio.AbstractEventLoop, way: Way) -> Lane:
         """The loop's connection to a worker's process. Raises OSError if the way leads nowhere now: its kernel answers at once."""
         lane = self.find(loop, way)
         if lane is None:

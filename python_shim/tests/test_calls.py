@@ -61,13 +61,12 @@ class Bridge:
             threading.Thread(target=self._serve, args=(link,), daemon=True).start()
 
     def _serve(self, link):
-        asked = b""
-        while not self._straight and not asked.endswith(b"\r\n\r\n"):
-            asked += link.recv(1)
-        if not self._straight:
-            link.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-        reader = FrameReader()
+        asked, reader = b"", FrameReader()
         try:
+            while not self._straight and not asked.endswith(b"\r\n\r\n"):
+                asked += link.recv(1)
+            if not self._straight:
+                link.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
             while data := link.recv(1 << 16):
                 for header, body in reader.feed(data):
                     self.headers.append(header)
