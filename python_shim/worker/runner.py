@@ -50,7 +50,7 @@ class Runner:
         self.calls.begin(running)
         self.calls.on_main = running
         token = current_call.set(running)
-        waits: Any = None
+        result = waits = None
         try:
             host_server.show_call(running.call)
             cls, decoder, given = self._read(running, kwargs)
