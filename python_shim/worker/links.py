@@ -106,17 +106,17 @@ class Straight:
 
     def _send(self, frame: bytes, kind: Any, leases: list[str]) -> None:
         with self._lock:
-            dropped = self._sent(frame, kind, leases)
+            sent = 0 if self._begun[0] or self._unsent else self._try(frame)
+            if sent == len(frame):
+                return
+            dropped = self._keep(frame, sent, kind, leases)
         if dropped:
             self._drop(dropped)
 
-    def _sent(self, frame: bytes, kind: Any, leases: list[str]) -> list[str]:
-        """Send it, or put it where it waits. Leases of what will not be sent."""
-        sent = 0 if self._begun[0] or self._unsent else self._try(frame)
+    def _keep(self, frame: bytes, sent: int | None, kind: Any, leases: list[str]) -> list[str]:
+        """Put the rest of it where it waits. Leases of what will not be sent."""
         if sent is None:
             return leases
-        if sent == len(frame):
-            return []
         if kind == "event" and self._bytes > _MOST_UNSENT:
             return leases
         dropped: list[str] = []

@@ -8,7 +8,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..wire.decoder import Decoder
@@ -50,7 +50,7 @@ class Runner:
         self.calls.begin(running)
         self.calls.on_main = running
         token = current_call.set(running)
-        waits: Any = None
+        result = waits = None
         try:
             if running.call.get("says_start"):
                 running.note({"started": running.id}, [])
@@ -58,13 +58,20 @@ class Runner:
             cls, decoder, given = self._read(running, kwargs)
             self.progress.hook()
             _name_new_nodes(running.call)
-            with _as_node(running), inference_mode(), _node_context(running.call):
-                method = self._method(cls, running.call, given)
-                result = waits = method(**given) if not _is_async(method) else functools.partial(method, **given)
-            if not (_is_async(method) or inspect.isawaitable(result)):
-                waits = None
-                return self._finished(running, decoder, result)
-            return self._awaited(running, decoder, waits)
+            try:
+                with inference_mode(), _node_context(running.call):
+                    method = self._method(cls, running.call, given)
+                    if _is_async(method):
+                        waits = functools.partial(method, **given)
+                    else:
+                        result = method(**given)
+                        if type(result) is not tuple and inspect.isawaitable(result):
+                            waits = functools.partial(_await, result)
+            except (Interrupted, CodedError):
+                raise
+            except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
+                raise _raised(running, error) from error
+            return self._finished(running, decoder, result) if waits is None else self._awaited(running, decoder, waits)
         except Interrupted:
             raise interrupted() from None
         finally:
@@ -73,11 +80,16 @@ class Runner:
             if waits is None:
                 self._end(running)
 
-    async def _awaited(self, running: Running, decoder: Decoder, waits: Any) -> bytes:
+    async def _awaited(self, running: Running, decoder: Decoder, waits: Callable[[], Any]) -> bytes:
         """What an async node returns: in its own task, which has the call as its context."""
         try:
-            with _as_node(running), _node_context(running.call):
-                result = await (waits() if isinstance(waits, functools.partial) else waits)
+            try:
+                with _node_context(running.call):
+                    result = await waits()
+            except (Interrupted, CodedError):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                raise _raised(running, error) from error
             return self._finished(running, decoder, result)
         except Interrupted:
             raise interrupted() from None
@@ -94,9 +106,14 @@ class Runner:
         token = current_call.set(running)
         try:
             cls, decoder, given = self._read(running, kwargs)
-            with _as_node(running), inference_mode(), _node_context(call):
-                result = self._method(cls, call, given)(**given)
-                result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
+            try:
+                with inference_mode(), _node_context(call):
+                    result = self._method(cls, call, given)(**given)
+                    result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
+            except (Interrupted, CodedError):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                raise _raised(running, error) from error
             return self._encode(running, decoder, result)
         finally:
             current_call.reset(token)
@@ -200,22 +217,17 @@ class Runner:
         self.relax()
 
 
-@contextlib.contextmanager
-def _as_node(running: Running) -> Any:
-    """What the node raises comes out as NODE_RAISED, its own interrupt as ours."""
-    try:
-        yield
-    except (Interrupted, CodedError):
-        raise
-    except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
-        cancelled = running.cancelled and isinstance(error, asyncio.CancelledError)
-        if cancelled or type(error).__name__ == "InterruptProcessingException":
-            raise Interrupted from None
-        raise beyond_limit(error, running.node) or NodeRaised(running.node, error) from error
+def _raised(running: Running, error: BaseException) -> BaseException:
+    """What a node raised, as NODE_RAISED; its own interrupt as ours."""
+    cancelled = running.cancelled and isinstance(error, asyncio.CancelledError)
+    if cancelled or type(error).__name__ == "InterruptProcessingException":
+        return Interrupted()
+    return beyond_limit(error, running.node) or NodeRaised(running.node, error)
 
 
 def _is_async(method: Any) -> bool:
-    return inspect.iscoroutinefunction(method)
+    code = getattr(method, "__code__", None)  # a method says it at once; `inspect` asks much
+    return inspect.iscoroutinefunction(method) if code is None else bool(code.co_flags & inspect.CO_COROUTINE)
 
 
 def _node_context(call: dict[str, Any]) -> Any:

@@ -24,6 +24,8 @@ class Interrupted(BaseException):
 class Running:
     """One call. `aside`: a check of inputs, beside the node that runs: it shows nothing and cannot be cancelled."""
 
+    __slots__ = ("aside", "call", "cancelled", "ended", "id", "node", "note", "preview", "prompt", "task", "told", "unread", "writing")
+
     def __init__(
         self, call: dict[str, Any], note: Callable[[dict[str, Any], list[str]], None] = lambda note, leases: None, aside: bool = False
     ) -> None:
@@ -80,7 +82,8 @@ class Runnings:
         with self._lock:
             running.ended = True
             self._live.pop(running.id, None)
-        self._flag(False)
+        if self._flagged or "comfy.model_management" in sys.modules:  # the node itself may have raised it
+            self._flag(False)
 
     @property
     def busy(self) -> bool:

@@ -133,9 +133,11 @@ class Tasks:
         if self._wake in found:
             os.read(self._wake, 4096)
         with self._lock:
-            if not found <= self._links.keys() | {self._pipe.fd, self._wake}:
+            sources: list[Pipe | Straight] = [self._pipe] if self._pipe.fd in found else []
+            sources += [link for fd, link in self._links.items() if fd in found]
+            if len(sources) + (self._wake in found) < len(found):
                 self._accept()
-            return [source for source in (self._pipe, *self._links.values()) if source.fd in found]
+            return sources
 
     def _watched(self, ended: bool) -> list[int]:
         listener = [] if self._listener is None else [self._listener.fileno()]
