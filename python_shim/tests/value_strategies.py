@@ -33,19 +33,28 @@ class Busy(typing.NamedTuple):
         return self.one
 
 
-class Text(str):
+class Itself:
+    """Equal to nothing else: Hypothesis must not take one for a choice of its own."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+
+class Text(Itself, str):
     pass
 
 
-class Whole(int):
+class Whole(Itself, int):
     pass
 
 
-class Real(float):
+class Real(Itself, float):
     pass
 
 
-class Bytes(bytes):
+class Bytes(Itself, bytes):
     pass
 
 
@@ -268,7 +277,7 @@ standard = st.one_of(
     st.binary(max_size=20),
     st.integers(30_000, 30_001).map(lambda n: b"big" * n),
     st.builds(complex, floats, floats),
-    st.builds(bytearray, st.sampled_from([b"", b"ab", b"x" * 70_000])),
+    st.sampled_from([0, 2, 70_000]).map(lambda n: bytearray(b"x" * n)),
     st.builds(range, st.integers(-3, 3), big, st.sampled_from([1, -2])),
     st.builds(slice, st.integers(0, 3), st.none(), st.integers(1, 2)),
     st.just(...),

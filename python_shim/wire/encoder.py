@@ -34,6 +34,8 @@ _RESOURCES = (
 )
 
 _EMPTY = Survey(None)
+#: In place of a number: it is being written, so it would hold itself.
+_OPEN = -1
 
 
 class Encoder:
@@ -61,8 +63,8 @@ class Encoder:
         self.handles: list[str] = []
         self._handle, self._schema, self._drop = handle, schema, drop
         self.survey: Survey = _EMPTY
-        self._numbers: dict[int, int] = {}
-        self._open: set[int] = set()
+        #: Of what is shared: its numbers, and how many there were in earlier values of this message.
+        self._numbers: dict[int, int] | None = None
         self._count = 0
 
     @property
@@ -77,8 +79,8 @@ class Encoder:
                 from .schema_values import SchemaValues
 
                 return SchemaValues(self._handle).form(value, path)
-            self.survey, self._numbers = Survey(value), {}
-            return self.form(value, place.root(path))
+            self.survey, self._numbers = Survey(value), None
+            return self.form(value, (None, path, None, 0))
         except BaseException:
             self._undo()
             raise
@@ -111,7 +113,8 @@ class Encoder:
         if at[3] >= MAX_DEPTH:
             what = f"nested deeper than {MAX_DEPTH} levels"
             raise NotPortable(place.name_of(at), what, "which cannot be sent", "Return a flatter structure.")
-        if id(value) in self.survey.shared:
+        survey = self.survey
+        if survey.shared and id(value) in survey.shared:
             return self._shared(value, at)
         return self._write(value, kind, at)
 
@@ -128,18 +131,19 @@ class Encoder:
     def _shared(self, value: Any, at: Place) -> Any:
         """What stands in the message more than once: the first time as it is, with a number; then as that number."""
         key = id(value)
-        if key in self._open:
+        if self._numbers is None:
+            self._numbers = {}
+        number = self._numbers.get(key)
+        if number == _OPEN:
             what = "a container that holds itself"
             raise NotPortable(place.name_of(at), what, "which cannot be sent", "Return a structure without cycles.")
-        if key in self._numbers:
-            return {"$": "again", "of": self._numbers[key]}
-        self._numbers[key] = self._count
+        if number is not None:
+            return {"$": "again", "of": number}
+        number, self._numbers[key] = self._count, _OPEN
         self._count += 1
-        self._open.add(key)
-        try:
-            return {"$": "shared", "v": self._write(value, type(value), at)}
-        finally:
-            self._open.discard(key)
+        form = {"$": "shared", "v": self._write(value, type(value), at)}
+        self._numbers[key] = number
+        return form
 
     def _stay(self, value: Any, at: Place) -> Any:
         """An object that cannot cross: its handle's tag."""
