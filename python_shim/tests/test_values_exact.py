@@ -3,10 +3,12 @@
 import collections
 import decimal
 import enum
+import fractions
 import io
 import json
 import subprocess
 import sys
+import types
 
 import numpy
 import pytest
@@ -200,3 +202,56 @@ def test_a_worker_loads_little_for_values():
     code = "import sys; import python_shim.wire.encoder; print([m for m in ('decimal', 'fractions', 'uuid', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class VideoFromComponents:
+    def __init__(self, components, bit_depth):
+        self.__components, self.__bit_depth = components, bit_depth
+
+    def all(self):
+        return vars(self.__components), self.__bit_depth
+
+
+class VideoComponents:
+    def __init__(self, **parts):
+        vars(self).update(parts)
+
+
+class VideoFromFile:
+    def __init__(self, file, start):
+        self.__file, self.__start_time = file, start
+
+    def all(self):
+        return self.__file.getvalue(), self.__start_time
+
+
+@pytest.fixture
+def comfy(monkeypatch):
+    """ComfyUI's modules, as far as values ask for them."""
+    for name, kinds in {
+        "comfy_api.latest._input_impl.video_types": (VideoFromComponents, VideoFromFile),
+        "comfy_api.latest._util.video_types": (VideoComponents,),
+    }.items():
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**{kind.__name__: kind for kind in kinds}))
+
+
+def test_a_video_keeps_bit_depth_alpha_and_metadata(cross, comfy):
+    parts = {"images": torch.ones(1), "frame_rate": fractions.Fraction(30000, 1001), "alpha": torch.zeros(1), "metadata": {"a": 1}}
+    got = cross([VideoFromComponents(VideoComponents(**parts), 10)], objects=False)[0]
+    assert type(got) is VideoFromComponents and got.all()[1] == 10 and difference(parts, got.all()[0]) is None
+    file = cross([VideoFromFile(io.BytesIO(b"film"), 2.5)], objects=False)[0]
+    assert type(file) is VideoFromFile and file.all() == (b"film", 2.5)
+
+
+def test_a_video_with_more_to_it_stays(cross, comfy):
+    video = VideoFromFile(io.BytesIO(b"film"), 0)
+    video.more = 1
+    assert type(cross([video])[0]) is Handle
+    assert type(cross([type("VideoFromFile", (VideoFromFile,), {})(io.BytesIO(b"film"), 0)])[0]) is Handle
+
+
+def test_without_comfyui_a_video_is_a_clear_error(cross, comfy, monkeypatch):
+    form = Encoder(SegmentPool()).encode(VideoFromFile("a.mp4", 0), "x")
+    monkeypatch.delitem(sys.modules, "comfy_api.latest._input_impl.video_types")
+    with pytest.raises(CodedError, match="cannot make ComfyUI's VIDEO"):
+        Decoder(MappedSegments(), lambda tag: None).decode(form)
