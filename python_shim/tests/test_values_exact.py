@@ -99,6 +99,7 @@ WHOLE = {
     "RGBa": lambda: picture("RGBa"),
     "info": lambda: picture("RGB", parameters="a prompt"),
     "empty picture": lambda: Image.new("RGB", (0, 3)),
+    "two halves of a character": lambda: ["\ud83d\ude00", {"\ud83d\ude00": "a"}, ["\ud83d\ude00"], "\U0001f600"],
     "big int": lambda: 10**5000,
     "a tensor's attributes": lambda: (values.tensors and setattr(t := torch.ones(2), "note", [1])) or t,
     "torch.max": lambda: torch.max(torch.ones(2, 3), dim=0),

@@ -259,7 +259,7 @@ scalars = st.one_of(
     st.builds(pow, st.just(10), st.just(5000)),
     floats,
     texts,
-    st.sampled_from(["$", "v", "", -0.0, 2**53, 2**63]),
+    st.sampled_from(["$", "v", "", "\ud83d\ude00", "é", -0.0, 2**53, 2**63]),
 )
 numbers = st.one_of(
     st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2).map(lambda some: some * 200),
@@ -393,7 +393,7 @@ def _build(draw, kind, parts):
     if kind in ("set", "frozenset"):
         return (set if kind == "set" else frozenset)(keys)
     if kind in ("dict", "ordered", "default"):
-        names = [draw(st.one_of(st.text(max_size=3), one_of(keys) if keys else st.just("k"))) for _ in parts]
+        names = [draw(st.one_of(st.text(max_size=3), st.just("\ud800\udc00"), one_of(keys) if keys else st.just("k"))) for _ in parts]
         made = {"dict": dict, "ordered": collections.OrderedDict, "default": lambda: collections.defaultdict(list)}[kind]()
         made.update(zip(names, parts, strict=True))
         return made

@@ -259,4 +259,5 @@ _LIBRARY_KINDS: dict[str, Callable[..., Any]] = {
     "numpy.dtype": arrays.dtype_of,
     "masked": arrays.make_masked,
     "bytearray": bytearray,
+    "text": lambda data: data.decode("utf-8", "surrogatepass"),
 }

@@ -7,6 +7,7 @@ numbers travel through shared memory.
 
 from __future__ import annotations
 
+import base64
 import io
 import threading
 import types
@@ -19,7 +20,7 @@ from .errors import NotPortable
 from .mapping import MappedSegments
 from .place import Place, kind_name
 from .segments import SegmentPool
-from .survey import BLOB_BYTES, MAX_DEPTH, SCALARS, Survey, code_of, is_plain, kinds_of
+from .survey import BLOB_BYTES, MAX_DEPTH, SCALARS, Survey, code_of, is_json, is_plain, kinds_of
 from .writers import MANY, WRITERS, float_form, writer_for
 
 _EXACT = 1 << 53
@@ -103,7 +104,7 @@ class Encoder:
         """The JSON form of a value in the message."""
         kind = type(value)
         if kind is str:
-            return value if len(value) < BLOB_BYTES else self.buffers.blob("str", value.encode("utf-8", "surrogatepass"))
+            return value if len(value) < BLOB_BYTES and is_json(value) else self._text(value)
         if kind is int:
             return value if -_EXACT < value < _EXACT else {"$": "int", "v": hex(value)}
         if value is None or kind is bool:
@@ -117,6 +118,12 @@ class Encoder:
         if survey.shared and id(value) in survey.shared:
             return self._shared(value, at)
         return self._write(value, kind, at)
+
+    def _text(self, value: str) -> Any:
+        data = value.encode("utf-8", "surrogatepass")
+        if len(value) < BLOB_BYTES:
+            return {"$": "kind", "kind": "text", "v": [{"$": "bytes", "v": base64.b64encode(data).decode()}]}
+        return self.buffers.blob("str", data)
 
     def _write(self, value: Any, kind: type, at: Place) -> Any:
         if (kind is list or kind is dict) and self.survey.is_plain(value):
