@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from python_shim.wire import frames
 from python_shim.wire.errors import CodedError
 from python_shim.wire.frames import LARGEST_BODY, FrameReader, pack
 
@@ -28,3 +29,39 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent():
 def test_a_length_that_cannot_be_is_no_frame():
     with pytest.raises(ValueError):
         list(FrameReader().feed(struct.pack(">II", 1 << 31, 0)))
+
+
+def test_what_a_consumer_leaves_comes_first_at_the_next_call():
+    data = b"".join(pack({"id": n}) for n in range(4))
+    reader = FrameReader()
+    with pytest.raises(RuntimeError):
+        for header, _ in reader.feed(data[:-3]):
+            if header["id"] == 1:
+                raise RuntimeError
+    assert [header["id"] for header, _ in reader.feed(b"")] == [2]
+    reader.feed(data[-3:])  # nobody takes it now
+    assert [header["id"] for header, _ in reader.feed(b"")] == [3]
+
+
+def test_frames_before_what_is_none_are_given():
+    reader, found = FrameReader(), []
+    with pytest.raises(ValueError):
+        for header, _ in reader.feed(pack({"id": 7}) + struct.pack(">II", 1 << 31, 0)):
+            found.append(header["id"])
+    assert found == [7]
+    with pytest.raises(ValueError):
+        list(reader.feed(pack({"id": 8})))
+
+
+def test_a_large_frame_is_moved_a_few_times_and_not_once_for_each_piece(monkeypatch):
+    frame, piece = pack({"id": 1}, b"1" * (4 << 20)), 1 << 12
+    reader, moved = FrameReader(), 0
+
+    monkeypatch.setattr(frames, "bytes", lambda data: (count(), bytes(data))[1], raising=False)
+
+    def count():
+        nonlocal moved
+        moved += 1
+
+    found = [got for at in range(0, len(frame), piece) for got in reader.feed(frame[at : at + piece])]
+    assert len(found) == 1 and len(found[0][1]) == 4 << 20 and moved <= 2

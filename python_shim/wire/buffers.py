@@ -140,10 +140,10 @@ class Buffers:
     def array(self, value: Any, kind: str, as_it_is: bool = True) -> Any:
         """The tag of an array, a matrix, a record array or a scalar of numpy; None for one that is more than its bytes."""
         numpy: Any = sys.modules["numpy"]
-        described = arrays.description_of(value.dtype)
+        array = value if kind == "array" else numpy.asarray(value)
+        described = arrays.description_of(array.dtype)
         if described is None or (kind == "scalar" and value.dtype.type is not type(value)):
             return None
-        array = value if kind == "array" else numpy.asarray(value)
         self._remember(value)
         ref = None
         if array.nbytes:

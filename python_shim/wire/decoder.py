@@ -94,13 +94,7 @@ class Decoder:
         make = _LIBRARY_KINDS.get(name) or maker_of(name)
         if make is None:
             raise CodedError("BAD_REQUEST", f"a value of the unknown kind {name!r}", "Restart ComfyUI: its parts differ.")
-        try:
-            return make(*parts)
-        except CodedError:
-            raise
-        except Exception as error:  # no such package, time zone, return type … over here
-            what = f"This environment cannot make a {name}, which the call carries: {error}."
-            raise CodedError("VALUE_NOT_PORTABLE", what, "Add what is missing to the pack's requirements.") from error
+        return _made(f"a {name}", make, parts)
 
     def _read_with(self, tag: dict[str, Any]) -> Any:
         made = self._any(tag["v"])
@@ -136,21 +130,17 @@ class Decoder:
         return comfy_values.make_node_output(*self._any(tag["v"]))
 
     def _read_dynprompt(self, tag: dict[str, Any]) -> Any:
-        return comfy_values.make_dynamic_prompt(*self._any(tag["v"]))
+        return _made("ComfyUI's DynamicPrompt", comfy_values.make_dynamic_prompt, self._any(tag["v"]))
 
     def _read_files(self, tag: dict[str, Any]) -> Any:
         before, files, after = (self._any(tag[name]) for name in ("before", "v", "after"))
         return before + FileList.of(tag["folder"], files) + after
 
     def _read_pil(self, tag: dict[str, Any]) -> Any:
-        return pictures.make(*self._any(tag["v"]))
+        return _made("an image of PIL", pictures.make, self._any(tag["v"]))
 
     def _read_video(self, tag: dict[str, Any]) -> Any:
-        try:
-            return video.make(self._any(tag["v"]))
-        except ImportError as error:
-            what = f"This environment cannot make ComfyUI's VIDEO: {error}."
-            raise CodedError("VALUE_NOT_PORTABLE", what, "Pass the pictures and the sound instead.") from error
+        return _made("ComfyUI's VIDEO", video.make, [self._any(tag["v"])])
 
     def _read_input(self, tag: dict[str, Any]) -> Any:
         self.seen.append(self._inputs[tag["of"]])
@@ -212,6 +202,17 @@ class Decoder:
         return self._maps[ref["lease"]]
 
 
+def _made(what: str, make: Callable[..., Any], parts: Sequence[Any]) -> Any:
+    """A value of its parts. Raises VALUE_NOT_PORTABLE where this environment has no such package, time zone, return type …"""
+    try:
+        return make(*parts)
+    except CodedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a library says
+        text = f"This environment cannot make {what}, which the call carries: {error}."
+        raise CodedError("VALUE_NOT_PORTABLE", text, "Add what is missing to the pack's requirements, or pass plain data.") from error
+
+
 def _shaped(flat: Any, tag: dict[str, Any]) -> Any:
     """A tensor's bytes in the shape and order that its tag says."""
     if not tag["channels_last"]:
@@ -258,4 +259,5 @@ _LIBRARY_KINDS: dict[str, Callable[..., Any]] = {
     "numpy.dtype": arrays.dtype_of,
     "masked": arrays.make_masked,
     "bytearray": bytearray,
+    "text": lambda data: data.decode("utf-8", "surrogatepass"),
 }

@@ -7,6 +7,7 @@ numbers travel through shared memory.
 
 from __future__ import annotations
 
+import base64
 import io
 import threading
 import types
@@ -19,7 +20,7 @@ from .errors import NotPortable
 from .mapping import MappedSegments
 from .place import Place, kind_name
 from .segments import SegmentPool
-from .survey import BLOB_BYTES, MAX_DEPTH, SCALARS, Survey, code_of, is_plain, kinds_of
+from .survey import BLOB_BYTES, MAX_DEPTH, SCALARS, Survey, code_of, is_json, is_plain, kinds_of
 from .writers import MANY, WRITERS, float_form, writer_for
 
 _EXACT = 1 << 53
@@ -34,6 +35,8 @@ _RESOURCES = (
 )
 
 _EMPTY = Survey(None)
+#: In place of a number: it is being written, so it would hold itself.
+_OPEN = -1
 
 
 class Encoder:
@@ -61,8 +64,8 @@ class Encoder:
         self.handles: list[str] = []
         self._handle, self._schema, self._drop = handle, schema, drop
         self.survey: Survey = _EMPTY
-        self._numbers: dict[int, int] = {}
-        self._open: set[int] = set()
+        #: Of what is shared: its numbers, and how many there were in earlier values of this message.
+        self._numbers: dict[int, int] | None = None
         self._count = 0
 
     @property
@@ -77,8 +80,8 @@ class Encoder:
                 from .schema_values import SchemaValues
 
                 return SchemaValues(self._handle).form(value, path)
-            self.survey, self._numbers = Survey(value), {}
-            return self.form(value, place.root(path))
+            self.survey, self._numbers = Survey(value), None
+            return self.form(value, (None, path, None, 0))
         except BaseException:
             self._undo()
             raise
@@ -101,7 +104,7 @@ class Encoder:
         """The JSON form of a value in the message."""
         kind = type(value)
         if kind is str:
-            return value if len(value) < BLOB_BYTES else self.buffers.blob("str", value.encode("utf-8", "surrogatepass"))
+            return value if len(value) < BLOB_BYTES and is_json(value) else self._text(value)
         if kind is int:
             return value if -_EXACT < value < _EXACT else {"$": "int", "v": hex(value)}
         if value is None or kind is bool:
@@ -111,9 +114,16 @@ class Encoder:
         if at[3] >= MAX_DEPTH:
             what = f"nested deeper than {MAX_DEPTH} levels"
             raise NotPortable(place.name_of(at), what, "which cannot be sent", "Return a flatter structure.")
-        if id(value) in self.survey.shared:
+        survey = self.survey
+        if survey.shared and id(value) in survey.shared:
             return self._shared(value, at)
         return self._write(value, kind, at)
+
+    def _text(self, value: str) -> Any:
+        data = value.encode("utf-8", "surrogatepass")
+        if len(value) < BLOB_BYTES:
+            return {"$": "kind", "kind": "text", "v": [{"$": "bytes", "v": base64.b64encode(data).decode()}]}
+        return self.buffers.blob("str", data)
 
     def _write(self, value: Any, kind: type, at: Place) -> Any:
         if (kind is list or kind is dict) and self.survey.is_plain(value):
@@ -128,18 +138,19 @@ class Encoder:
     def _shared(self, value: Any, at: Place) -> Any:
         """What stands in the message more than once: the first time as it is, with a number; then as that number."""
         key = id(value)
-        if key in self._open:
+        if self._numbers is None:
+            self._numbers = {}
+        number = self._numbers.get(key)
+        if number == _OPEN:
             what = "a container that holds itself"
             raise NotPortable(place.name_of(at), what, "which cannot be sent", "Return a structure without cycles.")
-        if key in self._numbers:
-            return {"$": "again", "of": self._numbers[key]}
-        self._numbers[key] = self._count
+        if number is not None:
+            return {"$": "again", "of": number}
+        number, self._numbers[key] = self._count, _OPEN
         self._count += 1
-        self._open.add(key)
-        try:
-            return {"$": "shared", "v": self._write(value, type(value), at)}
-        finally:
-            self._open.discard(key)
+        form = {"$": "shared", "v": self._write(value, type(value), at)}
+        self._numbers[key] = number
+        return form
 
     def _stay(self, value: Any, at: Place) -> Any:
         """An object that cannot cross: its handle's tag."""

@@ -6,6 +6,7 @@ they are: those travel without a second look. Most values have nothing shared, a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any
@@ -23,6 +24,7 @@ LEAVES: frozenset[type] = SCALARS | {bytes, complex}
 _INT, _FLOAT, _STR, _BOOL = frozenset((int,)), frozenset((float,)), frozenset((str,)), frozenset((bool,))
 _TEXTS = _STR | {type(None), bool}
 _LARGEST = (1 << 63) - 1
+_find_pair = re.compile("[\ud800-\udbff][\udc00-\udfff]").search
 
 #: What is to be looked through of other kinds: filled by the modules that know them.
 CHILDREN: dict[type, Callable[[Any], Iterable[Any]]] = {}
@@ -59,15 +61,22 @@ def is_plain(kinds: set[type], values: Iterable[Any]) -> bool:
         elif kind is float:
             if not isfinite(value):
                 return False
-        elif kind is str and len(value) >= BLOB_BYTES:
+        elif kind is str and (len(value) >= BLOB_BYTES or not is_json(value)):
             return False
     return True
 
 
 def _are_short(kinds: set[type], values: Iterable[Any]) -> bool:
-    if kinds == _STR:
-        return max(map(len, values)) < BLOB_BYTES
-    return all(len(value) < BLOB_BYTES for value in values if type(value) is str)
+    if kinds != _STR:
+        values = [value for value in values if type(value) is str]
+    if max(map(len, values)) >= BLOB_BYTES:
+        return False
+    return all(map(str.isascii, values)) or not any(map(_find_pair, values))
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is the same after JSON, which makes one character of two halves of one."""
+    return text.isascii() or _find_pair(text) is None
 
 
 class Survey:
@@ -135,7 +144,7 @@ class Survey:
         """Whether all keys are short text; others are looked through."""
         kinds = kinds_of(value)
         if kinds == _STR or not value:
-            return not value or max(map(len, value)) < BLOB_BYTES
+            return not value or _are_short({str}, value)
         for key in value:
             if kinds is None or (type(key) not in LEAVES):
                 self._walk(key, depth + 1)

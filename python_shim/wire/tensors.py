@@ -34,29 +34,29 @@ def plain_of(torch: Any, value: Any) -> Any:
 
 def _has_its_bytes(torch: Any, value: Any) -> bool:
     """Whether the memory that a tensor claims is there."""
-    if _functorch(torch)(value) or (_have_names(torch) and any(value.names)):
+    transformed, named = _asks or _look_up(torch)
+    if transformed(value) or (named and any(value.names)):
         return False
-    if value.numel() == 0:
+    count = value.numel()
+    if count == 0:
         return True
     size = value.element_size()
     if value.is_contiguous():
-        last = value.storage_offset() + value.numel()
+        last = value.storage_offset() + count
     else:
         last = 1 + value.storage_offset() + sum((n - 1) * step for n, step in zip(value.shape, value.stride(), strict=True))
     return value.data_ptr() != 0 and last * size <= value.untyped_storage().nbytes()
 
 
-@functools.cache
-def _functorch(torch: Any) -> Any:
-    """How to ask whether a tensor is one of `torch.func`'s."""
+#: How to ask whether a tensor is one of `torch.func`'s, and whether dimensions can have names, as in older versions.
+_asks: tuple[Any, bool] | None = None
+
+
+def _look_up(torch: Any) -> tuple[Any, bool]:
+    global _asks
     asked = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", None)
-    return asked or (lambda value: False)
-
-
-@functools.cache
-def _have_names(torch: Any) -> bool:
-    """Older versions have dimensions with names."""
-    return hasattr(torch.Tensor, "has_names")
+    _asks = (asked or (lambda value: False), hasattr(torch.Tensor, "has_names"))
+    return _asks
 
 
 @functools.cache

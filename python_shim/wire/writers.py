@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import arrays, comfy_values, named, pictures, place, tensors, video
+from .errors import NotPortable
 from .files import FileList
 from .kinds import kind_of
 from .place import Place, below
@@ -78,6 +79,9 @@ def _write_array(kind: str, encoder: Encoder, value: Any, at: Place) -> Any:
     again = encoder.buffers.again(value)
     if again is not None:
         return again
+    if value.dtype.hasobject and value.dtype.kind != "T":
+        hint = "Return a list, or an array of numbers or text."
+        raise NotPortable(place.name_of(at), "a numpy array of Python objects", "which has no plain bytes", hint)
     if kind == "masked":
         return _parts("masked", arrays.masked_parts(value), encoder, at)
     if kind in ("matrix", "recarray") and set(vars(value)) - {"_getitem"}:
