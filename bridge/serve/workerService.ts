@@ -154,8 +154,9 @@ export class WorkerService {
     const [holder] = holders
     const current = new Set<Worker | undefined>([...this.#pools.values()].flat())
     if (!holder || [...holders].some((each) => !current.has(each))) throw goneObject(call) // of one on its last calls, too
-    if (holders.size === 1 && workers.includes(holder)) return holder
-    throw new BridgeError('HANDLE_FOREIGN', `${call.class} (node ${call.node}) was given objects of ${[...holders].map((each) => each?.spec.id).join(', ')}. They cannot leave it.`)
+    const [first] = workers
+    // an object of another pack's worker: the worker itself refuses it, and knows what it is and who made it
+    return workers.includes(holder) ? holder : (first ?? holder)
   }
 
   async #another(pack: string, workers: Worker[]): Promise<Worker> {
