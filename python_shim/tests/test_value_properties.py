@@ -120,13 +120,14 @@ def test_plain_data_always_arrives(value):
     border.pool.close()
 
 
+@pytest.fixture(scope="module")
+def worker():
+    with TorchMPWorker() as made:
+        yield made
+
+
 class TestThroughAWorker:
     """There and back through a real process."""
-
-    @pytest.fixture(scope="class")
-    def worker(self):
-        with TorchMPWorker() as made:
-            yield made
 
     @seeded(SEED + 2)
     @many(WORKER_EXAMPLES)
