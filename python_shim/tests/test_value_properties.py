@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import random
-import warnings
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -39,14 +38,16 @@ def many(examples):
     return settings(phases=PHASES, max_examples=examples, deadline=None, database=None, print_blob=True, suppress_health_check=CHECKS)
 
 
+#: Of torch and numpy, about what is new or old in them.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def the_seed():
     print(f"VALUE_SEED={SEED}")
     gc.collect()
     gc.freeze()  # torch alone takes the collector long, each time
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch and numpy, about what is new or old in them
-        yield
+    yield
     gc.unfreeze()
 
 
@@ -120,13 +121,14 @@ def test_plain_data_always_arrives(value):
     border.pool.close()
 
 
+@pytest.fixture(scope="module")
+def worker():
+    with TorchMPWorker() as made:
+        yield made
+
+
 class TestThroughAWorker:
     """There and back through a real process."""
-
-    @pytest.fixture(scope="class")
-    def worker(self):
-        with TorchMPWorker() as made:
-            yield made
 
     @seeded(SEED + 2)
     @many(WORKER_EXAMPLES)

@@ -18,7 +18,7 @@ from .tensors import as_bytes_of, is_same, name_of, plain_of
 
 
 class Buffers:
-    """The memory of one message, and the tensors and arrays in it by their numbers. See `Encoder`, whose half it is."""
+    """The memory of one message, and the tensors and arrays in it by their numbers: the lower half of `Encoder`."""
 
     def __init__(self, pool: SegmentPool, mapped: MappedSegments | None, inputs: Sequence[Any], gpu: str | None) -> None:
         self._places = Places(pool)

@@ -39,7 +39,7 @@ _EMPTY = Survey(None)
 _OPEN = -1
 
 
-class Encoder:
+class Encoder(Buffers):
     """Encodes one message.
 
     `handle(value, place)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects; `drop` takes
@@ -58,8 +58,7 @@ class Encoder:
         gpu: str | None = None,
         drop: Callable[[list[str]], None] | None = None,
     ) -> None:
-        self.buffers = Buffers(pool, mapped, inputs, gpu)
-        self.leases, self.kept = self.buffers.leases, self.buffers.kept
+        super().__init__(pool, mapped, inputs, gpu)
         #: Ids of the handles in this message.
         self.handles: list[str] = []
         self._handle, self._schema, self._drop = handle, schema, drop
@@ -67,11 +66,6 @@ class Encoder:
         #: Of what is shared: its numbers, and how many there were in earlier values of this message.
         self._numbers: dict[int, int] | None = None
         self._count = 0
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether a tensor is handed over on its GPU."""
-        return self.buffers.on_gpu
 
     def encode(self, value: Any, path: str) -> Any:
         """The JSON form of `value`; `path` is how an error names it. A failed encode leaves neither leases nor handles."""
@@ -95,7 +89,7 @@ class Encoder:
         return self.encode(value, path)
 
     def _undo(self) -> None:
-        self.buffers.release()
+        self.release()
         made, self.handles = self.handles, []
         if made and self._drop is not None:
             self._drop(made)
@@ -123,7 +117,7 @@ class Encoder:
         data = value.encode("utf-8", "surrogatepass")
         if len(value) < BLOB_BYTES:
             return {"$": "kind", "kind": "text", "v": [{"$": "bytes", "v": base64.b64encode(data).decode()}]}
-        return self.buffers.blob("str", data)
+        return self.blob("str", data)
 
     def _write(self, value: Any, kind: type, at: Place) -> Any:
         if (kind is list or kind is dict) and self.survey.is_plain(value):
@@ -174,7 +168,7 @@ class Encoder:
         if kinds is not None and kinds <= SCALARS:
             plain = list(values)
             code = code_of(kinds, len(plain))
-            packed = None if code is None else self.buffers.numbers(plain, code)
+            packed = None if code is None else self.numbers(plain, code)
             if packed is not None or is_plain(kinds, plain):
                 return packed or {"$": "json", "v": plain}
         return self.items(list(values), at)

@@ -86,9 +86,9 @@ class Survey:
 
     def __init__(self, value: Any) -> None:
         #: Met more than once.
-        self.shared: set[int] = set()
+        self.shared: set[int] | None = None
         #: Lists that travel as machine numbers.
-        self.code: dict[int, str] = {}
+        self.code: dict[int, str] | None = None
         self._met: dict[int, bool] = {}
         self._counted = False
         if type(value) is not str:
@@ -101,12 +101,17 @@ class Survey:
         """Whether this container, and all in it, is the same after JSON."""
         return self._met.get(id(value), False)
 
+    def _is_shared(self, key: int) -> bool:
+        return self.shared is not None and key in self.shared
+
     def _walk(self, value: Any, depth: int) -> bool:
         key, kind, met = id(value), type(value), self._met
         if key in met:
             if not self._counted and not ((kind is tuple or kind is frozenset) and not value):  # of those there is only one
+                if self.shared is None:
+                    self.shared = set()
                 self.shared.add(key)
-            return met[key] and key not in self.shared
+            return False
         met[key] = False
         plain = kind is list
         if plain:
@@ -119,15 +124,17 @@ class Survey:
             values = self._parts(value, kind)
         if not values or depth >= MAX_DEPTH:
             met[key] = plain and not values
-            return met[key] and key not in self.shared
+            return met[key] and not self._is_shared(key)
         plain = self._values(value, values, plain, depth)
         met[key] = plain
-        return plain and key not in self.shared
+        return plain and not self._is_shared(key)
 
     def _values(self, value: Any, values: Any, plain: bool, depth: int) -> bool:
         kinds = kinds_of(values)
         if kinds is not None and kinds <= SCALARS:
             if plain and type(value) is list and (code := code_of(kinds, len(values))) is not None:
+                if self.code is None:
+                    self.code = {}
                 self.code[id(value)] = code
                 return False
             return plain and is_plain(kinds, values)

@@ -36,8 +36,9 @@ def float_form(value: float) -> Any:
 
 
 def _write_list(encoder: Encoder, value: list[Any], at: Place) -> Any:
-    code = encoder.survey.code.get(id(value))
-    packed = None if code is None else encoder.buffers.numbers(value, code)
+    codes = encoder.survey.code
+    code = None if codes is None else codes.get(id(value))
+    packed = None if code is None else encoder.numbers(value, code)
     return packed or encoder.items(value, at)
 
 
@@ -63,20 +64,20 @@ def _write_bytes(encoder: Encoder, value: Any, at: Place) -> Any:
         return {"$": "bytes", "v": base64.b64encode(value).decode()}
     if not value:
         return {"$": "kind", "kind": "bytearray", "v": []}
-    return encoder.buffers.blob(type(value).__name__, value)
+    return encoder.blob(type(value).__name__, value)
 
 
 def _write_tensor(encoder: Encoder, value: Any, at: Place) -> Any:
-    again = encoder.buffers.again(value)
+    again = encoder.again(value)
     if again is not None:
         return again
     own = value.__dict__
-    form = encoder.buffers.tensor(value, not own)
+    form = encoder.tensor(value, not own)
     return form if not own or form is None else {"$": "with", "v": form, "names": _write_dict(encoder, own, at)}
 
 
 def _write_array(kind: str, encoder: Encoder, value: Any, at: Place) -> Any:
-    again = encoder.buffers.again(value)
+    again = encoder.again(value)
     if again is not None:
         return again
     if value.dtype.hasobject and value.dtype.kind != "T":
@@ -86,7 +87,7 @@ def _write_array(kind: str, encoder: Encoder, value: Any, at: Place) -> Any:
         return _parts("masked", arrays.masked_parts(value), encoder, at)
     if kind in ("matrix", "recarray") and set(vars(value)) - {"_getitem"}:
         return None
-    return encoder.buffers.array(value, kind)
+    return encoder.array(value, kind)
 
 
 def _parts(name: str, parts: list[Any] | None, encoder: Encoder, at: Place) -> Any:
