@@ -131,6 +131,13 @@ describe.skipIf(process.platform !== 'linux')('what belongs to a process (skippe
     await drop('new')
   })
 
+  test('an object is not given to a node of another worker: that has not run', async () => {
+    await panel.call('isolation.set', { pack: 'thing-keeper', on: true })
+    expect(await make(333, 'there')).toMatch(/cannot leave it/)
+    await panel.call('isolation.set', { pack: 'thing-keeper', on: false })
+    expect(await kept('there')).toMatch(/^KeyError: /)
+  })
+
   test('a hundred cancelled calls leave no connection behind', async () => {
     const bridge = bridgePid(comfy.home) ?? 0
     const sleep = (seconds: number): Prompt => ({ '1': { class_type: 'Sleep', inputs: { seconds, turn: ++turn } }, '9': of('1') })
