@@ -24,6 +24,8 @@ from .connecting import lost
 
 Requests = dict[str, Callable[[dict[str, Any]], Any]]
 MAX_MESSAGE = 256 << 20
+#: The bridge closes the link of whoever sends more (`bridge/rpc/server.ts`).
+LARGEST = 64 << 20
 #: The first try to connect again is at once; the later ones wait, up to so many seconds.
 LONGEST_PAUSE = 2.0
 _CHECK = "link.check"
@@ -96,6 +98,11 @@ class BridgeClient:
 
     def request(self, method: str, params: dict[str, Any]) -> Future[Any]:
         """Ask; the future fails with a CodedError if there is no bridge, or if it goes."""
+        text = dumps(params)
+        if len(text) > LARGEST - 1000:
+            raise CodedError(
+                "VALUE_NOT_PORTABLE", f"{method} takes {len(text) >> 20} MiB as text, and {LARGEST >> 20} MiB can be sent.", "Send less."
+            )
         number, future = self._pending.open()
         self._send({"id": number, "method": method, "params": params})
         return future
@@ -105,6 +112,8 @@ class BridgeClient:
         if os.getpid() != self._pid:
             return  # a forked child has nothing to say
         text = dumps({"method": method, "params": params})
+        if len(text) > LARGEST:
+            return log.error("comfyui-envmanager: %s is too large to be told", method)
         self._told.add(text)
         if self._out is not None:
             self.loop.call_soon_threadsafe(self._tell, self._out, text)
@@ -223,4 +232,8 @@ class BridgeClient:
                 raise CodedError("BAD_REQUEST", f"There is no method {message['method']}.", "Restart ComfyUI.")
             return work(message["params"])
 
-        self._send(answer(message["id"], run))
+        said = answer(message["id"], run)
+        if len(dumps(said)) > LARGEST:
+            error = CodedError("VALUE_NOT_PORTABLE", f"The answer to {message['method']} is too large to be sent.", "Send less.")
+            said = {"id": message["id"], "error": error.wire()}
+        self._send(said)

@@ -145,6 +145,19 @@ def test_an_unknown_request_is_answered_with_an_error(link):
     assert until(lambda: any(said.get("id") == 5 and said["error"]["code"] == "BAD_REQUEST" for said in bridge.heard))
 
 
+def test_what_is_too_large_is_an_error_of_its_own_and_not_the_end(link, monkeypatch):
+    client, bridge, _, told = link
+    monkeypatch.setattr("python_shim.shim.client.LARGEST", 5000)
+    with pytest.raises(CodedError):
+        client.request("host.report", {"text": "x" * 5000})
+    client.notify("handle.release", {"handles": ["x" * 5000]})
+    client._serves["large"] = lambda params: "x" * 5000
+    bridge.send('{"id": 6, "method": "large", "params": {}}')
+    assert until(lambda: any(said.get("id") == 6 and "error" in said for said in bridge.heard))
+    client.notify("handle.release", {"handles": ["h1"]})
+    assert until(lambda: bridge.heard[-1].get("params") == {"handles": ["h1"]}) and "lost" not in told
+
+
 def test_a_link_that_breaks_is_made_again_and_nothing_that_was_told_is_lost(link):
     client, bridge, _, told = link
     bridge.confirms = False
