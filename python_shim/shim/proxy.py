@@ -33,7 +33,8 @@ def _validate(calls: Calls, pack: str, name: str, spec: dict[str, Any]) -> class
     """VALIDATE_INPUTS with the pack's own signature: ComfyUI decides by it which inputs to pass (`execution.py`)."""
     function: Any = _forward(calls, pack, name, "VALIDATE_INPUTS")
     kinds = inspect.Parameter
-    parameters = [kinds("cls", kinds.POSITIONAL_OR_KEYWORD)]
+    first = "cls" if "cls" not in spec["args"] else "_node_class"
+    parameters = [kinds(first, kinds.POSITIONAL_OR_KEYWORD)]
     parameters += [kinds(arg, kinds.POSITIONAL_OR_KEYWORD) for arg in spec["args"]]
     if spec["var_kw"]:
         parameters.append(kinds("kwargs", kinds.VAR_KEYWORD))

@@ -109,7 +109,7 @@ def make_proxy(calls: Calls, pack: str, spec: dict[str, Any], context: Context, 
 def _validate(calls: Calls, pack: str, name: str, args: dict[str, Any], context: Context) -> Any:
     function = _forward(calls, pack, name, "VALIDATE_INPUTS", context)
     kinds = inspect.Parameter
-    parameters = [kinds(arg, kinds.POSITIONAL_OR_KEYWORD) for arg in ["cls", *args["args"]]]
+    parameters = [kinds(arg, kinds.POSITIONAL_OR_KEYWORD) for arg in ["_node_class" if "cls" in args["args"] else "cls", *args["args"]]]
     if args["var_kw"]:
         parameters.append(kinds("kwargs", kinds.VAR_KEYWORD))
     function.__signature__ = inspect.Signature(parameters)

@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 import weakref
 
-#: A worker runs one after the other; as many as a pack may have workers (`schemas/care.ts`).
-MOST = 16
+#: A worker runs its async nodes beside each other, the others one after the other.
+MOST = 64
 
 
 class Turns:

@@ -19,7 +19,7 @@ def kept(told=None):
 def test_how_many_objects_are_kept_is_told_as_it_changes():
     told = []
     objects = kept(told)
-    first, second = objects.keep("Node", [], Thing(), "x"), objects.keep("Node", [], Thing(), "y")
+    first, second = objects.keep("Node", Thing(), "x"), objects.keep("Node", Thing(), "y")
     objects.drop([first["id"], "h99"])
     objects.drop([first["id"]])
     objects.drop([second["id"]])
@@ -27,13 +27,13 @@ def test_how_many_objects_are_kept_is_told_as_it_changes():
 
 
 def test_no_other_process_has_an_object_of_that_name():
-    assert kept().keep("Node", [], Thing(), "x")["id"] != "h1"
+    assert kept().keep("Node", Thing(), "x")["id"] != "h1"
 
 
 @pytest.mark.parametrize(("worker", "code"), [("pack#1", "HANDLE_GONE"), ("other#1", "HANDLE_FOREIGN")])
 def test_an_object_of_another_process_is_refused_though_it_has_the_same_name(worker, code):
     objects = kept()
-    tag = objects.keep("Node", [], Thing(), "x")
+    tag = objects.keep("Node", Thing(), "x")
     assert isinstance(objects.find("User", tag), Thing)
     with pytest.raises(CodedError) as caught:
         objects.find("User", {**tag, "owner": "another", "worker": worker})
@@ -42,7 +42,7 @@ def test_an_object_of_another_process_is_refused_though_it_has_the_same_name(wor
 
 def test_an_object_that_comfyui_has_let_go_of_is_gone():
     objects = kept()
-    tag = objects.keep("Node", [], Thing(), "x")
+    tag = objects.keep("Node", Thing(), "x")
     objects.drop([tag["id"]])
     with pytest.raises(CodedError) as caught:
         objects.find("User", tag)

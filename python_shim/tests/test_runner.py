@@ -1,11 +1,7 @@
 """What a worker does with an interrupt."""
 
-import gc
-import weakref
-
 import pytest
 
-from python_shim.wire.errors import CodedError
 from python_shim.worker.channel import Channel
 from python_shim.worker.runner import Interrupted, Runner
 from python_shim.worker.running import Running

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 @pytest.mark.parametrize("straight", [True, False])
 def test_an_event_with_much_data_crosses(worker, straight):
-    data = {"points": list(range(300_000))}
+    data = {"points": [[number, str(number)] for number in range(100_000)]}
     if straight:
         worker.run("Send", {"data": data})
     else:
@@ -57,7 +57,7 @@ def test_of_previews_that_nobody_looks_at_a_few_are_kept_and_the_newest_comes_la
     pictures = [note["preview"] for note in worker.shown("progress") if "preview" in note]
     assert 1 <= len(pictures) <= 4
     # those are looked at: from then on there is room again
-    leases = [Decoder(worker.mapped, lambda tag: tag).decode(picture) and picture[1]["v"]["segment"]["lease"] for picture in pictures]
+    leases = [Decoder(worker.mapped, lambda tag: tag).decode(picture) and picture[1]["v"][2]["segment"]["lease"] for picture in pictures]
     worker.notes.clear()
     number = worker.start("Previews", {"count": 30, "side": side})
     time.sleep(0.5)

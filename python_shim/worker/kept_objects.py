@@ -22,11 +22,10 @@ class KeptObjects:
         self._numbers = itertools.count(1)
         self._tell, self._told, self._lock = tell, 0, threading.Lock()
 
-    def keep(self, node: str, made: list[str], value: Any, path: str) -> dict[str, Any]:
-        """The handle of an object; its name is added to `made`."""
+    def keep(self, node: str, value: Any, path: str) -> dict[str, Any]:
+        """The handle of an object."""
         name = f"{OWNER}-h{next(self._numbers)}"
         self._objects[name] = value
-        made.append(name)
         self._count()
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         return {"$": "handle", "id": name, "owner": OWNER, "worker": self.worker, "type": kind, "made_by": node}

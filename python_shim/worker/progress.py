@@ -72,9 +72,9 @@ class Progress:
         kind, image, largest = preview if isinstance(preview, tuple) else ("JPEG", preview, None)
         encoder = Encoder(self._runner.pool)
         value = encoder.encode([kind, image, largest], "a preview image")
-        pixels = value[1].get("v") if isinstance(value[1], dict) else None
-        if isinstance(pixels, dict) and pixels.get("$") == "bytes":
-            value[1]["v"] = encoder.encode(bytearray(base64.b64decode(pixels["v"])), "a preview image")
+        picture = value[1]["v"] if isinstance(value[1], dict) and value[1]["$"] == "pil" else None
+        if picture is not None and isinstance(picture[2], dict) and picture[2]["$"] == "bytes":  # mode, size, pixels
+            picture[2] = encoder.encode(bytearray(base64.b64decode(picture[2]["v"])), "a preview image")
         return value, encoder.leases
 
     def event(self, event: Any, data: Any, sid: Any = None) -> None:

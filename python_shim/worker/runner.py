@@ -155,15 +155,11 @@ class Runner:
         return encoded
 
     def _encode(self, running: Running, decoder: Decoder, result: Any, gpu: bool = True) -> Any:
-        made: list[str] = []
-        keep = functools.partial(self.kept.keep, running.node, made)
+        keep = functools.partial(self.kept.keep, running.node)
         hand_over = "yes" if gpu and self._gpu_works else None
-        encoder = Encoder(self.pool, keep, mapped=self.mapped, inputs=decoder.seen, gpu=hand_over)
-        try:
-            return encoder.encode(result, f"the result of {running.call.get('class', running.node)}")
-        except BaseException:
-            self.kept.drop(made)
-            raise
+        encoder = Encoder(self.pool, keep, mapped=self.mapped, inputs=decoder.seen, gpu=hand_over, drop=self.kept.drop)
+        write = encoder.encode_result if running.call.get("method") == "FUNCTION" else encoder.encode
+        return write(result, f"the result of {running.call.get('class', running.node)}")
 
     def call_function(self, running: Running, wanted: dict[str, Any], arguments: Any) -> bytes:
         """A function of any module, or a method of a class in it, for workers that a program started by itself."""
