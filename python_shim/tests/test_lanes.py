@@ -102,12 +102,14 @@ def test_a_call_that_was_not_written_as_a_whole_was_not_sent_and_one_that_was_is
         lane.ask({"call": {}}, b"x" * (8 << 20), waiter("part"))
         lane.ask({"call": {}}, b"x", waiter("behind it"))
         theirs.shutdown(socket.SHUT_RD)
-        await asyncio.sleep(0.05)
+        while len(said) < 2:
+            await asyncio.sleep(0.01)
         assert isinstance(said["part"], Unsent) and isinstance(said["behind it"], Unsent) and "whole" not in said
         with pytest.raises(OSError):
             lane.ask({"call": {}}, b"x", waiter("later"))
         theirs.send(pack({"id": whole}))
-        await asyncio.sleep(0.05)
+        while "whole" not in said:
+            await asyncio.sleep(0.01)
         assert said["whole"] is None
 
     asyncio.run(prompt())

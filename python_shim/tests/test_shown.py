@@ -73,7 +73,7 @@ def test_of_previews_that_nobody_looks_at_a_few_are_kept_and_the_newest_comes_la
         worker.wait(number)
     early = [note["preview"] for note in worker.shown("progress")]
     worker.notes.clear()
-    worker.tell("lease.release", leases=[early[0][1]["v"]["segment"]["lease"]])
+    worker.tell("lease.release", leases=[early[0][1]["v"][2]["segment"]["lease"]])
     worker.link.settimeout(20)
     worker.wait(number)
     assert worker.shown("progress")[0]["value"] > 30  # the newest of that time, not the fifth
