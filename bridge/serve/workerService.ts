@@ -155,7 +155,8 @@ export class WorkerService {
     const current = new Set<Worker | undefined>([...this.#pools.values()].flat())
     if (!holder || [...holders].some((each) => !current.has(each))) throw goneObject(call) // of one on its last calls, too
     if (holders.size === 1 && workers.includes(holder)) return holder
-    throw new BridgeError('HANDLE_FOREIGN', `${call.class} (node ${call.node}) was given objects of ${[...holders].map((each) => each?.spec.id).join(', ')}. They cannot leave it.`)
+    const foreign = [...holders].find((each) => each && !workers.includes(each)) ?? holder // of several workers of the pack, one has to do
+    throw new BridgeError('HANDLE_FOREIGN', `${call.class} (node ${call.node}) was given an object of ${foreign.spec.id}. It cannot leave it.`, { details: { owner: foreign.owner } })
   }
 
   async #another(pack: string, workers: Worker[]): Promise<Worker> {
