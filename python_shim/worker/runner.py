@@ -95,7 +95,7 @@ class Runner:
         return self._encoded(result, f"the result of {call['class']}", inputs=decoder.seen, gpu=gpu)
 
     def _encoded(self, result: Any, name: str, **more: Any) -> Any:
-        """A result as it travels. If it cannot, what it would have kept here goes."""
+        """A result as it travels. If it cannot, what it would have kept goes."""
         made: list[str] = []
 
         def keep(value: Any, path: str) -> dict[str, Any]:
