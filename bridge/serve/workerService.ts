@@ -144,6 +144,7 @@ export class WorkerService {
     const making = this.#making.get(workers) ?? 0
     const free = workers.find(({ load }) => load === 0) ?? (workers.length + making < most ? await this.#another(call.pack, workers) : null)
     const chosen = free ?? workers.toSorted((a, b) => a.load - b.load)[0] ?? first
+    chosen.expect()
     this.#places.set(node, chosen)
     return chosen
   }
