@@ -144,6 +144,7 @@ export class WorkerService {
     const making = this.#making.get(workers) ?? 0
     const free = workers.find(({ load }) => load === 0) ?? (workers.length + making < most ? await this.#another(call.pack, workers) : null)
     const chosen = free ?? workers.toSorted((a, b) => a.load - b.load)[0] ?? first
+    chosen.expect()
     this.#places.set(node, chosen)
     return chosen
   }
@@ -154,9 +155,9 @@ export class WorkerService {
     const [holder] = holders
     const current = new Set<Worker | undefined>([...this.#pools.values()].flat())
     if (!holder || [...holders].some((each) => !current.has(each))) throw goneObject(call) // of one on its last calls, too
-    const [first] = workers
-    // an object of another pack's worker: the worker itself refuses it, and knows what it is and who made it
-    return workers.includes(holder) ? holder : (first ?? holder)
+    if (holders.size === 1 && workers.includes(holder)) return holder
+    const foreign = [...holders].find((each) => each && !workers.includes(each)) ?? holder // of several workers of the pack, one has to do
+    throw new BridgeError('HANDLE_FOREIGN', `${call.class} (node ${call.node}) was given an object of ${foreign.spec.id}. It cannot leave it.`, { details: { owner: foreign.owner } })
   }
 
   async #another(pack: string, workers: Worker[]): Promise<Worker> {

@@ -32,6 +32,7 @@ const SHOW_BUSY_MS = 50
 /** A supervised worker: starts on demand, tells at once how its process died, and starts again by the restart policy. */
 export class Worker {
   #showing: NodeJS.Timeout | null = null
+  #expected = 0
   #vitals = new Vitals()
   readonly #life: Lifecycle
   readonly #loading = new Map<string, Promise<LoadedPack>>()
@@ -107,9 +108,15 @@ export class Worker {
     return this.#life.existing?.process.pid ?? null
   }
 
-  /** Calls that run or wait here. */
+  /** Calls that run or wait here, or are about to. */
   get load(): number {
-    return this.#calls.size
+    return this.#calls.size + this.#expected
+  }
+
+  /** It was chosen for a call, which comes in this turn of the event loop: another that is placed meanwhile goes elsewhere. */
+  expect(): void {
+    this.#expected++
+    setImmediate(() => this.#expected--)
   }
 
   /** Milliseconds since a running worker was last needed; 0 while it is, or while there is no process. */

@@ -37,12 +37,12 @@ def _client() -> str | None:
     return client if isinstance(client, str) else None
 
 
-def _tag_of(owners: set[str], calls: Calls, value: Any, path: str) -> dict[str, Any] | None:
+def _tag_of(handles: dict[str, dict[str, Any]], calls: Calls, value: Any, path: str) -> dict[str, Any] | None:
     tag = value._tag if isinstance(value, RemoteHandle) else None
     if tag is not None:
         if calls.is_gone(tag["owner"]):
             raise handle_gone()
-        owners.add(tag["owner"])
+        handles.setdefault(tag["owner"], tag)
     return tag
 
 
@@ -72,8 +72,8 @@ class Call:
         self.lane: Lane | None = None
         #: What went to the bridge with it.
         self.beside: dict[str, Any] = {}
-        #: The processes whose objects are among its inputs.
-        self.owners: set[str] = set()
+        #: An object among its inputs for each process that has some.
+        self.owners: dict[str, dict[str, Any]] = {}
         gpu = None if copy else calls.gpu.get(pack_id, "check")
         # not a method of ours: the encoder keeps the inputs, and a cycle would keep them until the garbage collector comes
         handle = functools.partial(_tag_of, self.owners, calls)
@@ -100,6 +100,16 @@ class Call:
     def ask_for_start(self) -> None:
         """It is to be told when the node starts."""
         self.header["call"]["says_start"] = True
+
+    def explained(self, failure: RemoteFailure) -> RemoteFailure:
+        """What the bridge cannot say: which object it was that cannot go there."""
+        tag = self.owners.get(failure.details.get("owner", "")) if failure.code == "HANDLE_FOREIGN" else None
+        if tag is None:
+            return failure
+        made = f"{tag['type']} that {tag['made_by']} made in the worker {tag['worker']}"
+        call = self.header["call"]
+        message = f"{call['class']} (node {self.node}) was given a {made}. It cannot leave it."
+        return RemoteFailure({"code": failure.code, "message": message, "hint": failure.hint})
 
     def result(self, header: dict[str, Any], body: bytes) -> Any:
         """The call's result. Raises RemoteFailure for an error answer, and CodedError if its memory is gone."""

@@ -126,7 +126,7 @@ class Calls:
                     raise
             except RemoteFailure as failure:
                 if failure.code != "SEGMENT_GONE" or copy:  # its owner ended meanwhile; the node has not run
-                    raise_remote(failure)
+                    raise_remote(call.explained(failure))
                 copy = True
                 if call.on_gpu:
                     self.gpu[pack_id] = None

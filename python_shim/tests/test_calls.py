@@ -103,6 +103,7 @@ def made(tmp_path):
 
     yield make
     for calls, bridge, client in open_ones:
+        until(lambda calls=calls: calls.lanes._connecting is None or calls.lanes._connecting.done())
         bridge.close()
         client.close()
         for lane in calls.lanes._lanes:

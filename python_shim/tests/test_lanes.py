@@ -102,6 +102,7 @@ def test_a_call_that_was_not_written_as_a_whole_was_not_sent_and_one_that_was_is
         lane.ask({"call": {}}, b"x" * (8 << 20), waiter("part"))
         lane.ask({"call": {}}, b"x", waiter("behind it"))
         theirs.shutdown(socket.SHUT_RD)
+        await asyncio.to_thread(lambda: [None for _ in iter(lambda: theirs.recv(1 << 20), b"")])  # what has come is read
         while len(said) < 2:
             await asyncio.sleep(0.01)
         assert isinstance(said["part"], Unsent) and isinstance(said["behind it"], Unsent) and "whole" not in said
@@ -247,7 +248,8 @@ def test_a_bridge_that_does_not_answer_holds_up_no_loop(tmp_path):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "bridge"))
     listener.listen()
-    lanes = Lanes(lambda: {"socket": str(tmp_path / "bridge"), "port": 0, "token": "t"}, lambda header: None, asyncio.new_event_loop())
+    background = asyncio.new_event_loop()
+    lanes = Lanes(lambda: {"socket": str(tmp_path / "bridge"), "port": 0, "token": "t"}, lambda header: None, background)
 
     async def prompt():
         with pytest.raises(asyncio.TimeoutError):
@@ -255,6 +257,8 @@ def test_a_bridge_that_does_not_answer_holds_up_no_loop(tmp_path):
 
     asyncio.run(asyncio.wait_for(prompt(), 2))
     listener.close()
+    lanes._connecting.exception(5)
+    background.close()
 
 
 def test_what_is_told_between_two_prompts_takes_no_connection_away_from_the_next(tmp_path):
