@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import itertools
 import json
@@ -144,6 +145,7 @@ class Comfy:
             self.process = subprocess.Popen(
                 command, cwd=self.base, env={**os.environ, "COMFY_ENV_REGISTRY": "off"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+        atexit.register(self.process.kill)  # also when the tests are broken off
         wait_for("ComfyUI to start", self._has_started)
         self.panel = Panel(self.url)
 
@@ -203,6 +205,7 @@ class Comfy:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        atexit.unregister(self.process.kill)
 
     def remove(self) -> None:
         """Its folder."""

@@ -101,7 +101,10 @@ def check_relaxed(subject: Subject) -> None:
     """After a while without calls nothing is kept for the next one. Waits for that, half a minute and more."""
     time_out = time.monotonic() + RELAXED
     while True:
-        counts = {pack: held(pid) for pack, pid in (("ComfyUI", subject.comfy.process.pid), *((p, subject.worker(p).get("pid") or 0) for p in PACKS))}
+        counts = {
+            pack: held(pid)
+            for pack, pid in (("ComfyUI", subject.comfy.process.pid), *((p, subject.worker(p).get("pid") or 0) for p in PACKS))
+        }
         left = {name: kept.get("segments", 0) + kept.get("mapped", 0) for name, kept in counts.items()}
         if not any(left.values()):
             return

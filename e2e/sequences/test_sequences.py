@@ -1,7 +1,8 @@
 """Random sequences of everything that users and the system do, against a real ComfyUI (the test host), bridge and workers.
 
 `pytest e2e/sequences`: a few short ones, always the same. `SEQUENCES=500`: so many, longer ones, by `SEQUENCE_SEED` or a new seed.
-`SEQUENCE_REPLAY=file`: the steps of a file that a failure has left, `SEQUENCE_TIMES` times.
+`SEQUENCE_REPLAY=file`: the steps of a file that a failure has left, `SEQUENCE_TIMES` times; `SEQUENCE_WHOLE=1`: after all that came before
+them on the same ComfyUI. `SEQUENCE_ALLOW`: a regular expression of errors to look past.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ packs = st.sampled_from(PACKS)
 sleeps = st.fixed_dictionaries({"pack": packs, "seconds": st.sampled_from((0.05, 0.2, 0.5)), "polite": st.booleans()})
 
 
-def specs(sleep: Any = st.none()) -> st.SearchStrategy[dict[str, Any]]:
+def specs(sleep: Any) -> st.SearchStrategy[dict[str, Any]]:
     """Descriptions of prompts."""
     return st.fixed_dictionaries(
         {
@@ -78,6 +79,8 @@ class Run:
         self.began = time.monotonic()
         self._subject: Subject | None = None
         self._before: dict[str, Any] = {}
+        #: The sequences that this ComfyUI has had.
+        self._earlier: list[replay_file.Steps] = []
 
     @property
     def over(self) -> bool:
@@ -87,27 +90,28 @@ class Run:
     @property
     def subject(self) -> Subject:
         if self._subject is None:
-            self._subject = Subject()
+            self._subject, self._earlier = Subject(), []
             settled.as_at_first(self._subject)
             settled.count(self._subject)  # its own first run loads what it needs
             self._before = settled.count(self._subject)
         return self._subject
 
-    def end_sequence(self) -> None:
+    def end_sequence(self, steps: replay_file.Steps) -> None:
         """Count, and once in a while wait until nothing is kept."""
         settled.check(self.subject, self._before)
         self.done += 1
+        self._earlier.append(steps)
         if LONG and self.done % 25 == 0:
             settled.check_relaxed(self.subject)
             print(f"{self.done} sequences, {time.monotonic() - self.began:.0f} s", flush=True)
 
-    def failed(self, steps: list[dict[str, Any]], error: Exception) -> None:
+    def failed(self, steps: replay_file.Steps, error: Exception) -> None:
         """Keep the steps, and go on with a new ComfyUI."""
-        name = f"{SEED}-{self.done + len(self.failures)}"
+        name = f"{'again' if REPLAY else SEED}-{self.done + len(self.failures)}"
         said = f"{type(error).__name__}: {error}"
         if self._subject is not None:
             said += f"\n{self._subject.comfy.said()[-1500:]}"
-        file = replay_file.write(name, steps, said)
+        file = replay_file.write(name, steps, self._earlier, said)
         self.failures.append(f"SEQUENCE_REPLAY={file.relative_to(ROOT)}\n{said[:1500]}")
         print(self.failures[-1], flush=True)
         self.stop()
@@ -152,7 +156,7 @@ class Sequences(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if not self.is_over:
-            self._try(self.run.end_sequence)
+            self._try(lambda: self.run.end_sequence(self.steps))
 
     @rule(spec=specs(st.none() | sleeps))
     def prompt(self, spec: dict[str, Any]) -> None:
@@ -216,8 +220,6 @@ def test_sequences() -> None:
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(seed(SEED)(Sequences), settings=chosen, _min_steps=5)
-    if LONG and Sequences.run.done:
-        Sequences.run.end_sequence()
     _end(Sequences.run)
 
 
@@ -225,12 +227,11 @@ def test_sequences() -> None:
 def test_replay() -> None:
     """The steps of a file, again."""
     run = Run()
-    for _ in range(TIMES):
-        steps = replay_file.read(REPLAY or "")
+    for steps in replay_file.read(REPLAY or "", os.environ.get("SEQUENCE_WHOLE") == "1") * TIMES:
         try:
             for step in steps:
                 run.subject.do(step)
-            run.end_sequence()
+            run.end_sequence(steps)
         except Exception as error:
             run.failed(steps, error)
     _end(run)
