@@ -15,9 +15,9 @@ from .steps import Subject, Wrong
 #: How much more than at first is none yet. Threads: pools of Python, torch and Node that fill as they are needed. Sockets: a connection
 #: that a prompt has taken beside another one, and the next ones use.
 MORE = {"sockets": 2, "threads": 8, "pipes": 2, "files": 4, "inodes": 4}
-#: Segments that are free or parked for the next call: 32 at most (`mapping.py`), for 30 seconds (`segments.py`).
+#: Segments that are free or parked for the next call: parked ones are 32 at most (`mapping.py`); free ones may be more for a while.
 MOST_KEPT = 32
-#: After this long without a call nothing is kept for the next one: 30 seconds, and the looks at it.
+#: After this long nothing is kept that is not used: 30 seconds (`segments.py`), and the looks at it.
 RELAXED = 60.0
 #: How long what is told beside the calls, and ends by itself, may take.
 SOON = 20.0
@@ -69,32 +69,37 @@ def count(subject: Subject) -> dict[str, Any]:
     }
 
 
-def grown(before: dict[str, Any], now: dict[str, Any], most_kept: int = MOST_KEPT) -> list[str]:
+def grown(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What is more than it was, in words."""
     found = []
     if now["processes"] > before["processes"] or now["strays"]:
         found.append(f"processes: {now['processes']} in place of {before['processes']}, strays {now['strays']}, beside {now['beside']}")
-    for name, counts in now["held"].items():
-        first = before["held"][name]
-        limits = {**MORE, "segments": most_kept, "mapped": most_kept}
-        found += [
-            f"{name}: {counts.get(kind, 0)} {kind} in place of {first.get(kind, 0)}"
-            for kind, more in limits.items()
-            if counts.get(kind, 0) > first.get(kind, 0) + more
-        ]
+    found += _more(before, now, MORE)
     for name, account in now["usage"].items():
-        found += [f"{name}: {value} {kind} in place of 0" for kind, value in account.items() if value]
-    return found
+        first = before["usage"][name]
+        found += [f"{name}: {value} {kind} in place of {first[kind]}" for kind, value in account.items() if value > first[kind]]
+    return found + _more(before, now, {"segments": MOST_KEPT, "mapped": MOST_KEPT})
+
+
+def _more(before: dict[str, Any], now: dict[str, Any], limits: dict[str, int]) -> list[str]:
+    return [
+        f"{name}: {counts.get(kind, 0)} {kind} in place of {before['held'][name].get(kind, 0)}"
+        for name, counts in now["held"].items()
+        for kind, more in limits.items()
+        if counts.get(kind, 0) > before["held"][name].get(kind, 0) + more
+    ]
 
 
 def check(subject: Subject, before: dict[str, Any]) -> None:
-    """Raises Wrong if something stays that must go soon."""
+    """Raises Wrong if something stays that must go soon, or shared memory that must go later."""
     as_at_first(subject)
-    end = time.monotonic() + SOON
+    began = time.monotonic()
     while left := grown(before, now := count(subject)):
-        if time.monotonic() > end:
+        waited = time.monotonic() - began
+        only_segments = all(" segments " in one or " mapped " in one for one in left)
+        if waited > (RELAXED if only_segments else SOON):
             raise Wrong(f"left after the sequence: {'; '.join(left)}; all: {json.dumps(now)}")
-        time.sleep(0.1)
+        time.sleep(0.1 if waited < 1 else 1)
 
 
 def check_relaxed(subject: Subject) -> None:

@@ -101,7 +101,7 @@ class Run:
         settled.check(self.subject, self._before)
         self.done += 1
         self._earlier.append(steps)
-        if LONG and self.done % 25 == 0:
+        if LONG and self.done % 10 == 0:
             settled.check_relaxed(self.subject)
             print(f"{self.done} sequences, {time.monotonic() - self.began:.0f} s", flush=True)
 

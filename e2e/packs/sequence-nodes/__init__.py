@@ -140,13 +140,20 @@ def Show(value):
 
 @node((), {"OUTPUT_NODE": True})
 def Usage():
-    """What the product holds in this process: found by the names of its classes, wherever they live."""
+    """What the product holds in this process: found by the names of its classes and of their parts, wherever they live."""
     gc.collect()
-    found = gc.get_objects()
-    of = {name: [item for item in found if type(item).__name__ == name] for name in ("SegmentPool", "Runner", "RemoteHandle")}
+    of = {"SegmentPool": [], "MappedSegments": [], "Runner": [], "RemoteHandle": []}
+    for item in gc.get_objects():
+        of.get(type(item).__name__, []).append(item)
+
+    def parts(kind, name):
+        return sum(len(getattr(item, name, ())) for item in of[kind])
+
     held = {
-        "leased": sum(pool.usage()[0] for pool in of["SegmentPool"]),
-        "objects": sum(len(runner._handles) for runner in of["Runner"] if hasattr(runner, "_handles")),
+        "bytes leased": sum(pool.usage()[0] for pool in of["SegmentPool"]),
+        "leases passed on": parts("SegmentPool", "_passed"),
+        "leases of others": parts("MappedSegments", "_active"),
+        "objects": parts("Runner", "_handles"),
         "handles": len(of["RemoteHandle"]),
     }
     return {"ui": {"text": [json.dumps(held)]}}
