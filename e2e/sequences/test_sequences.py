@@ -202,6 +202,7 @@ class Sequences(RuleBasedStateMachine):
 
 def _end(run: Run) -> None:
     run.stop()
+    print(f"{run.done} sequences held, {time.monotonic() - run.began:.0f} s", flush=True)
     if run.failures:
         pytest.fail("\n\n".join([f"seed {SEED}: {len(run.failures)} failed, {run.done} held", *run.failures]), pytrace=False)
 
