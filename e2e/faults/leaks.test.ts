@@ -47,6 +47,7 @@ async function start(): Promise<Subject> {
   const subject = await Subject.start(PACKS[0], {}, [PACKS[1]])
   await subject.panel.until(({ packs }) => packs.some(({ id, state }) => id === PACKS[1] && state === 'ready'), PACKS[1])
   await subject.panel.call('isolation.set', { pack: PACKS[1], on: true })
+  await subject.panel.call('isolation.set', { pack: PACKS[0], class: 'SequenceNodesUsage', on: false })
   return subject
 }
 
@@ -58,12 +59,16 @@ async function works({ comfy }: Subject): Promise<void> {
 
 type Look = Record<string, Held> & { all: Held }
 
-/** Two good calls, so that all are up and warm, nothing kept by ComfyUI; then what each process holds, and how many there are. */
+/**
+ * Two good calls, so that all are up and warm, nothing kept by ComfyUI, and its garbage collected, as it does itself every ten seconds
+ * (`main.py`): the node Usage does that. Then what each process holds, and how many there are.
+ */
 async function look(subject: Subject): Promise<{ held: Look; processes: number }> {
   const { comfy, panel } = subject
   await works(subject)
   await works(subject)
   await forgetResults(comfy.url)
+  await run(comfy.url, { '1': node('Usage', {}) })
   const { workers } = await panel.snapshot()
   const named: [string, number][] = [['ComfyUI', comfy.process.pid ?? 0], ['the bridge', bridgePid(comfy.home) ?? 0], ...workers.map(({ id, pid }): [string, number] => [id, pid ?? 0])]
   return { held: Object.fromEntries(named.map(([name, pid]) => [name, heldBy(pid)])) as Look, processes: processesBelow(comfy.process.pid ?? 0).length }
