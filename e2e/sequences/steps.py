@@ -14,7 +14,7 @@ from .model import HOST, INTERRUPTED, LOOP, MOST_CRASHES, PACKS, Built, Expected
 
 #: The shim starts so many bridges in five minutes and no more (`bridge_process.py`, MOST_DEATHS and WINDOW): one less is tried.
 MOST_DEATHS, DEATHS_WINDOW = 3, 310.0
-#: More errors that may come, to look past one that is known: a regular expression.
+#: More errors that may come, and more that may be left, to look past what is known: a regular expression.
 ALLOWED = os.environ.get("SEQUENCE_ALLOW")
 KILLED = r"was ended by SIGKILL|The worker of a call is gone"
 BRIDGE_GONE = r"The bridge has gone|The bridge is not running|" + KILLED

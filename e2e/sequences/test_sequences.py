@@ -2,7 +2,7 @@
 
 `pytest e2e/sequences`: a few short ones, always the same. `SEQUENCES=500`: so many, longer ones, by `SEQUENCE_SEED` or a new seed.
 `SEQUENCE_REPLAY=file`: the steps of a file that a failure has left, `SEQUENCE_TIMES` times; `SEQUENCE_WHOLE=1`: after all that came before
-them on the same ComfyUI. `SEQUENCE_ALLOW`: a regular expression of errors to look past.
+them on the same ComfyUI. `SEQUENCE_ALLOW`: a regular expression of errors, and of what is left, to look past.
 """
 
 from __future__ import annotations
