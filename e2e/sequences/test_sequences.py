@@ -28,7 +28,7 @@ SEED = int(os.environ.get("SEQUENCE_SEED", "0")) or (secrets.randbelow(1 << 32) 
 REPLAY = os.environ.get("SEQUENCE_REPLAY")
 TIMES = int(os.environ.get("SEQUENCE_TIMES", "1"))
 #: The short run begins no new sequence after so many seconds: it has its place among quick tests.
-SHORT_SECONDS = 45.0
+SHORT_SECONDS = 30.0
 #: After so many sequences that have failed the others would tell no more.
 MOST_FAILURES = 20 if LONG else 1
 
