@@ -77,4 +77,9 @@ export const FAULT_CASES: FaultCase[] = [
   cannot(64, 'hostile log lines', 'in the browser suite and in web/log/ansi.test.ts'),
   cannot(65, 'reload and two tabs', 'in the browser suite'),
   cannot(66, 'offline, 500 packs, narrow, zoom, keyboard', 'in the browser suite'),
+  row(67, 'leaks: 1,000 cancels', /67: cancelled again and again/),
+  row(68, 'leaks: 1,000 failing calls', /68: a node fails again and again/),
+  row(69, 'leaks: 200 restarts of a worker', /69: a worker restarted again and again/),
+  row(70, 'leaks: 200 kills of a worker', /70: a worker killed again and again/),
+  row(71, 'leaks: 100 kills of the bridge', /71: the bridge killed again and again/),
 ]

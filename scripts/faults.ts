@@ -1,4 +1,4 @@
-/** `npm run faults`: every fault case with its figure, one line each, and those that cannot run here. `TIMES`: how often, of the dozen that must hold every time (20, or once where one takes long); `KILLS`: how often an install is killed. */
+/** `npm run faults`: every fault case with its figure, one line each, and those that cannot run here. `TIMES`: how often, of the dozen that must hold every time (20, or once where one takes long); `KILLS`: how often an install is killed; `LEAKS=1`: the leak cases with their full numbers, not a twentieth of them (hours). */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

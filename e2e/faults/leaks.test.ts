@@ -1,0 +1,192 @@
+/**
+ * What goes wrong again and again leaves nothing behind: descriptors, shared memory, processes, threads and memory of ComfyUI, bridge
+ * and workers are the same after a tenth of the rounds and after all of them. `LEAKS=1`: the full numbers; else a twentieth of them.
+ */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { bridgePid } from '../support/comfy.ts'
+import { figure, Subject } from '../support/faults.ts'
+import { type Held, heldBy, processesBelow } from '../support/held.ts'
+import { PanelClient } from '../support/panelClient.ts'
+import { isAlive, until } from '../support/processes.ts'
+import { finished, forgetResults, type Outcome, type Prompt, queue, run } from '../support/prompts.ts'
+
+const ALL = process.env.LEAKS === '1'
+const rounds = (full: number): number => (ALL ? full : full / 20)
+const PATIENT = { timeout: ALL ? 3 * 3_600_000 : 600_000 }
+
+/** What may be more without being a leak. */
+const MORE: Held = {
+  sockets: 2, // one connection that waits for its next prompt, at ComfyUI's end or at the other
+  segments: 4, // free ones, of sizes that one half of the rounds happened to need and the other did not
+  mapped: 4,
+  others: 4, // of a pool of threads that is filled when it is needed
+  threads: 6, // pools of Python, Node and torch, for the same reason
+  memory: 32, // MiB; ComfyUI keeps a history of its prompts, and Node collects its garbage late
+}
+/** A free segment is kept this long for the next call (`segments.py`), and looked for now and then. */
+const KEPT_MS = 60_000
+
+const PACKS = ['sequence-nodes', 'trouble-maker'] as const
+let turn = 0
+const node = (name: string, inputs: Record<string, unknown>): Prompt[string] => ({ class_type: `SequenceNodes${name}`, inputs: { ...inputs, turn: ++turn } })
+const made = (): Prompt[string] => node('Make', { kind: 'tensor', size: 1 << 20, seed: 1 })
+const show = (value: string): Prompt[string] => node('Show', { value: [value, 0] })
+const image = { class_type: 'EmptyImage', inputs: { width: 256, height: 256, batch_size: 1, color: 0 } }
+
+const good = (): Prompt => ({ '1': made(), '2': node('Add', { value: ['1', 0], number: 1 }), '3': show('2'), '4': image, '5': trouble(0.001), '6': preview })
+const preview = { class_type: 'PreviewImage', inputs: { images: ['5', 0] } }
+const trouble = (seconds: number): Prompt[string] => ({ class_type: 'TroubleSleep', inputs: { image: ['4', 0], seconds: seconds + ++turn / 1e6 } })
+const sleeping = (polite: boolean): Prompt => ({ '1': made(), '2': node('Sleep', { value: ['1', 0], seconds: 60, polite }), '3': show('2') })
+/** One node fails while one of another pack runs. */
+const failing = (): Prompt => ({ '1': made(), '2': node('Sleep', { value: ['1', 0], seconds: 0.05, polite: true }), '3': node('Fail', { value: ['2', 0] }), '7': show('3'), '4': image, '5': trouble(0.2), '6': preview })
+
+async function start(): Promise<Subject> {
+  const subject = await Subject.start(PACKS[0], {}, [PACKS[1]])
+  await subject.panel.until(({ packs }) => packs.some(({ id, state }) => id === PACKS[1] && state === 'ready'), PACKS[1])
+  await subject.panel.call('isolation.set', { pack: PACKS[1], on: true })
+  await subject.panel.call('isolation.set', { pack: PACKS[0], class: 'SequenceNodesUsage', on: false })
+  return subject
+}
+
+/** Throws if a good prompt does not end well. */
+async function works({ comfy }: Subject): Promise<void> {
+  const { end, error } = await run(comfy.url, good())
+  if (end !== 'execution_success') throw new Error(`a good prompt ended with ${end}: ${error.exception_message}`)
+}
+
+type Look = Record<string, Held> & { all: Held }
+
+/**
+ * Two good calls, so that all are up and warm, nothing kept by ComfyUI, and its garbage collected, as it does itself every ten seconds
+ * (`main.py`): the node Usage does that. Then what each process holds, and how many there are.
+ */
+async function look(subject: Subject): Promise<{ held: Look; processes: number }> {
+  const { comfy, panel } = subject
+  await works(subject)
+  await works(subject)
+  await forgetResults(comfy.url)
+  await run(comfy.url, { '1': node('Usage', {}) })
+  const { workers } = await panel.snapshot()
+  const named: [string, number][] = [['ComfyUI', comfy.process.pid ?? 0], ['the bridge', bridgePid(comfy.home) ?? 0], ...workers.map(({ id, pid }): [string, number] => [id, pid ?? 0])]
+  return { held: Object.fromEntries(named.map(([name, pid]) => [name, heldBy(pid)])) as Look, processes: processesBelow(comfy.process.pid ?? 0).length }
+}
+
+/** What is more than before, in words. */
+function grown(before: Awaited<ReturnType<typeof look>>, now: Awaited<ReturnType<typeof look>>): string[] {
+  const found = Object.entries(now.held).flatMap(([name, held]) =>
+    (Object.keys(MORE) as (keyof Held)[]).filter((kind) => held[kind] > (before.held[name]?.[kind] ?? 0) + MORE[kind]).map((kind) => `${name}: ${held[kind]} ${kind}, ${before.held[name]?.[kind]} before`),
+  )
+  return now.processes > before.processes ? [...found, `${now.processes} processes, ${before.processes} before`] : found
+}
+
+/** What is left when all that ends by itself has had its time. */
+async function left(subject: Subject, before: Awaited<ReturnType<typeof look>>): Promise<string[]> {
+  for (const end = Date.now() + KEPT_MS; ; await pause(3000)) {
+    const found = grown(before, await look(subject))
+    if (found.length === 0 || Date.now() > end) return found
+  }
+}
+
+/** A tenth of the rounds, a look, the others, another look: what has grown between both. */
+async function growth(subject: Subject, number: number, full: number, round: (number: number) => Promise<void>): Promise<string[]> {
+  const count = rounds(full)
+  const first = Math.max(2, Math.round(count / 10))
+  for (let at = 0; at < first; at++) await round(at)
+  await look(subject)
+  const before = await look(subject)
+  for (let at = first; at < count; at++) await round(at)
+  const found = await left(subject, before)
+  const { held } = await look(subject)
+  figure(number, `${count} times; ComfyUI has ${held['ComfyUI']?.sockets} sockets, ${held['ComfyUI']?.segments} segments and ${held['ComfyUI']?.memory} MiB, ${first} times before ${before.held['ComfyUI']?.sockets}, ${before.held['ComfyUI']?.segments} and ${before.held['ComfyUI']?.memory}`)
+  return found
+}
+
+describe.skipIf(process.platform !== 'linux')('what is left behind (skipped: counts by Linux’ /proc)', () => {
+  describe('in one ComfyUI', () => {
+    let subject: Subject
+    beforeEach(async () => void (subject = await start()))
+    afterEach(() => subject.end())
+
+    const runs = (): number => statSync(join(subject.comfy.base, 'output', 'runs.log'), { throwIfNoEntry: false })?.size ?? 0
+    const interrupt = (): Promise<unknown> => fetch(`${subject.comfy.url}/api/interrupt`, { method: 'POST', body: '{}' })
+
+    /** Cancelled when the node runs, or at any moment before. */
+    async function cancelled(number: number): Promise<Outcome> {
+      const before = runs()
+      const id = await queue(subject.comfy.url, sleeping(number % 10 !== 0))
+      if (number % 3 !== 0) await until('a node to run', () => runs() > before)
+      await pause(number % 7)
+      // a prompt that has not begun yet forgets the wish: it is said until it is heard
+      const wishing = setInterval(() => void interrupt(), 100)
+      await interrupt()
+      try {
+        return await finished(subject.comfy.url, id)
+      } finally {
+        clearInterval(wishing)
+      }
+    }
+
+    test('67: cancelled again and again', PATIENT, async () => {
+      expect(await growth(subject, 67, 1000, async (number) => expect((await cancelled(number)).end).toBe('execution_interrupted'))).toEqual([])
+    })
+
+    test('68: a node fails again and again while one of another pack runs', PATIENT, async () => {
+      expect(await growth(subject, 68, 1000, async () => expect((await run(subject.comfy.url, failing())).error.exception_message).toBe('as asked'))).toEqual([])
+    })
+
+    test('69: a worker restarted again and again', PATIENT, async () => {
+      const round = async (): Promise<void> => {
+        await subject.panel.call('worker.restart', { worker: `${subject.pack}#1` })
+        await works(subject)
+      }
+      expect(await growth(subject, 69, 200, round)).toEqual([])
+    })
+
+    test('70: a worker killed again and again, idle and in a call', PATIENT, async () => {
+      const round = async (number: number): Promise<void> => {
+        const before = runs()
+        const id = number % 2 ? await queue(subject.comfy.url, sleeping(true)) : null
+        if (id !== null) await until('a node to run', () => runs() > before)
+        const { pid } = await subject.worker()
+        process.kill(pid ?? 0, 'SIGKILL')
+        const said = id === null ? 'idle' : (await finished(subject.comfy.url, id)).error.exception_message
+        expect(said).toMatch(/^idle$|was ended by SIGKILL/)
+        await subject.panel.until(({ workers }) => workers.every((one) => one.pid !== pid), 'its end')
+        await subject.forgive()
+        await works(subject)
+      }
+      expect(await growth(subject, 70, 200, round)).toEqual([])
+    })
+  })
+
+  test('71: the bridge killed again and again: ComfyUI holds no more after the third than after the first', PATIENT, async () => {
+    const count = rounds(100)
+    // four deaths in five minutes are the most that the shim makes good: so a new ComfyUI for every three
+    for (let kills = 0; kills < count; kills += 3) {
+      const subject = await start()
+      try {
+        const kill = async (): Promise<void> => {
+          const old = bridgePid(subject.comfy.home) ?? 0
+          process.kill(old, 'SIGKILL')
+          await until('a new bridge', () => !isAlive(old) && ![null, old].includes(bridgePid(subject.comfy.home)), 60_000)
+          subject.panel.close()
+          subject.panel = await PanelClient.connect(subject.comfy.url)
+          await subject.panel.until(({ packs }) => PACKS.every((pack) => packs.some(({ id, isolation }) => id === pack && isolation.state === 'on')), 'the packs')
+        }
+        await works(subject)
+        await kill()
+        await look(subject)
+        const before = await look(subject)
+        await kill()
+        await kill()
+        expect(await left(subject, before)).toEqual([])
+      } finally {
+        await subject.end()
+      }
+    }
+    figure(71, `${Math.ceil(count / 3) * 3} times`)
+  })
+})
