@@ -155,13 +155,16 @@ test('a worker that ends while its prompt runs: what was not sent waits for the 
       '2': { class_type: 'HandleNext', inputs: { thing: ['1', 0] } },
       '5': { class_type: 'HandleSeed', inputs: { seed: 6 } },
       '6': { class_type: 'ValueSleep', inputs: { after: ['2', 0], seconds: 1.5, number: round } },
+      '8': { class_type: 'HandleUse', inputs: { thing: ['1', 0], number: ['6', 0] } },
       '9': { class_type: 'HandleUse', inputs: { thing: ['2', 0], number: ['6', 0] } },
+      '11': { class_type: 'PreviewAny', inputs: { source: ['8', 0] } },
       '10': { class_type: 'PreviewAny', inputs: { source: ['9', 0] } },
     })
     await until('the object to be made', () => existsSync(runsFile()) && readFileSync(runsFile(), 'utf8').includes('HandleNext'), 10_000)
     await kill()
-    expect(saidOf(await finished(comfy.url, id))).toBe(`7 ${round}`)
-    ranNodes()
+    const outcome = await finished(comfy.url, id)
+    expect([saidOf(outcome), outcome.outputs['11']?.text?.[0]]).toEqual([`7 ${round}`, `6 ${round}`])
+    expect(ranNodes().toSorted()).toEqual(['HandleMake', 'HandleMake', 'HandleNext', 'HandleNext', 'HandleSeed', 'HandleUse', 'HandleUse'])
   }
 })
 
@@ -183,7 +186,7 @@ test.each([['--cache-none'], ['--cache-lru', '10']])('with %s too', async (...ar
     await use(shape)
     await forgiven(shape)
     await kill()
-    const again = await use(shape)
-    if (args[0] === '--cache-lru') expect(again).toEqual(AGAIN[shape])
+    // with none, all that the last node needs runs each time, as it does inside ComfyUI
+    expect(await use(shape)).toEqual(expect.arrayContaining(AGAIN[shape] ?? []))
   }
 })

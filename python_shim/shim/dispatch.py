@@ -20,7 +20,7 @@ from . import executor, log, proxy_v3
 from .calls import Calls
 from .choices import Choices
 from .executor import Step
-from .kept import dead_handles, holds, is_live
+from .kept import dead_handles, dead_owners, holds, is_live
 from .prompts import Prompts
 from .remote_error import HandleGone
 
@@ -83,6 +83,8 @@ class Dispatch:
         self.proxies: weakref.WeakSet[type] = weakref.WeakSet()
         #: Calls of a node that were sent, by prompt and node, while it runs.
         self._sent: dict[tuple[str, str], int] = {}
+        #: Nodes of running prompts that have run again, and for want of which process: who gives the same object again is not asked twice.
+        self._asked: set[tuple[str, str, str]] = set()
         #: Where an output that is kept was made, by its key.
         self._made: dict[Any, str | None] = {}
         #: Processes that cannot be reached any more, by what workers have answered.
@@ -166,6 +168,7 @@ class Dispatch:
                 return await inner(executing, *args, **kwargs)
             finally:
                 self._sent.clear()
+                self._asked.clear()
                 self._choices.thaw(prompt)
                 for name in absent:
                     sys.modules["nodes"].NODE_CLASS_MAPPINGS.pop(name, None)
@@ -222,31 +225,41 @@ class Dispatch:
 
     def _waits_again(self, step: Step) -> bool:
         """Whether the node must wait, since an input of it cannot be used any more: what makes that input then runs once more."""
-        is_dead = dead_handles(self._is_gone)
-        sources = []
+        stale: list[Any] = []
+        new: set[tuple[str, str, str]] = set()
         for source, socket in step.links(step.node):
             outputs = executor.given_to(step, source, step.node)
             if outputs is None or socket >= len(outputs):
                 continue  # a lazy input that nobody has asked for
-            if holds(outputs[socket], is_dead) or (holds(outputs[socket], is_live) and self._is_stale(step, source, set())):
-                sources.append((source, socket))
-        if sources:
-            executor.forget(step.caches, step.waiting, lambda entry: holds(executor.outputs_in(entry), is_dead))
-            executor.run_again(step, sources)
-        return bool(sources)
+            reasons = dead_owners(outputs[socket], self._is_gone)
+            if not reasons and holds(outputs[socket], is_live) and self._is_stale(step, source, set(), stale):
+                reasons = {"elsewhere"}
+            new |= {(step.prompt, source, reason) for reason in reasons}
+        if new <= self._asked:
+            return False
+        self._asked |= new
+        is_dead = dead_handles(self._is_gone)
 
-    def _is_stale(self, step: Step, node: str, seen: set[str]) -> bool:
-        """Whether an object in a kept output was made where its node does not run any more. What is stale is forgotten, down to there."""
+        def is_bad(entry: Any) -> bool:
+            outputs = executor.outputs_in(entry)
+            return holds(outputs, is_dead) or any(outputs is each for each in stale)
+
+        takers = executor.takers(step, is_bad)
+        executor.forget(step.caches, step.waiting, is_bad)
+        executor.run_again(step, takers)
+        return True
+
+    def _is_stale(self, step: Step, node: str, seen: set[str], stale: list[Any]) -> bool:
+        """Whether an object in a kept output was made where its node does not run any more, there or above. `stale` gets those outputs."""
         seen.add(node)
-        key = executor.key_of(step.caches, node)
         outputs = executor.kept_of(step, node)
         if outputs is None or not step.dynprompt.has_node(node) or not holds(outputs, is_live):
             return False
+        key = executor.key_of(step.caches, node)
         moved = key in self._made and self._made[key] != self._place(step, node)
-        above = [self._is_stale(step, source, seen) for source, _ in step.links(node) if source not in seen]
+        above = [self._is_stale(step, source, seen, stale) for source, _ in step.links(node) if source not in seen]
         if moved or any(above):
-            executor.forget(step.caches, step.waiting, lambda entry: executor.outputs_in(entry) is outputs)
-            self._made.pop(key, None)
+            stale.append(outputs)
             return True
         return False
 

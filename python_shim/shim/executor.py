@@ -127,11 +127,18 @@ def outputs_in(entry: Any) -> Any:
     return getattr(entry, "outputs", entry)
 
 
-def run_again(step: Step, sources: Iterable[tuple[str, int]]) -> None:
-    """The node waits until these have run once more, and what their inputs need."""
-    for source, socket in sources:
+def takers(step: Step, is_bad: Callable[[Any], bool]) -> list[tuple[str, str, int]]:
+    """The nodes that wait for their turn and were to be given a kept output that is bad: node, source and socket."""
+    waiting = [node for node in step.waiting.pendingNodes if node not in step.subgraphs and node not in step.tasks]
+    links = [(node, source, socket) for node in waiting for source, socket in step.links(node)]
+    return [link for link in links if (given := given_to(step, link[1], link[0])) is not None and is_bad(given)]
+
+
+def run_again(step: Step, links: Iterable[tuple[str, str, int]]) -> None:
+    """These nodes wait until their sources have run once more, and what the inputs of those need."""
+    for node, source, socket in links:
         _take_back_added(step.dynprompt, source)
-        step.waiting.add_strong_link(source, socket, step.node)
+        step.waiting.add_strong_link(source, socket, node)
 
 
 def _take_back_added(dynprompt: Any, node: str) -> None:

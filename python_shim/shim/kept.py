@@ -48,3 +48,17 @@ def is_live(value: Any) -> bool:
 def dead_handles(is_gone: Callable[[str], bool]) -> Callable[[Any], bool]:
     """For `holds`: objects of processes that have ended."""
     return lambda value: is_handle(value) and is_gone(owner_of_handle(value) or "")
+
+
+def dead_owners(value: Any, is_gone: Callable[[str], bool]) -> set[str]:
+    """The processes that have ended and had objects which a value holds."""
+    found: set[str] = set()
+
+    def note(item: Any) -> bool:
+        owner = owner_of_handle(item) or ""
+        if is_handle(item) and is_gone(owner):
+            found.add(owner)
+        return False
+
+    holds(value, note)
+    return found
