@@ -151,12 +151,13 @@ export class WorkerService {
 
   /** The worker whose process has the objects among a call's inputs. Throws HANDLE_GONE or HANDLE_FOREIGN: the node has not run. */
   #holding(call: z.infer<typeof NodeCall>, owners: string[], workers: Worker[]): Worker {
-    const holders = new Set(owners.map((owner) => [...this.#alive].find((worker) => worker.owner === owner)))
+    const current = [...this.#pools.values()].flat() // not one on its last calls
+    const gone = owners.filter((owner) => !current.some((worker) => worker.owner === owner))
+    const holders = new Set(current.filter(({ owner }) => owner !== null && owners.includes(owner)))
     const [holder] = holders
-    const current = new Set<Worker | undefined>([...this.#pools.values()].flat())
-    if (!holder || [...holders].some((each) => !current.has(each))) throw goneObject(call) // of one on its last calls, too
+    if (!holder || gone.length > 0) throw goneObject(call, gone)
     if (holders.size === 1 && workers.includes(holder)) return holder
-    const foreign = [...holders].find((each) => each && !workers.includes(each)) ?? holder // of several workers of the pack, one has to do
+    const foreign = [...holders].find((each) => !workers.includes(each)) ?? holder // of several workers of the pack, one has to do
     throw new BridgeError('HANDLE_FOREIGN', `${call.class} (node ${call.node}) was given an object of ${foreign.spec.id}. It cannot leave it.`, { details: { owner: foreign.owner } })
   }
 

@@ -19,9 +19,9 @@ export type Told = Ended | 'unsent'
 
 const nodeOf = (call: z.infer<typeof NodeCall>): string => `${call.class} (node ${call.node})`
 
-/** The process that has one of its inputs has ended. */
-export const goneObject = (call: z.infer<typeof NodeCall>): BridgeError =>
-  new BridgeError('HANDLE_GONE', `An object that ${nodeOf(call)} was to be given is gone: the process that had it has ended. The node has not run.`)
+/** A process that has one of its inputs has ended: `owners` are those. */
+export const goneObject = (call: z.infer<typeof NodeCall>, owners: string[]): BridgeError =>
+  new BridgeError('HANDLE_GONE', `An object that ${nodeOf(call)} was to be given is gone: the process that had it has ended. The node has not run.`, { details: { owners } })
 
 /** ComfyUI's part sends no more than 16 of a pack at once. */
 const MOST_WAITING = 1024
@@ -152,7 +152,8 @@ export class Worker {
     const work = async (): Promise<Done> => {
       const warm = this.#life.running && !this.#life.running.process.ended && this.#loaded.has(call.pack) ? this.#life.running : null // it is not waited for
       const running = warm ?? (await this.#calls.unlessCancelled(call.call, this.#withPack(call.pack)))
-      if (call.owners?.some((owner) => owner !== running.owner)) throw goneObject(call)
+      const gone = call.owners?.filter((owner) => owner !== running.owner) ?? []
+      if (gone.length > 0) throw goneObject(call, gone)
       this.#calls.give(call.call)
       this.#showBusy()
       return this.#run(running, call, kwargs, onNote)

@@ -41,7 +41,7 @@ def _tag_of(handles: dict[str, dict[str, Any]], calls: Calls, value: Any, path: 
     tag = value._tag if isinstance(value, RemoteHandle) else None
     if tag is not None:
         if calls.is_gone(tag["owner"]):
-            raise handle_gone()
+            raise handle_gone(tag)
         handles.setdefault(tag["owner"], tag)
     return tag
 

@@ -205,8 +205,7 @@ class Dispatch:
         """Whether a node has failed for want of an object that is gone, and no call of it was sent: a call runs at most once."""
         if not isinstance(error, HandleGone) or self._sent.get((step.prompt, step.node)):
             return False
-        if error.owner is not None:
-            self._gone.add(error.owner)
+        self._gone |= error.owners
         return True
 
     def _is_gone(self, owner: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import types
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..wire.errors import RemoteFailure
 
@@ -26,16 +26,18 @@ class NodeError(Exception):
 
 
 class HandleGone(NodeError):
-    """An object among a node's inputs has ended with its process, `owner`. The node has not run."""
+    """An object among a node's inputs has ended with its process; `owners` are the processes. The node has not run."""
 
-    owner: str | None = None
+    owners: frozenset[str] = frozenset()
 
 
-def handle_gone() -> HandleGone:
-    """What a call gets that has an object of an ended process among its inputs."""
-    return HandleGone(
-        "An object of a worker that has ended is among this node's inputs.\n\nRun again: the node that made it runs once more."
-    )
+def handle_gone(tag: dict[str, Any]) -> HandleGone:
+    """What a call gets that has an object of an ended process among its inputs. The user sees it only where running its maker again by
+    itself did not help: a node in between that keeps the old one."""
+    kind = str(tag.get("type", "object")).rpartition(".")[2]
+    error = HandleGone(f"A {kind} that {tag.get('made_by')} made is gone with its worker.\n\nRun that node again: change an input of it.")
+    error.owners = frozenset([tag["owner"]])
+    return error
 
 
 def _local(name: str, module: str, message: str) -> NodeError:
@@ -111,5 +113,5 @@ def raise_remote(failure: RemoteFailure) -> NoReturn:
     error = HandleGone if failure.code == "HANDLE_GONE" else NodeError
     made = error("\n\n".join(part for part in (str(failure), failure.hint) if part))
     if isinstance(made, HandleGone):
-        made.owner = failure.details.get("owner")
+        made.owners = frozenset(failure.details.get("owners", ()))
     raise made from None

@@ -36,7 +36,7 @@ class KeptObjects:
             return self._objects[tag["id"]]
         if tag["worker"] == self.worker:
             what = f"A {tag['type']} that {tag['made_by']} made is gone: its worker was restarted."
-            raise CodedError("HANDLE_GONE", what, "Run again: the node that made it runs once more.", owner=tag.get("owner"))
+            raise CodedError("HANDLE_GONE", what, "Run again: the node that made it runs once more.", owners=[tag["owner"]])
         what = f"{node} was given a {tag['type']} that {tag['made_by']} made in the worker {tag['worker']}. It cannot leave it."
         hint = "Run both nodes in the same place: switch isolation of both node packs off, or let them share a worker."
         raise CodedError("HANDLE_FOREIGN", what, hint)
