@@ -122,14 +122,18 @@ class Dispatch:
         (pack, name), instance = target, self._instances.name_of(obj)
         prepare = proxy_v3.inputs_of(obj, given) if proxy_v3.is_v3(obj if isinstance(obj, type) else type(obj)) else None
 
+        key = (str(prompt), node)
+        runs = int(method == "FUNCTION")  # a check may be asked again
+        if runs:
+            self._sent[key] = 0  # it begins
+
         async def call(**inputs: Any) -> Any:
             ready = inputs if prepare is None else prepare(inputs)
-            key = (str(prompt), node)
-            self._sent[key] = self._sent.get(key, 0) + 1
+            self._sent[key] = self._sent.get(key, 0) + runs
             try:
                 return await self._calls.run(pack, name, method, node, prompt, ready, instance=instance)
             except HandleGone:
-                self._sent[key] -= 1  # it has not run
+                self._sent[key] = self._sent.get(key, 0) - runs  # it has not run
                 raise
 
         return StandIn(obj, func, call)
