@@ -289,7 +289,7 @@ async def execute(
                 return ExecutionBlocker(None)
 
             returned = await _async_map_node_over_list(
-                prompt_id, unique_id, obj, inputs, cls.FUNCTION, allow_interrupt=True, execution_block_cb=blocked, pre_execute_cb=named
+                prompt_id, unique_id, obj, inputs, obj.FUNCTION, allow_interrupt=True, execution_block_cb=blocked, pre_execute_cb=named
             )
             if any(isinstance(result, asyncio.Task) and not result.done() for result in returned):
                 pending_async_nodes[unique_id] = returned

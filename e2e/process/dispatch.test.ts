@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FRONTENDS } from '../../scripts/devPython.ts'
 import { startComfy, type Comfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
-import { finished, queue, run, type Prompt } from '../support/prompts.ts'
+import { finished, forgetResults, queue, run, type Prompt } from '../support/prompts.ts'
 
 /** Which node objects are sent to workers: those of the exact class that the user has chosen, and no other. */
 
@@ -53,6 +53,24 @@ test('the whole pack: each class is itself in the worker, and again in ComfyUI a
   expect(await said('InheritSuper')).toBe(`InheritSuper ${pid} over`)
 })
 
+test('an object’s own FUNCTION counts, and its state ends when ComfyUI lets go of it', async () => {
+  expect(await said('InheritOwnFunction')).toBe('second')
+  expect([await said('InheritSlots'), await said('InheritSlots')]).toEqual(['call 1', 'call 2'])
+  await forgetResults(comfy.url)
+  expect(await said('InheritSlots')).toBe('call 1')
+})
+
+test.skipIf(process.platform === 'win32').each(['return', 'exit', 'raise'])('a child that a node has forked is not the worker (%s) (skipped: needs fork)', async (how) => {
+  const before = await said('InheritBase')
+  expect(await said('InheritFork', { turn: ++turn, how })).toBe('parent True')
+  expect(await said('InheritBase')).toBe(before)
+})
+
+test('a class without a hash runs, and so does one under either of its names', async () => {
+  expect(await said('InheritStrange', {})).toBe('strange')
+  expect(await said('InheritAlias')).toBe(await said('InheritBase'))
+})
+
 test('inputs may have any name', async () => {
   expect(await said('InheritNames', { cls: 1, self: 2, func: 3, prompt_id: 4 })).toBe('cls=1 func=3 prompt_id=4 self=2')
 })
@@ -88,7 +106,7 @@ test('a pack’s class with a name of ComfyUI’s own is ignored, isolated or no
 test('an isolated pack’s route with a path of ComfyUI’s own comes after it, and its others are served in its worker', async () => {
   await panel.call('isolation.set', { pack: 'core-name', on: true })
   const get = async (path: string): Promise<unknown> => (await fetch(`${comfy.url}${path}`)).json()
-  expect(await get('/api/users')).toMatchObject({ storage: 'server' })
+  expect(await get('/api/features')).not.toHaveProperty('taken')
   expect(await get('/core-name/pid')).not.toBe(ours())
 })
 

@@ -52,18 +52,35 @@ const SHAPES: Record<string, Prompt> = {
     '9': { class_type: 'HandleUse', inputs: { thing: ['2', 0] } },
   },
 }
+for (const how of ['a namespace', 'a queue', 'a key', 'an attribute of a tensor']) {
+  SHAPES[`in ${how}`] = {
+    '1': { class_type: 'HandleMake', inputs: { seed: 7 } },
+    '2': { class_type: 'HandleHold', inputs: { thing: ['1', 0], how } },
+    '9': { class_type: 'HandleTakeOut', inputs: { held: ['2', 0] } },
+  }
+}
+SHAPES['in an object of ComfyUI'] = {
+  '1': { class_type: 'HandleMake', inputs: { seed: 7 } },
+  '2': { class_type: 'ValueBox', inputs: { value: ['1', 0] } },
+  '3': { class_type: 'ValueBox', inputs: { value: ['2', 0] } },
+  '9': { class_type: 'HandleUse', inputs: { thing: ['3', 0] } },
+}
 /** The nodes that must run once more when their objects are gone: those that made one or hold one, and the last. */
 const AGAIN: Record<string, string[]> = {
   'one node down': ['HandleMake', 'HandleUse'],
   'three nodes down': ['HandleMake', 'HandleNext', 'HandleNext', 'HandleUse'],
   'in a list': ['HandleMake', 'HandleList', 'HandleUse'],
   'in a dict in a list': ['HandleMake', 'HandleDict', 'HandleUse'],
+  'in an object of ComfyUI': ['HandleMake', 'HandleUse'],
 }
+for (const how of ['a namespace', 'a queue', 'a key', 'an attribute of a tensor']) AGAIN[`in ${how}`] = ['HandleMake', 'HandleHold', 'HandleTakeOut']
+/** The last node of a shape. */
+const last = (shape: string): string => SHAPES[shape]?.['9']?.class_type ?? ''
 
 /** The last node has another number at each run, so that it is not kept. */
 function used(shape: string): Prompt {
-  const { '9': last, ...others } = structuredClone(SHAPES[shape]) as Prompt & { '9': Prompt[string] }
-  return { ...others, '9': { ...last, inputs: { ...last.inputs, number: ++number } }, '10': { class_type: 'PreviewAny', inputs: { source: ['9', 0] } } }
+  const { '9': end, ...others } = structuredClone(SHAPES[shape]) as Prompt & { '9': Prompt[string] }
+  return { ...others, '9': { ...end, inputs: { ...end.inputs, number: ++number } }, '10': { class_type: 'PreviewAny', inputs: { source: ['9', 0] } } }
 }
 
 const runsFile = (): string => join(comfy.base, 'output', 'runs.log')
@@ -128,7 +145,7 @@ describe.each(Object.keys(SHAPES))('an object %s', (shape) => {
   test(`is made again after its worker has ended, in whatever way`, async () => {
     await start()
     await use(shape)
-    expect(await use(shape)).toEqual(['HandleUse'])
+    expect(await use(shape)).toEqual([last(shape)])
     for (const [way, end] of Object.entries(ENDS)) {
       for (let round = 0; round < TIMES; round++) {
         await forgiven(shape)
@@ -136,10 +153,11 @@ describe.each(Object.keys(SHAPES))('an object %s', (shape) => {
         expect([way, ...(await use(shape))]).toEqual([way, ...(AGAIN[shape] ?? [])])
       }
     }
+    if (shape === 'in an object of ComfyUI') return // where nodes run now, nobody can see in it
     // and it works inside ComfyUI too, and back again
     await isolate(false)
     expect(await use(shape)).toEqual(AGAIN[shape])
-    expect(await use(shape)).toEqual(['HandleUse'])
+    expect(await use(shape)).toEqual([last(shape)])
     await isolate(true)
     expect(await use(shape)).toEqual(AGAIN[shape])
   })

@@ -103,6 +103,10 @@ class Call:
 
     def explained(self, failure: RemoteFailure) -> RemoteFailure:
         """What the bridge cannot say: which object it was that cannot go there."""
+        if failure.code == "HANDLE_GONE":
+            for owner in failure.details.get("owners", ()):
+                if owner in self.owners:
+                    raise handle_gone(self.owners[owner])
         tag = self.owners.get(failure.details.get("owner", "")) if failure.code == "HANDLE_FOREIGN" else None
         if tag is None:
             return failure

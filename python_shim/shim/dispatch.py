@@ -12,7 +12,7 @@ import inspect
 import itertools
 import sys
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ..wire.segments import OWNER
@@ -20,8 +20,9 @@ from . import executor, log, proxy_v3
 from .calls import Calls
 from .choices import Choices
 from .executor import Step
-from .kept import dead_handles, dead_owners, holds, is_live
+from .kept import KeptOutputs
 from .prompts import Prompts
+from .proxy import is_proxy, own_attributes
 from .remote_error import HandleGone
 
 #: What a worker is asked for, by ComfyUI's names of the methods, V1's and V3's.
@@ -51,9 +52,11 @@ class Instances:
     def __init__(self, release: Callable[[str], None]) -> None:
         self._release, self._numbers = release, itertools.count(1)
         self._names: dict[int, str] = {}
+        #: Objects that tell nobody of their end (`__slots__`): ComfyUI's cache is looked through for them.
+        self._silent: dict[int, Any] = {}
 
     def name_of(self, obj: Any) -> str | None:
-        """None for an object whose end cannot be heard of, and for a class."""
+        """None for a class."""
         if isinstance(obj, type):
             return None
         key = id(obj)
@@ -62,9 +65,17 @@ class Instances:
             try:
                 weakref.finalize(obj, self._ended, key, name).atexit = False
             except TypeError:
-                return None
+                self._silent[key] = obj
             self._names[key] = name
         return self._names[key]
+
+    def sweep(self, kept: Iterable[Any]) -> None:
+        """Before a prompt: of those that ComfyUI does not keep any more, none can be used again."""
+        if self._silent:
+            there = {id(obj) for obj in kept}
+            for key in [key for key in self._silent if key not in there]:
+                del self._silent[key]
+                self._ended(key, self._names[key])
 
     def _ended(self, key: int, name: str) -> None:
         self._names.pop(key, None)
@@ -77,18 +88,11 @@ class Dispatch:
     def __init__(self, calls: Calls, choices: Choices, prompts: Prompts, release: Callable[[str], None]) -> None:
         self._calls, self._choices, self.prompts = calls, choices, prompts
         self._instances = Instances(release)
-        #: Pack and name of node classes, by the exact class; None: not a pack's.
-        self._classes: dict[type, tuple[str, str] | None] = {}
-        #: Classes that can run in a worker only, by their packs: ComfyUI has not imported them.
-        self.proxies: weakref.WeakSet[type] = weakref.WeakSet()
+        #: Node classes by their identity, since a pack's metaclass may do anything with `==` and hashes: class, pack, names.
+        self._classes: dict[int, tuple[type, str, list[str]]] = {}
         #: Calls of a node that were sent, by prompt and node, while it runs.
         self._sent: dict[tuple[str, str], int] = {}
-        #: Nodes of running prompts that have run again, and for want of which process: who gives the same object again is not asked twice.
-        self._asked: set[tuple[str, str, str]] = set()
-        #: Where an output that is kept was made, by its key.
-        self._made: dict[Any, str | None] = {}
-        #: Processes that cannot be reached any more, by what workers have answered.
-        self._gone: set[str] = set()
+        self._kept = KeptOutputs(calls.is_gone, self._place)
         self.reason: str | None = "ComfyUI has not started yet"
 
     def install(self, execution: Any) -> None:
@@ -140,21 +144,24 @@ class Dispatch:
 
     def _target(self, cls: type, node: str, prompt: Any) -> tuple[str, str] | None:
         """Pack and class name if nodes of that very class run in a worker now."""
-        found = self.pack_of(cls)
-        if found is None or (cls not in self.proxies and not self._choices.isolated(*found, node, prompt)):
+        pack, names = self.pack_of(cls)
+        if not pack:
             return None
-        return found
+        if is_proxy(cls):  # ComfyUI has not imported its pack
+            return pack, names[0]
+        return next(((pack, name) for name in names if self._choices.isolated(pack, name, node, prompt)), None)
 
-    def pack_of(self, cls: type) -> tuple[str, str] | None:
-        """Pack and name of a node class of a pack; None for any other class."""
+    def pack_of(self, cls: type) -> tuple[str, list[str]]:
+        """The pack of a node class and its names there; of any other class "" and none."""
         mappings = sys.modules["nodes"].NODE_CLASS_MAPPINGS
-        if cls not in self._classes or ((known := self._classes[cls]) is not None and mappings.get(known[1]) is not cls):
+        known = self._classes.get(id(cls))
+        if known is None or known[0] is not cls or any(mappings.get(name) is not cls for name in known[2]):
+            self._classes = {}
             for name, each in list(mappings.items()):
                 if isinstance(each, type):
-                    parent, _, pack = str(vars(each).get("RELATIVE_PYTHON_MODULE", "")).partition(".")
-                    self._classes[each] = (pack, name) if parent == "custom_nodes" else None
-            self._classes.setdefault(cls, None)
-        return self._classes[cls]
+                    self._classes.setdefault(id(each), (each, _pack_in(each), []))[2].append(name)
+            known = self._classes.setdefault(id(cls), (cls, "", []))
+        return known[1], known[2]
 
     def _prompting(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(inner)
@@ -168,24 +175,17 @@ class Dispatch:
             try:
                 absent = stand_for_absent(given.get("prompt"))
                 self._choices.freeze(prompt)
-                self._forget_dead(executing.caches)
+                self._guarded(self._kept.begin, executing.caches)
+                self._guarded(self._instances.sweep, executor.node_objects(executing.caches))
                 return await inner(executing, *args, **kwargs)
             finally:
                 self._sent.clear()
-                self._asked.clear()
                 self._choices.thaw(prompt)
                 for name in absent:
                     sys.modules["nodes"].NODE_CLASS_MAPPINGS.pop(name, None)
                 self.prompts.end(prompt)
 
         return execute_async
-
-    def _forget_dead(self, caches: Any) -> None:
-        """Outputs that hold objects of workers that have ended are not there: their nodes run again if they are needed."""
-        is_dead = dead_handles(self._is_gone)
-        executor.forget(caches, None, lambda entry: holds(executor.outputs_in(entry), is_dead))
-        kept = {key for part in executor.kept_outputs(caches) for key in part}
-        self._made = {key: place for key, place in self._made.items() if key in kept}
 
     def _executing(self, inner: Callable[..., Any], results: Any) -> Callable[..., Any]:
         read = executor.step_reader(inner)
@@ -194,12 +194,13 @@ class Dispatch:
         async def execute(*args: Any, **kwargs: Any) -> Any:
             step = read(args, kwargs)
             was_kept = step.waiting.is_cached(step.node)
-            if not was_kept and not step.has_begun and self._waits_again(step):
+            if not was_kept and not step.has_begun and self._guarded(self._kept.waits_again, step):
                 return results.PENDING, None, None
             answer = await inner(*args, **kwargs)
             if answer[0] == results.SUCCESS and not was_kept:
-                self._note_place(step)
-            elif answer[0] == results.FAILURE and self._may_run_again(step, answer[2]) and self._waits_again(step):
+                self._guarded(self._kept.has_run, step)
+            again = answer[0] == results.FAILURE and self._may_run_again(step, answer[2])
+            if again and self._guarded(self._kept.waits_again, step, answer[2]):
                 return results.PENDING, None, None
             return answer
 
@@ -207,18 +208,15 @@ class Dispatch:
 
     def _may_run_again(self, step: Step, error: Any) -> bool:
         """Whether a node has failed for want of an object that is gone, and no call of it was sent: a call runs at most once."""
-        if not isinstance(error, HandleGone) or self._sent.get((step.prompt, step.node)):
-            return False
-        self._gone |= error.owners
-        return True
+        return isinstance(error, HandleGone) and not self._sent.get((step.prompt, step.node))
 
-    def _is_gone(self, owner: str) -> bool:
-        return owner in self._gone or self._calls.is_gone(owner)
-
-    def _note_place(self, step: Step) -> None:
-        key = executor.key_of(step.caches, step.node)
-        if key is not None:
-            self._made[key] = self._place(step, step.node)
+    def _guarded(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Outside of nodes an error would end the thread that runs all prompts: then the prompt goes on as it would without us."""
+        try:
+            return work(*args)
+        except Exception:
+            log.exception("comfyui-envmanager: kept outputs could not be looked at")
+            return None
 
     def _place(self, step: Step, node: str) -> str | None:
         """The pack in whose worker a node runs in this prompt; None: in ComfyUI."""
@@ -226,45 +224,11 @@ class Dispatch:
         target = None if cls is None else self._target(cls, node, step.prompt)
         return None if target is None else target[0]
 
-    def _waits_again(self, step: Step) -> bool:
-        """Whether the node must wait, since an input of it cannot be used any more: what makes that input then runs once more."""
-        stale: list[Any] = []
-        new: set[tuple[str, str, str]] = set()
-        for source, socket in step.links(step.node):
-            outputs = executor.given_to(step, source, step.node)
-            if outputs is None or socket >= len(outputs):
-                continue  # a lazy input that nobody has asked for
-            reasons = dead_owners(outputs[socket], self._is_gone)
-            if not reasons and holds(outputs[socket], is_live) and self._is_stale(step, source, set(), stale):
-                reasons = {"elsewhere"}
-            new |= {(step.prompt, source, reason) for reason in reasons}
-        if new <= self._asked:
-            return False
-        self._asked |= new
-        is_dead = dead_handles(self._is_gone)
 
-        def is_bad(entry: Any) -> bool:
-            outputs = executor.outputs_in(entry)
-            return holds(outputs, is_dead) or any(outputs is each for each in stale)
-
-        takers = executor.takers(step, is_bad)
-        executor.forget(step.caches, step.waiting, is_bad)
-        executor.run_again(step, takers)
-        return True
-
-    def _is_stale(self, step: Step, node: str, seen: set[str], stale: list[Any]) -> bool:
-        """Whether an object in a kept output was made where its node does not run any more, there or above. `stale` gets those outputs."""
-        seen.add(node)
-        outputs = executor.kept_of(step, node)
-        if outputs is None or not step.dynprompt.has_node(node) or not holds(outputs, is_live):
-            return False
-        key = executor.key_of(step.caches, node)
-        moved = key in self._made and self._made[key] != self._place(step, node)
-        above = [self._is_stale(step, source, seen, stale) for source, _ in step.links(node) if source not in seen]
-        if moved or any(above):
-            stale.append(outputs)
-            return True
-        return False
+def _pack_in(cls: type) -> str:
+    """The folder of the pack that ComfyUI has loaded a class from."""
+    parent, _, pack = str(own_attributes(cls).get("RELATIVE_PYTHON_MODULE", "")).partition(".")
+    return pack if parent == "custom_nodes" else ""
 
 
 def stand_for_absent(prompt: Any) -> list[str]:

@@ -73,7 +73,11 @@ def step_reader(execute: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[
 
 def kept_outputs(caches: Any) -> Iterator[dict[Any, Any]]:
     """The dicts in which outputs are kept, by key; none for a cache that keeps nothing between prompts."""
-    waiting = [caches.outputs]
+    return _dicts_in(caches.outputs)
+
+
+def _dicts_in(cache: Any) -> Iterator[dict[Any, Any]]:
+    waiting = [cache]
     while waiting:
         cache = waiting.pop()
         kept = getattr(cache, "cache", None)
@@ -82,6 +86,12 @@ def kept_outputs(caches: Any) -> Iterator[dict[Any, Any]]:
         below = getattr(cache, "subcaches", None)
         if isinstance(below, dict):
             waiting += below.values()
+
+
+def node_objects(caches: Any) -> Iterator[Any]:
+    """The node objects that are kept."""
+    for kept in _dicts_in(caches.objects):
+        yield from kept.values()
 
 
 def forget(caches: Any, waiting: Any, is_bad: Callable[[Any], bool]) -> None:

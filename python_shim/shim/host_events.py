@@ -27,10 +27,22 @@ def show_progress(calls: Calls, params: dict[str, Any]) -> None:
         if node is None or utils is None:
             return
         bar = utils.ProgressBar(int(params["total"]), node_id=node)
-        # as ComfyUI's progress hook takes it: format, PIL image, largest side
-        bar.update_absolute(int(params["value"]), int(params["total"]), None if preview is None else tuple(preview))
+        bar.update_absolute(int(params["value"]), int(params["total"]), _shown(preview))
     except Exception as error:  # noqa: BLE001 - InterruptProcessingException and the like are the call's business
         log.debug("comfyui-envmanager: progress: %s", error)
+
+
+#: Modes of pictures that ComfyUI can send in each format: what cannot be saved ends the thread that sends everything (`server.py`).
+_SAVED = {"JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"), "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")}
+
+
+def _shown(preview: Any) -> tuple[Any, ...] | None:
+    """A preview as ComfyUI's progress hook takes it: format, PIL image, largest side. None for one that it could not send."""
+    if preview is None:
+        return None
+    kind, image, largest = preview
+    fits = getattr(image, "mode", None) in _SAVED.get(str(kind), ()) and min(image.size) > 0
+    return (kind, image, largest) if fits and (largest is None or (isinstance(largest, int) and largest > 0)) else None
 
 
 def _opened(calls: Calls, value: Any, packed: bool = False) -> Any:

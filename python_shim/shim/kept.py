@@ -1,5 +1,5 @@
-"""Whether an output that ComfyUI keeps can still be used: it may hold an object of a worker that has ended, or one that was made where
-its node does not run any more.
+"""Outputs that ComfyUI keeps and that cannot be used any more: they hold an object of a worker that has ended, or one that was made where
+its node does not run now. Who made them runs again, and what its inputs need.
 """
 
 from __future__ import annotations
@@ -7,58 +7,145 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..wire.parts import children, crosses
+from . import executor
+from .executor import Step
 from .handles import RemoteHandle, owner_of_handle
+from .remote_error import HandleGone
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
-_CONTAINERS = (list, tuple, set, frozenset)
+#: Why a node runs again, if it is not for want of a process.
+_ELSEWHERE = "elsewhere"
 
 
 def holds(value: Any, is_wanted: Callable[[Any], bool]) -> bool:
-    """Whether a value or something in its lists, tuples, sets and dicts is wanted. Plain values are never asked about."""
-    waiting, seen = [value], set()
+    """Whether a value or something that it holds is wanted. Plain values are never asked about."""
+    waiting, seen = [value], {id(value): value}
     while waiting:
         current = waiting.pop()
         kind = type(current)
         if kind in _PLAIN:
             continue
-        if isinstance(current, (dict, *_CONTAINERS)):
-            if id(current) in seen:
-                continue
-            seen.add(id(current))
-            items = current.values() if isinstance(current, dict) else current
-            if not set(map(type, items)) <= _PLAIN:  # a long list of numbers is passed over at once
-                waiting.extend(items)
-        elif is_wanted(current):
+        if is_wanted(current):
             return True
+        for item in children(current):
+            if type(item) not in _PLAIN and id(item) not in seen:
+                seen[id(item)] = item
+                waiting.append(item)
     return False
 
 
-def is_handle(value: Any) -> bool:
-    """Whether it stands for an object of a worker."""
-    return type(value) is RemoteHandle
-
-
 def is_live(value: Any) -> bool:
-    """Whether it is, or stands for, an object that belongs where it was made. Tensors and arrays do not."""
-    if is_handle(value):
-        return True
-    return type(value).__module__.partition(".")[0] not in ("torch", "numpy", "PIL")
+    """Whether it is, or stands for, an object that belongs where it was made."""
+    return type(value) is RemoteHandle or not crosses(value)
 
 
-def dead_handles(is_gone: Callable[[str], bool]) -> Callable[[Any], bool]:
-    """For `holds`: objects of processes that have ended."""
-    return lambda value: is_handle(value) and is_gone(owner_of_handle(value) or "")
+class KeptOutputs:
+    """Of the prompts of one ComfyUI. `is_gone` knows processes; `place` says the pack in whose worker a node runs, None: in ComfyUI."""
 
+    def __init__(self, is_gone: Callable[[str], bool], place: Callable[[Step, str], str | None]) -> None:
+        self._is_known_gone, self._place = is_gone, place
+        #: Processes that cannot be reached any more, by what workers have answered.
+        self._gone: set[str] = set()
+        #: Nodes that have run again, and why, in the prompt that runs: who gives the same object again is not asked twice.
+        self._asked: set[tuple[str, str]] = set()
+        #: Where an output that is kept was made, by its key.
+        self._made: dict[Any, str | None] = {}
 
-def dead_owners(value: Any, is_gone: Callable[[str], bool]) -> set[str]:
-    """The processes that have ended and had objects which a value holds."""
-    found: set[str] = set()
+    def begin(self, caches: Any) -> None:
+        """Before a prompt: what cannot be used is not there."""
+        self._asked.clear()
+        executor.forget(caches, None, lambda entry: holds(executor.outputs_in(entry), self._is_dead))
+        kept = {key for part in executor.kept_outputs(caches) for key in part}
+        self._made = {key: place for key, place in self._made.items() if key in kept}
 
-    def note(item: Any) -> bool:
-        owner = owner_of_handle(item) or ""
-        if is_handle(item) and is_gone(owner):
-            found.add(owner)
+    def has_run(self, step: Step) -> None:
+        """A node has run, and its output is kept."""
+        key = executor.key_of(step.caches, step.node)
+        if key is not None:
+            self._made[key] = self._place(step, step.node)
+
+    def waits_again(self, step: Step, error: HandleGone | None = None) -> bool:
+        """Whether a node must wait, since an input of it cannot be used any more: what makes that input then runs once more. `error`: how
+        the node has learnt that, without having run."""
+        if error is not None:
+            self._gone |= error.owners
+        stale: list[Any] = []
+        reasons = self._reasons(step, stale)
+        if error is not None and not reasons - self._asked:
+            reasons = self._makers(step, error, stale)
+        if reasons <= self._asked:
+            return False
+        self._asked |= reasons
+
+        def is_bad(entry: Any) -> bool:
+            outputs = executor.outputs_in(entry)
+            return any(outputs is each for each in stale) or holds(outputs, self._is_dead)
+
+        takers = executor.takers(step, is_bad)
+        executor.forget(step.caches, step.waiting, is_bad)
+        executor.run_again(step, takers)
+        return bool(takers)
+
+    def _reasons(self, step: Step, stale: list[Any]) -> set[tuple[str, str]]:
+        """The sources of inputs that cannot be used, and why each cannot."""
+        found = set()
+        for source, socket in step.links(step.node):
+            outputs = executor.given_to(step, source, step.node)
+            if outputs is None or socket >= len(outputs):
+                continue  # a lazy input that nobody has asked for
+            owners = self._dead_owners(outputs[socket])
+            if not owners and holds(outputs[socket], is_live) and self._is_stale(step, source, set(), stale):
+                owners = {_ELSEWHERE}
+            found |= {(source, owner) for owner in owners}
+        return found
+
+    def _makers(self, step: Step, error: HandleGone, stale: list[Any]) -> set[tuple[str, str]]:
+        """The nodes above that made the objects which are gone, where a node of ComfyUI in between has hidden them in an object of its own:
+        they run again, and all on the way from them."""
+        found = set()
+
+        def look(node: str, seen: frozenset[str]) -> bool:
+            if node in seen or not step.dynprompt.has_node(node):
+                return False
+            above = [look(source, seen | {node}) for source, _ in step.links(node)]
+            is_maker = f"{step.class_type(node)} (node {node})" in error.makers
+            if is_maker:
+                found.update((node, owner) for owner in error.owners)
+            if node != step.node and (is_maker or any(above)) and (outputs := executor.kept_of(step, node)) is not None:
+                stale.append(outputs)
+            return is_maker or any(above)
+
+        look(step.node, frozenset())
+        return found
+
+    def _is_stale(self, step: Step, node: str, seen: set[str], stale: list[Any]) -> bool:
+        """Whether an object in a kept output was made where its node does not run any more, there or above. `stale` gets those outputs."""
+        seen.add(node)
+        outputs = executor.kept_of(step, node)
+        if outputs is None or not step.dynprompt.has_node(node) or not holds(outputs, is_live):
+            return False
+        key = executor.key_of(step.caches, node)
+        moved = key in self._made and self._made[key] != self._place(step, node)
+        above = [self._is_stale(step, source, seen, stale) for source, _ in step.links(node) if source not in seen]
+        if moved or any(above):
+            stale.append(outputs)
+            return True
         return False
 
-    holds(value, note)
-    return found
+    def _is_gone(self, owner: str) -> bool:
+        return owner in self._gone or self._is_known_gone(owner)
+
+    def _is_dead(self, value: Any) -> bool:
+        return type(value) is RemoteHandle and self._is_gone(owner_of_handle(value) or "")
+
+    def _dead_owners(self, value: Any) -> set[str]:
+        found: set[str] = set()
+
+        def note(item: Any) -> bool:
+            if self._is_dead(item):
+                found.add(owner_of_handle(item) or "")
+            return False
+
+        holds(value, note)
+        return found

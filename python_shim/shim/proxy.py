@@ -100,8 +100,27 @@ def renew(known: Any, made: Any) -> None:
                 continue
 
 
+_MARK = "_envmanager_proxy"
+
+
+def own_attributes(cls: type) -> Any:
+    """What a class itself has, whatever its metaclass says."""
+    return type.__dict__["__dict__"].__get__(cls)
+
+
+def is_proxy(cls: Any) -> bool:
+    """Whether that very class is one of `make_proxy`."""
+    return isinstance(cls, type) and own_attributes(cls).get(_MARK) is True
+
+
 def make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
     """A class that answers ComfyUI's questions from `spec` (the `NodeClass` of the schemas) and runs in the worker."""
+    made: type = _make_proxy(calls, pack, spec)
+    setattr(made, _MARK, True)
+    return made
+
+
+def _make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
     if spec["v3"] is not None:
         newer = proxy_v3.make_proxy(calls, pack, spec, context, decode_schema)
         if newer is not None:

@@ -20,7 +20,7 @@ from .calls import Calls
 from .choices import Choices
 from .dispatch import Dispatch
 from .prompts import Prompts
-from .proxy import make_proxy, renew
+from .proxy import is_proxy, make_proxy, renew
 
 #: What `LoadedPack` of the schemas holds.
 _REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket")
@@ -94,7 +94,6 @@ class Registry:
             if name in self._reserved:
                 continue
             proxy = make_proxy(self._calls, pack, spec)
-            self._dispatch.proxies.add(proxy)
             nodes.NODE_CLASS_MAPPINGS[name] = proxy
             if spec["display_name"] is not None:
                 nodes.NODE_DISPLAY_NAME_MAPPINGS[name] = spec["display_name"]
@@ -131,7 +130,7 @@ class Registry:
         known = self._proxies.get(pack, {})
         for spec in specs:
             proxy = _mappings().get(spec["name"])
-            if proxy is not None and proxy in self._dispatch.proxies and spec["name"] in known:
+            if is_proxy(proxy) and spec["name"] in known:
                 renew(proxy, make_proxy(self._calls, pack, spec))
                 known[spec["name"]] = spec
 
@@ -199,7 +198,7 @@ class Registry:
             asyncio.run_coroutine_threadsafe(loading, _server().loop).result(120)
             self._proxies.pop(pack, None)
             for name in proxied:
-                if _mappings().get(name) in self._dispatch.proxies:  # ComfyUI could not load it, or has no such class
+                if is_proxy(_mappings().get(name)):  # ComfyUI could not load it, or has no such class
                     _mappings().pop(name, None)
                     sys.modules["nodes"].NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
 

@@ -26,9 +26,11 @@ class NodeError(Exception):
 
 
 class HandleGone(NodeError):
-    """An object among a node's inputs has ended with its process; `owners` are the processes. The node has not run."""
+    """An object among a node's inputs has ended with its process. The node has not run. `owners` are the processes, `makers` the nodes that
+    made their objects, as handles name them."""
 
     owners: frozenset[str] = frozenset()
+    makers: frozenset[str] = frozenset()
 
 
 def handle_gone(tag: dict[str, Any]) -> HandleGone:
@@ -36,7 +38,7 @@ def handle_gone(tag: dict[str, Any]) -> HandleGone:
     itself did not help: a node in between that keeps the old one."""
     kind = str(tag.get("type", "object")).rpartition(".")[2]
     error = HandleGone(f"A {kind} that {tag.get('made_by')} made is gone with its worker.\n\nRun that node again: change an input of it.")
-    error.owners = frozenset([tag["owner"]])
+    error.owners, error.makers = frozenset([tag["owner"]]), frozenset([str(tag.get("made_by"))])
     return error
 
 
@@ -109,7 +111,11 @@ def raise_remote(failure: RemoteFailure) -> NoReturn:
         seen = failure.exception
         error = _local(seen["type"], seen["module"], seen["message"])
         error.worker_traceback = seen["traceback"]
-        raise error.with_traceback(_traceback(seen["traceback"]))
+        try:
+            frames = _traceback(seen["traceback"])
+        except Exception:  # noqa: BLE001 - whatever a pack has put into its texts: the error itself is told
+            frames = None
+        raise error.with_traceback(frames)
     error = HandleGone if failure.code == "HANDLE_GONE" else NodeError
     made = error("\n\n".join(part for part in (str(failure), failure.hint) if part))
     if isinstance(made, HandleGone):

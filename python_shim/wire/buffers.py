@@ -14,7 +14,10 @@ from .mapping import MappedSegments
 from .places import Places
 from .segments import SegmentPool
 from .survey import BLOB_BYTES
-from .tensors import as_bytes_of, is_same, name_of, plain_of
+from .tensors import as_bytes_of, name_of, plain_of
+
+#: What a tag says of a tensor or array beside where it is.
+_LOOKS = ("$", "dtype", "shape", "channels_last", "scalar", "kind")
 
 
 class Buffers:
@@ -29,7 +32,7 @@ class Buffers:
         self.on_gpu = False
         self._pool, self._mapped, self._inputs, self._gpu = pool, mapped, inputs, gpu
         self._seen: dict[int, int] = {}
-        self._by_address: dict[int, list[int]] | None = None
+        self._input_numbers: dict[int, int] | None = None
 
     def release(self) -> None:
         """The message is not sent."""
@@ -82,16 +85,17 @@ class Buffers:
         last = not whole and plain.dim() == 4 and plain.is_contiguous(memory_format=torch.channels_last)
         device = None if plain.is_cpu else str(plain.device)
         nbytes = plain.numel() * plain.element_size()
-        ref = None
         if nbytes and device is not None and (on_gpu := self._tensor_on_gpu(torch, plain, last)) is not None:
             return on_gpu
+        shape = list(plain.shape)
+        tag = {"$": "tensor", "dtype": name_of(plain.dtype), "shape": shape, "channels_last": last, "device": device, "segment": None}
         if nbytes:
-            found = self._passed_on(value, plain.data_ptr(), nbytes, as_it_is) if device is None and (whole or last) else None
+            own = value if as_it_is else None
+            found = self._passed_on(own, tag, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
             if isinstance(found, int):
                 return {"$": "input", "of": found}
-            ref = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
-        shape = list(plain.shape)
-        return {"$": "tensor", "dtype": name_of(plain.dtype), "shape": shape, "channels_last": last, "device": device, "segment": ref}
+            tag["segment"] = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
+        return tag
 
     def _tensor_on_gpu(self, torch: Any, plain: Any, last: bool) -> Any:
         """The tensor stays where it is, and is kept until the receiver has its own copy. None if that cannot be."""
@@ -113,31 +117,27 @@ class Buffers:
         copy_tensor(torch, source if source.is_contiguous() else as_bytes_of(torch, source), segment, offset)
         return self._pool.ref(lease, segment, offset, nbytes)
 
-    def _passed_on(self, value: Any, address: int, nbytes: int, as_it_is: bool = True) -> Any:
-        """For memory of another process that nothing was written into: a lease on it; for one of `inputs`, its number."""
+    def _passed_on(self, value: Any, tag: dict[str, Any], address: int, nbytes: int) -> Any:
+        """For memory of another process that nothing was written into: a lease on it; for one of `inputs` as it came, its number."""
         found = None if self._mapped is None else self._mapped.find(address, nbytes)
         if found is None:
             return None
-        for number in self._inputs_at(address) if as_it_is else ():
-            given = self._inputs[number]
-            if given is value or is_same(given, value, address):
-                return number
         mapping, keeper = found
+        ref = {**mapping.ref, "offset": address - mapping.address, "bytes": nbytes}
+        number = self._input_number(value)
+        if number is not None and _is_as_it_came(tag, ref, getattr(self._inputs, "tags", {}).get(number)):
+            return number
         lease = self._pool.pass_on(keeper)
         self.leases.append(lease)
-        return {**mapping.ref, "lease": lease, "offset": address - mapping.address, "bytes": nbytes}
+        return {**ref, "lease": lease}
 
-    def _inputs_at(self, address: int) -> Sequence[int]:
-        """Which inputs begin there."""
-        if self._by_address is None:
-            self._by_address = {}
-            for number, given in enumerate(self._inputs):
-                at = _address(given)
-                if at is not None:
-                    self._by_address.setdefault(at, []).append(number)
-        return self._by_address.get(address, ())
+    def _input_number(self, value: Any) -> int | None:
+        """Which of the inputs this very object is."""
+        if self._input_numbers is None:
+            self._input_numbers = {id(given): number for number, given in enumerate(self._inputs) if given is not None}
+        return self._input_numbers.get(id(value))
 
-    def array(self, value: Any, kind: str, as_it_is: bool = True) -> Any:
+    def array(self, value: Any, kind: str) -> Any:
         """The tag of an array, a matrix, a record array or a scalar of numpy; None for one that is more than its bytes."""
         numpy: Any = sys.modules["numpy"]
         array = value if kind == "array" else numpy.asarray(value)
@@ -145,14 +145,15 @@ class Buffers:
         if described is None or (kind == "scalar" and value.dtype.type is not type(value)):
             return None
         self._remember(value)
-        ref = None
+        tag = {"$": "ndarray", "dtype": described, "shape": list(array.shape), "scalar": kind == "scalar", "segment": None}
+        if kind in ("matrix", "recarray"):
+            tag["kind"] = kind
         if array.nbytes:
-            found = self._passed_on(value, arrays.address_of(array), array.nbytes, as_it_is) if array.flags.c_contiguous else None
+            found = self._passed_on(value, tag, arrays.address_of(array), array.nbytes) if array.flags.c_contiguous else None
             if isinstance(found, int):
                 return {"$": "input", "of": found}
-            ref = found or self._copied_array(numpy, array)
-        tag = {"$": "ndarray", "dtype": described, "shape": list(array.shape), "scalar": kind == "scalar", "segment": ref}
-        return {**tag, "kind": kind} if kind in ("matrix", "recarray") else tag
+            tag["segment"] = found or self._copied_array(numpy, array)
+        return tag
 
     def _copied_array(self, numpy: Any, array: Any) -> Any:
         lease, segment, offset = self._places.room(array.nbytes)
@@ -161,9 +162,8 @@ class Buffers:
         return self._pool.ref(lease, segment, offset, array.nbytes)
 
 
-def _address(given: Any) -> int | None:
-    """Where a tensor's or an array's memory begins; None if it has none any more."""
-    try:
-        return given.data_ptr() if hasattr(given, "data_ptr") else arrays.address_of(given)
-    except (RuntimeError, AttributeError):
-        return None
+def _is_as_it_came(tag: dict[str, Any], ref: dict[str, Any], came: dict[str, Any] | None) -> bool:
+    """Whether an input still is what its tag says: its class lets a pack change shape, type and memory."""
+    if came is None or came.get("segment") is None or any(tag.get(name) != came.get(name) for name in _LOOKS):
+        return False
+    return all(ref[name] == came["segment"][name] for name in ("lease", "offset", "bytes"))

@@ -29,7 +29,7 @@ class Decoder:
         #: Whether tensors of a GPU were handed over there, or came through main memory; None: there was none.
         self.from_gpu: bool | None = None
         #: Tensors and arrays in their order.
-        self.seen: list[Any] = []
+        self.seen = tensors.Seen()
         self._shared: list[Any] = []
 
     def decode(self, value: Any) -> Any:
@@ -97,7 +97,8 @@ class Decoder:
         return _made(f"a {name}", make, parts)
 
     def _read_with(self, tag: dict[str, Any]) -> Any:
-        made = self._any(tag["v"])
+        number, made = len(self.seen), self._any(tag["v"])
+        self.seen.tags.pop(number, None)
         vars(made).update(self._any(tag["names"]))
         return made
 
@@ -166,7 +167,7 @@ class Decoder:
         if tag["device"] is not None:
             tensor = _on_device(torch, tensor, tag["device"])
             self.from_gpu = self.from_gpu if ref is None else bool(self.from_gpu)
-        self.seen[place] = tensor
+        self.seen[place], self.seen.tags[place] = tensor, tag
         return tensor
 
     def _read_cuda(self, tag: dict[str, Any]) -> Any:
@@ -192,7 +193,7 @@ class Decoder:
         kind = tag.get("kind")
         if kind is not None:
             array = array.view(numpy.matrix if kind == "matrix" else numpy.recarray)
-        self.seen[place] = array[()] if tag["scalar"] else array
+        self.seen[place], self.seen.tags[place] = array[()] if tag["scalar"] else array, tag
         return self.seen[place]
 
     def _map(self, ref: Any) -> Any:
@@ -259,5 +260,7 @@ _LIBRARY_KINDS: dict[str, Callable[..., Any]] = {
     "numpy.dtype": arrays.dtype_of,
     "masked": arrays.make_masked,
     "bytearray": bytearray,
+    "numpy.bytes_": lambda data: importlib.import_module("numpy").bytes_(data),
+    "numpy.str_": lambda text: importlib.import_module("numpy").str_(text),
     "text": lambda data: data.decode("utf-8", "surrogatepass"),
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 from . import comfy_values, named, place
 from .buffers import Buffers
-from .errors import NotPortable
+from .errors import CodedError, NotPortable
 from .mapping import MappedSegments
 from .place import Place, kind_name
 from .segments import SegmentPool
@@ -37,6 +37,14 @@ _RESOURCES = (
 _EMPTY = Survey(None)
 #: In place of a number: it is being written, so it would hold itself.
 _OPEN = -1
+
+
+class _HandleFailed(BaseException):
+    """What `handle` raised: no fault of the value that is being written."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class Encoder(Buffers):
@@ -74,11 +82,21 @@ class Encoder(Buffers):
                 from .schema_values import SchemaValues
 
                 return SchemaValues(self._handle).form(value, path)
-            self.survey, self._numbers = Survey(value), None
-            return self.form(value, (None, path, None, 0))
-        except BaseException:
+            return self._whole(value, place.root(path))
+        except BaseException as error:
             self._undo()
+            if isinstance(error, _HandleFailed):
+                raise error.cause from None
             raise
+
+    def _whole(self, value: Any, at: Place) -> Any:
+        try:
+            self.survey, self._numbers = Survey(value), None
+        except (CodedError, MemoryError):
+            raise
+        except Exception as error:
+            raise _unreadable(value, at, error) from error
+        return self.form(value, at)
 
     def encode_result(self, value: Any, path: str) -> Any:
         """What a node returned. Its outer shape says how to read it, and what it shows goes to the browser: both as they are to ComfyUI."""
@@ -124,10 +142,17 @@ class Encoder(Buffers):
             return {"$": "json", "v": value}
         try:
             write = WRITERS.get(kind) or writer_for(kind)
-        except TypeError:  # a class without a hash
+        except Exception:  # noqa: BLE001 - a class without a hash, or with a metaclass of a pack's own
             write = None
-        form = None if write is None else write(self, value, at)
-        return self._stay(value, at) if form is None else form
+        try:
+            form = None if write is None else write(self, value, at)
+            return self._stay(value, at) if form is None else form
+        except (CodedError, MemoryError):
+            raise
+        except Exception as error:
+            if type(error).__name__ == "OutOfMemoryError":  # torch's: ComfyUI unloads its models then
+                raise
+            raise _unreadable(value, at, error) from error
 
     def _shared(self, value: Any, at: Place) -> Any:
         """What stands in the message more than once: the first time as it is, with a number; then as that number."""
@@ -135,6 +160,8 @@ class Encoder(Buffers):
         if self._numbers is None:
             self._numbers = {}
         number = self._numbers.get(key)
+        if number == _OPEN and (again := self.again(value)) is not None:
+            return again  # a tensor in its own attributes
         if number == _OPEN:
             what = "a container that holds itself"
             raise NotPortable(place.name_of(at), what, "which cannot be sent", "Return a structure without cycles.")
@@ -151,7 +178,10 @@ class Encoder(Buffers):
         name, path = kind_name(value), place.name_of(at)
         if _is_a(value, _RESOURCES):
             raise NotPortable(path, f"a {name}", "which cannot leave its process", "Return data instead.")
-        tag = self._handle(value, path)
+        try:
+            tag = self._handle(value, path)
+        except Exception as error:
+            raise _HandleFailed(error) from error
         if tag is None:
             raise _refused(value, name, path)
         self.handles.append(tag["id"])
@@ -177,6 +207,12 @@ class Encoder(Buffers):
 def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
     """`isinstance`, without asking the value: a pack's class may answer anything, or raise."""
     return any(base is kind for base in type.__dict__["__mro__"].__get__(type(value)) for kind in kinds)
+
+
+def _unreadable(value: Any, at: Place, error: Exception) -> NotPortable:
+    """What a library said while a value was read, with the value's place."""
+    why = f"which cannot be read ({type(error).__name__}: {error!s:.300})"
+    return NotPortable(place.name_of(at), f"a {kind_name(value)}", why, "Return it while it is whole: not released, closed or in use.")
 
 
 def _refused(value: Any, name: str, path: str) -> NotPortable:

@@ -12,6 +12,9 @@ import errno
 import traceback
 from typing import Any
 
+#: Of a class or a module.
+_LONGEST_NAME = 300
+
 
 class CodedError(Exception):
     """`code` is one of `schemas/errors.ts`; `hint` says what to do."""
@@ -48,8 +51,8 @@ class NodeRaised(CodedError):
     """A node's own exception."""
 
     def __init__(self, node: str, error: BaseException) -> None:
-        super().__init__("NODE_RAISED", f"{node} raised {type(error).__name__}: {error}", "The traceback names the place.")
-        self.exception = describe_exception(error)
+        self.exception = seen = describe_exception(error)
+        super().__init__("NODE_RAISED", f"{node} raised {seen['type']}: {seen['message']}", "The traceback names the place.")
 
     def wire(self) -> dict[str, Any]:
         return {**super().wire(), "exception": self.exception}
@@ -57,11 +60,21 @@ class NodeRaised(CodedError):
 
 def describe_exception(error: BaseException) -> dict[str, str]:
     """`RemoteException` of the schemas: class name, message and the whole traceback with its causes."""
-    lines = traceback.format_exception(type(error), error, error.__traceback__)
-    text = "".join(lines).encode("utf-8", "backslashreplace").decode()
-    message = str(error).encode("utf-8", "backslashreplace").decode()
+    try:
+        text, message = "".join(traceback.format_exception(type(error), error, error.__traceback__)), str(error)
+    except Exception as strange:  # noqa: BLE001 - a pack's class may not be able to say what it is
+        text = message = f"an exception that cannot be shown ({type(strange).__name__})"
     kind = type(error)
-    return {"type": kind.__name__, "module": kind.__module__, "message": message[:20_000], "traceback": text[-60_000:]}
+    module = kind.__module__ if isinstance(kind.__module__, str) else "unknown"
+    name, module = printable(kind.__name__)[:_LONGEST_NAME], printable(module)[:_LONGEST_NAME]
+    # a frame's header holds a megabyte, and a character may take six bytes of it
+    return {"type": name, "module": module, "message": printable(message[:10_000]), "traceback": printable(text[-50_000:])}
+
+
+def printable(text: str) -> str:
+    """Text that every log and terminal can show: control characters and lone surrogates are spelled out."""
+    shown = "".join(char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text)
+    return shown.encode("utf-8", "backslashreplace").decode()
 
 
 #: Why mapping failed, where the memory itself is there: what to do about it.

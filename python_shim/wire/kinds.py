@@ -142,7 +142,8 @@ def _make_view(form: str, shape: list[int], readonly: bool, data: bytes) -> memo
 
 
 def _of_dict(value: Any) -> list[Any]:
-    return [*value, *value.values()]
+    parts = _defaultdict(value) if type(value) is collections.defaultdict else _pairs(value)
+    return [] if parts is None else [*parts[-2], *parts[-1]]
 
 
 for _path in (pathlib.PurePosixPath, pathlib.PureWindowsPath, type(pathlib.Path())):

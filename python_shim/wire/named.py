@@ -6,6 +6,7 @@ import collections
 import functools
 import keyword
 import sys
+import types
 import weakref
 from typing import Any
 
@@ -54,19 +55,31 @@ def is_named(cls: type) -> bool:
 
 def describe(cls: Any) -> dict[str, Any]:
     """What the other side needs to have the same class, or one that does the same."""
-    return {"name": cls.__name__, "module": str(cls.__module__), "fields": list(cls._fields)}
+    return {"name": cls.__qualname__, "module": str(cls.__module__), "fields": list(cls._fields)}
 
 
 @functools.lru_cache(maxsize=1024)
 def _made(name: str, module: str, fields: tuple[str, ...]) -> Any:
-    return collections.namedtuple(name, fields, rename=True, module=module)
+    short = name.rpartition(".")[2]
+    usable = short.isidentifier() and not keyword.iskeyword(short)
+    made = collections.namedtuple(short if usable else "named", fields, rename=True, module=module)
+    made.__qualname__ = name
+    return made
+
+
+def _loaded(name: str, module: str) -> Any:
+    """What stands under that name, `Outer.Inner`, in a module that is loaded here."""
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        held = getattr(found, "__dict__", None)
+        found = held.get(part) if isinstance(held, (dict, types.MappingProxyType)) else None
+    return found
 
 
 def class_of(name: str, module: str, fields: tuple[str, ...]) -> Any:
-    """The class of that name where its module is loaded here; else one that is made, the same each time."""
-    found = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    if isinstance(found, type) and is_named(found) and vars(found)["_fields"] == fields:
-        return found
-    if not name.isidentifier() or keyword.iskeyword(name):
-        name = "named"
-    return _made(name, module, fields)
+    """The very class of that name where its module is loaded here; else one that is made, the same each time."""
+    found = _loaded(name, module)
+    if not isinstance(found, type) or not is_named(found):
+        return _made(name, module, fields)
+    same = (found.__qualname__, found.__module__, vars(found)["_fields"]) == (name, module, fields)
+    return found if same else _made(name, module, fields)

@@ -6,8 +6,9 @@ import importlib
 import sys
 from typing import Any
 
-#: What an image holds in all versions beside pixels, size, palette and info; caches of what those say.
+#: What an image holds in all versions beside pixels, size, palette and info: caches of what those say, and what `save` leaves behind.
 _OWN = {"_im", "im", "_mode", "mode", "_size", "palette", "info", "_readonly", "readonly", "_exif", "pyaccess"}
+_OWN |= {"encoderinfo", "encoderconfig", "_default_encoderinfo"}
 _WITH_PALETTE = ("P", "PA")
 
 

@@ -34,7 +34,7 @@ def kinds_of(values: Iterable[Any]) -> set[type] | None:
     """The types of all of them; None if one cannot be asked for its hash."""
     try:
         return set(map(type, values))
-    except TypeError:
+    except Exception:  # noqa: BLE001 - a metaclass of a pack's own
         return None
 
 
@@ -77,6 +77,20 @@ def _are_short(kinds: set[type], values: Iterable[Any]) -> bool:
 def is_json(text: str) -> bool:
     """Whether a text is the same after JSON, which makes one character of two halves of one."""
     return text.isascii() or _find_pair(text) is None
+
+
+def children_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:
+    """How values of a class are looked through; None where there is nothing to look for."""
+    try:
+        children = CHILDREN.get(kind) or (tuple.__iter__ if is_named(kind) else None)
+        if children is None:
+            from .writers import writer_for  # makes the class known, if it can be
+
+            writer_for(kind)
+            children = CHILDREN.get(kind)
+    except Exception:  # noqa: BLE001 - a class without a hash, or with a metaclass of a pack's own
+        return None
+    return children
 
 
 class Survey:
@@ -158,10 +172,8 @@ class Survey:
         return False
 
     def _parts(self, value: Any, kind: type) -> Any:
+        children = children_of(kind)
         try:
-            children = CHILDREN.get(kind)
-        except TypeError:  # a class without a hash
+            return () if children is None else list(children(value))
+        except Exception:  # noqa: BLE001 - who writes it says what is wrong, and where
             return ()
-        if children is None:
-            return value if tuple in kind.__bases__ and is_named(kind) else ()
-        return list(children(value))

@@ -9,6 +9,15 @@ from typing import Any
 from .errors import CodedError
 
 
+class Seen(list[Any]):
+    """The tensors and arrays of a message in their order, and the tags that they came with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By number; none of one that came with attributes.
+        self.tags: dict[int, dict[str, Any]] = {}
+
+
 def is_tensor(kind: type) -> bool:
     """Whether a class is torch's own tensor, or its Parameter. A subclass may be anything: its memory is not asked for."""
     torch: Any = sys.modules.get("torch")
@@ -17,13 +26,18 @@ def is_tensor(kind: type) -> bool:
     return kind is torch.Tensor or kind is getattr(getattr(torch, "nn", None), "Parameter", None)
 
 
+def is_dense(torch: Any, value: Any) -> bool:
+    """Whether a tensor is of the kind that has one run of bytes."""
+    return value.layout is torch.strided and not (value.is_quantized or value.is_meta or value.is_nested or value._is_zerotensor())
+
+
 def plain_of(torch: Any, value: Any) -> Any:
     """A tensor whose bytes are what it shows, and that is of no graph. None for one that has no bytes of that kind.
 
     Most are, and what is asked for here costs less than asking torch for another one.
     """
     try:
-        if value.layout is not torch.strided or value.is_quantized or value.is_meta or value.is_nested or value._is_zerotensor():
+        if not is_dense(torch, value):
             return None
         if value.requires_grad or value.is_conj() or value.is_neg():
             value = value.detach().resolve_conj().resolve_neg()
@@ -87,12 +101,3 @@ def _copied_as(torch: Any, dtype: Any) -> Any:
     except (RuntimeError, NotImplementedError):
         return {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}.get(torch.empty(1, dtype=dtype).element_size())
     return None
-
-
-def is_same(given: Any, value: Any, address: int) -> bool:
-    """Whether `value` looks at the very memory of `given`, in the same way: two objects that nobody can tell apart."""
-    if type(given) is not type(value) or given.dtype != value.dtype or given.shape != value.shape:
-        return False
-    if hasattr(given, "data_ptr"):
-        return given.data_ptr() == address and given.stride() == value.stride()
-    return given.__array_interface__["data"][0] == address and given.strides == value.strides

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 _TYPES, _COMPONENTS = "comfy_api.latest._input_impl.video_types", "comfy_api.latest._util.video_types"
@@ -35,6 +36,15 @@ def parts(value: Any) -> dict[str, Any] | None:
     if type(plain.get("file")) is io.BytesIO:
         plain["file"] = plain["file"].getvalue()
     return {"class": kind, "state": plain}
+
+
+def held(value: Any) -> Iterator[Any]:
+    """What a VIDEO and its components hold."""
+    for part in vars(value).values():
+        if type(part) is getattr(sys.modules.get(_COMPONENTS), "VideoComponents", None):
+            yield from vars(part).values()
+        elif type(part) is not io.BytesIO:
+            yield part
 
 
 def make(given: dict[str, Any]) -> Any:

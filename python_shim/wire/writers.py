@@ -77,6 +77,9 @@ def _write_tensor(encoder: Encoder, value: Any, at: Place) -> Any:
 
 
 def _write_array(kind: str, encoder: Encoder, value: Any, at: Place) -> Any:
+    if kind == "scalar" and value.dtype.kind in "SU":  # an array's item loses its last NULs
+        plain = bytes(value) if value.dtype.kind == "S" else str.__str__(value)
+        return _parts(f"numpy.{type(value).__name__}", [plain], encoder, at)
     again = encoder.again(value)
     if again is not None:
         return again
@@ -137,12 +140,14 @@ WRITERS: dict[type, Write] = {
     complex: lambda encoder, value, at: {"$": "complex", "v": [float_form(value.real), float_form(value.imag)]},
 }
 
+CHILDREN[FileList] = list.__iter__
+
 
 def writer_for(kind: type) -> Write | None:
     """How values of a class that is met for the first time are written; None if they are not."""
     write: Any = None
     if is_tensor(kind):
-        write = _write_tensor
+        write, CHILDREN[kind] = _write_tensor, lambda value: value.__dict__.values()
     elif (array := arrays.array_kind(kind)) is not None:
         write = functools.partial(_write_array, array)
     elif kind_of(kind) is not None:
@@ -152,6 +157,7 @@ def writer_for(kind: type) -> Write | None:
     else:
         write = _of_libraries(kind)
     if write is not None:
+        CHILDREN.setdefault(kind, lambda value: ())
         WRITERS[kind] = write
     return write
 
@@ -167,6 +173,7 @@ def _of_libraries(kind: type) -> Write | None:
         CHILDREN[kind] = lambda value: (value.info,)
         return _write_picture
     if comfy_values.is_blocker(kind):
+        CHILDREN[kind] = lambda value: vars(value).values()
         return _write_blocker
     if comfy_values.is_dynamic_prompt(kind):
         CHILDREN[kind] = lambda value: vars(value).values()
@@ -174,7 +181,10 @@ def _of_libraries(kind: type) -> Write | None:
     if comfy_values.is_node_output(kind):
         CHILDREN[kind] = lambda value: (value.args, value.expand)
         return _write_node_output
-    return _write_video if video.is_video(kind) else None
+    if video.is_video(kind):
+        CHILDREN[kind] = video.held
+        return _write_video
+    return None
 
 
 def _of_torch(torch: Any, kind: type) -> Write | None:
@@ -186,6 +196,7 @@ def _of_torch(torch: Any, kind: type) -> Write | None:
         if kind is getattr(torch, name):
             return lambda encoder, value, at: {"$": "kind", "kind": f"torch.{name}", "v": [tensors.name_of(value)]}
     if kind is getattr(getattr(torch, "return_types", None), kind.__name__, None):
+        CHILDREN[kind] = tuple.__iter__
         return lambda encoder, value, at: _parts("torch.return_types", [kind.__name__, *value], encoder, at)
     return None
 

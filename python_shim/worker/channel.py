@@ -7,6 +7,7 @@ import threading
 from typing import Any, BinaryIO
 
 from ..wire.peer import dumps
+from . import forks
 
 
 def take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -31,7 +32,7 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Write one message now."""
-        if self._out is None:
+        if self._out is None or forks.is_child():
             return
         line = dumps(message).encode() + b"\n"
         with self._lock:

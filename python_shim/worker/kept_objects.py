@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..wire.errors import CodedError
+from ..wire.place import kind_name
 from ..wire.segments import OWNER
 
 
@@ -27,7 +28,7 @@ class KeptObjects:
         name = f"{OWNER}-h{next(self._numbers)}"
         self._objects[name] = value
         self._count()
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        kind = kind_name(value)
         return {"$": "handle", "id": name, "owner": OWNER, "worker": self.worker, "type": kind, "made_by": node}
 
     def find(self, node: str, tag: dict[str, Any]) -> Any:

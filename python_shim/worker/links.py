@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ..wire.frames import FrameReader, pack
+from . import forks
 
 _CHUNK = 1 << 18
 #: ComfyUI has not read what was sent to it, when the worker ends: it is waited for this long, in seconds.
@@ -55,6 +56,8 @@ class Pipe:
 
     def answer(self, header: dict[str, Any], body: bytes = b"") -> None:
         """Write one answer."""
+        if forks.is_child():
+            return
         frame = memoryview(pack(header, body))
         with self._lock:
             while frame:
@@ -105,6 +108,8 @@ class Straight:
         self._send(pack(note), ("progress", task) if "progress" in note else "event", leases)
 
     def _send(self, frame: bytes, kind: Any, leases: list[str]) -> None:
+        if forks.is_child():
+            return
         with self._lock:
             sent = 0 if self._begun[0] or self._unsent else self._try(frame)
             if sent == len(frame):

@@ -19,7 +19,7 @@ from ..wire import PROTOCOL_VERSION, library
 from ..wire.errors import CodedError
 from ..wire.frames import to_json
 from ..wire.peer import as_error
-from . import ending, host_modules, loader
+from . import ending, forks, host_modules, loader
 from .channel import Channel, take_standard_streams
 from .memory import limit_memory
 from .parent import die_with_parent
@@ -79,6 +79,8 @@ class Worker:
             source.done()
 
     def _answer(self, running: Running, number: int, source: Any, result: bytes, error: BaseException | None = None) -> None:
+        if forks.is_child():
+            forks.leave_child(error)
         request: dict[str, Any] = {"id": number}
         if error is not None:
             request["error"] = as_error(error)

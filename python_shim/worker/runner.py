@@ -143,8 +143,9 @@ class Runner:
         method = call["method"]
         if v3.is_v3(cls):
             return v3.method(cls, method, kwargs.pop(v3.HIDDEN, None) or {})
-        if method == "FUNCTION":
-            return getattr(self.instances.of(cls, call), cls.FUNCTION)
+        if method == "FUNCTION":  # the object's own word counts, as in ComfyUI
+            node = self.instances.of(cls, call)
+            return getattr(node, node.FUNCTION)
         if method == "check_lazy_status":
             return self.instances.of(cls, call).check_lazy_status
         return getattr(cls, method)

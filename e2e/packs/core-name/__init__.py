@@ -6,10 +6,10 @@ from aiohttp import web
 from server import PromptServer
 
 
-@PromptServer.instance.routes.get("/users")
-async def users(request):
+@PromptServer.instance.routes.get("/features")
+async def features(request):
     """Not ComfyUI's."""
-    return web.json_response({"storage": "taken"})
+    return web.json_response({"taken": True})
 
 
 @PromptServer.instance.routes.get("/core-name/pid")

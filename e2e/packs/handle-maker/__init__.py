@@ -1,8 +1,11 @@
 """Nodes that hand an object of their own from one to the next, and write down each run."""
 
+import collections
 import os
+import types
 
 import folder_paths
+import torch
 
 
 def ran(what):
@@ -64,6 +67,38 @@ def HandleDict(thing):
     return ([{"thing": thing, "more": [1.5]}],)
 
 
+@node(("THINGS",), thing="THING", how=("STRING", {}))
+def HandleHold(thing, how):
+    """Where else a value can have an object."""
+    held = {
+        "a namespace": lambda: types.SimpleNamespace(thing=thing),
+        "a queue": lambda: collections.deque([thing]),
+        "a key": lambda: {thing: 1},
+        "an attribute of a tensor": lambda: tagged(thing),
+    }
+    return (held[how](),)
+
+
+def tagged(thing):
+    """A tensor with an attribute."""
+    made = torch.ones(1)
+    made.thing = thing
+    return made
+
+
+def found(value):
+    """The object in what HandleHold has made."""
+    if isinstance(value, dict):
+        return next(iter(value))
+    return value[0] if isinstance(value, collections.deque) else value.thing
+
+
+@node(("STRING",), held="THINGS", number=("INT", {"default": 0}))
+def HandleTakeOut(held, number):
+    """Uses it."""
+    return (f"{found(held).seed} {number}",)
+
+
 @node(("STRING",), thing="THING,THINGS", number=("INT", {"default": 0}))
 def HandleUse(thing, number):
     """Uses the object, wherever it lies."""
@@ -81,6 +116,5 @@ def HandleUseSlowly(thing, number):
     return (f"{thing.seed} {number}",)
 
 
-NODE_CLASS_MAPPINGS = {
-    cls.__name__: cls for cls in (HandleSeed, HandleMake, HandleNext, HandleList, HandleDict, HandleUse, HandleUseSlowly)
-}
+CLASSES = (HandleSeed, HandleMake, HandleNext, HandleList, HandleDict, HandleHold, HandleTakeOut, HandleUse, HandleUseSlowly)
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in CLASSES}

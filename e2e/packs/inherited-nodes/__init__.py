@@ -72,4 +72,73 @@ class InheritState:
         return (f"{type(self).seen} {os.getpid()}",)
 
 
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (InheritBase, InheritPlain, InheritSuper, InheritNames, InheritState)}
+class Unhashable(type):
+    """Its classes have no hash."""
+
+    def __eq__(cls, other):
+        raise RuntimeError("asked")
+
+
+class InheritStrange(metaclass=Unhashable):
+    """Nobody else suffers from it."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+
+    def run(self):
+        return ("strange",)
+
+
+class InheritOwnFunction:
+    """Each object has a method of its own choice."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"turn": ("INT", {})}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "first", "tests"
+
+    def __init__(self):
+        self.FUNCTION = "second"
+
+    def first(self, turn):
+        return ("first",)
+
+    def second(self, turn):
+        return ("second",)
+
+
+class InheritSlots:
+    """Its objects have no end that others hear of."""
+
+    __slots__ = ("calls",)
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"turn": ("INT", {})}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+
+    def __init__(self):
+        self.calls = 0
+
+    def run(self, turn):
+        """Counts."""
+        self.calls += 1
+        return (f"call {self.calls}",)
+
+
+class InheritFork:
+    """Its child comes back where the parent does."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"turn": ("INT", {}), "how": ("STRING", {})}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+
+    def run(self, turn, how):
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0 and how == "exit":
+            raise SystemExit(3)
+        if child == 0 and how == "raise":
+            raise ValueError("in the child")
+        if child:
+            os.waitpid(child, 0)
+        return (f"{'child' if child == 0 else 'parent'} {os.getpid() == parent}",)
+
+
+CLASSES = (InheritBase, InheritPlain, InheritSuper, InheritNames, InheritState, InheritOwnFunction, InheritSlots, InheritFork)
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in CLASSES}
+NODE_CLASS_MAPPINGS |= {"InheritStrange": InheritStrange, "InheritAlias": InheritBase}

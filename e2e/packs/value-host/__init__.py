@@ -125,4 +125,22 @@ class ValueSleep:
         return (number,)
 
 
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (ValueMake, ValueCheck, ValueShow, ValueDigest, ValueSleep)}
+class Box:
+    """An object of ComfyUI's process: nobody looks into it."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+class ValueBox:
+    """Puts a value into an object, or takes it out again."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"value": ("*", {})}})
+    VALIDATE_INPUTS = classmethod(lambda cls, input_types: True)
+    RETURN_TYPES, FUNCTION, CATEGORY = ("*",), "run", "tests"
+
+    def run(self, value):
+        return (value.value if isinstance(value, Box) else Box(value),)
+
+
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (ValueMake, ValueCheck, ValueShow, ValueDigest, ValueSleep, ValueBox)}
