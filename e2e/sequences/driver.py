@@ -41,6 +41,12 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float = LONG) -> 
         time.sleep(0.01)
 
 
+def _environment() -> dict[str, str]:
+    """With the Node of the project, which npm's scripts have on their path and a plain pytest has not."""
+    node = ROOT / "node_modules" / "node" / "bin"
+    return {**os.environ, "PATH": f"{node}{os.pathsep}{os.environ.get('PATH', '')}", "COMFY_ENV_REGISTRY": "off"}
+
+
 class Panel:
     """The panel's protocol through ComfyUI's own origin, on a thread of its own. Connects anew when the bridge was replaced."""
 
@@ -142,9 +148,7 @@ class Comfy:
         command = [sys.executable, str(ROOT / "e2e" / "host" / "main.py"), "--base-directory", str(self.base)]
         command += ["--front-end-root", str(frontend), "--port", str(port)]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.base, env={**os.environ, "COMFY_ENV_REGISTRY": "off"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, cwd=self.base, env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         atexit.register(self.process.kill)  # also when the tests are broken off
         wait_for("ComfyUI to start", self._has_started)
         self.panel = Panel(self.url)
