@@ -27,6 +27,12 @@ type Params<M extends keyof (typeof panelToBridge)['requests']> = z.output<(type
 
 const REPORT_LINES = 200
 
+async function envNamed({ engine }: Context, env: string) {
+  const record = await engine.envs.read(env)
+  if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment ${env}.`)
+  return record
+}
+
 function installing({ context, packs, jobs, isolation }: PanelServices) {
   const choiceOf = ({ combination, in_place }: Params<'install.preview'>) => ({ ...(combination !== undefined && { combination }), ...(in_place && { inPlace: true }) })
   return {
@@ -43,9 +49,11 @@ function installing({ context, packs, jobs, isolation }: PanelServices) {
       return { job: jobs.start({ action: 'install', pack, dir, ...more }) }
     },
     'install.undo': async ({ env }: Params<'install.undo'>) => {
-      const record = await context.engine.envs.undo(env)
-      await packs.rescan()
-      await isolation.renew(record.pack)
+      const { pack } = await envNamed(context, env)
+      await isolation.renew(pack, async () => {
+        await context.engine.envs.undo(env)
+        await packs.rescan()
+      })
       return {}
     },
     'job.cancel': ({ job }: Params<'job.cancel'>) => (jobs.cancel(job), {}),
@@ -60,15 +68,10 @@ function installing({ context, packs, jobs, isolation }: PanelServices) {
 
 function environments({ context, packs, jobs, workers }: PanelServices) {
   const { engine } = context
-  const find = async (env: string) => {
-    const record = await engine.envs.read(env)
-    if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment ${env}.`)
-    return record
-  }
   return {
-    'env.repair': async ({ env }: Params<'env.repair'>) => ({ job: jobs.start({ action: 'repair', pack: (await find(env)).pack, env }) }),
+    'env.repair': async ({ env }: Params<'env.repair'>) => ({ job: jobs.start({ action: 'repair', pack: (await envNamed(context, env)).pack, env }) }),
     'env.delete': async ({ env }: Params<'env.delete'>) => {
-      const { pack } = await find(env)
+      const { pack } = await envNamed(context, env)
       if (usesWorker(context, pack)) {
         throw new BridgeError('ENV_BUSY', `${pack} runs isolated in ${env}.`, { hint: 'Switch its isolation off first.' })
       }
