@@ -39,7 +39,22 @@ export const TaggedValue = z
     z.strictObject({ $: z.literal('shared'), v: z.unknown().describe('what stands in the message more than once; numbered in this order') }),
     z.strictObject({ $: z.literal('again'), of: z.number().int().describe('number of a shared one: the same object') }),
     z.strictObject({ $: z.literal('dict'), v: z.array(z.tuple([z.unknown(), z.unknown()])) }),
-    z.strictObject({ $: z.literal('map'), k: z.unknown().describe('a large dict: the list of its keys'), v: z.unknown().describe('and of its values') }),
+    z.strictObject({
+      $: z.literal('tree').describe('containers in each other, a level at a time (python_shim/wire/tree.py)'),
+      levels: z.array(
+        z.strictObject({
+          k: z.string().describe('list, tuple, dict, set, frozenset: their first letter (f: frozenset); one letter if all are alike'),
+          n: z.union([z.number().int(), z.array(z.number().int())]).describe('how many items each has'),
+          m: z.string().describe('of each item: c a container of the next level, . plain, f a float, * another; one letter if all are alike'),
+          pairs: z.literal(true).optional().describe('the keys of dicts stand among the items, before the values'),
+          keys: z.array(z.array(z.string())).optional(),
+          of: z.array(z.number().int()).optional().describe('which keys each dict has'),
+        }),
+      ),
+      v: z.unknown().describe('the plain ones: a list, or numbers'),
+      f: z.unknown().optional().describe('the floats: numbers'),
+      s: z.array(z.unknown()).optional().describe('the forms of the others'),
+    }),
     z.strictObject({ $: z.literal('set'), v: z.unknown().describe('a list'), frozen: z.boolean() }),
     z.strictObject({ $: z.literal('kind'), kind: z.string().describe('of python_shim/wire/kinds.py, or of torch and numpy'), v: z.array(z.unknown()).describe('what it is made of') }),
     z.strictObject({ $: z.literal('with'), v: z.unknown().describe('a tensor'), names: z.unknown().describe('a dict of its attributes') }),

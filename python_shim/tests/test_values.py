@@ -254,7 +254,7 @@ def test_a_released_segment_is_used_again(border):
 
 def test_a_thousand_small_tensors_use_few_segments(border):
     tag = border.encode([torch.full((4,), float(i)) for i in range(1000)])
-    assert len({item["segment"]["fd"] for item in tag}) <= 2
+    assert len({item["segment"]["fd"] for item in tag["s"]}) <= 2
     assert [item[0].item() for item in border.decode(json.dumps(tag))] == list(range(1000))
 
 

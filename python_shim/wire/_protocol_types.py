@@ -387,12 +387,23 @@ TaggedValue7 = TypedDict(
 )
 
 
+class Level(TypedDict, closed=True):
+    k: str
+    n: int | list[int]
+    m: str
+    pairs: NotRequired[Literal[True]]
+    keys: NotRequired[list[list[str]]]
+    of: NotRequired[list[int]]
+
+
 TaggedValue8 = TypedDict(
     'TaggedValue8',
     {
-        '$': Literal['map'],
-        'k': Any,
+        '$': Literal['tree'],
+        'levels': list[Level],
         'v': Any,
+        'f': NotRequired[Any],
+        's': NotRequired[list[Any]],
     },
     closed=True,
 )

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import arrays, comfy_values, cuda, magic, named, pictures, tensors, video
+from . import arrays, comfy_values, cuda, magic, named, pictures, tensors, tree_reader, video
 from .errors import CodedError
 from .files import FileList
 from .kinds import maker_of
@@ -35,13 +35,14 @@ class Decoder:
     def decode(self, value: Any) -> Any:
         """The Python value of a JSON form. Raises OSError if the process that owns its memory is gone."""
         try:
-            return self._any(value)
+            return self.part(value)
         finally:
             self._maps = {}
 
-    def _any(self, value: Any) -> Any:
+    def part(self, value: Any) -> Any:
+        """A part of the message."""
         if isinstance(value, list):
-            return [self._any(item) for item in value]
+            return [self.part(item) for item in value]
         if not isinstance(value, dict):
             return value
         read = _READERS.get(value.get("$"))
@@ -55,31 +56,35 @@ class Decoder:
     def _read_shared(self, tag: dict[str, Any]) -> Any:
         number = len(self._shared)
         self._shared.append(None)
-        self._shared[number] = self._any(tag["v"])
+        self._shared[number] = self.part(tag["v"])
         return self._shared[number]
 
     def _read_again(self, tag: dict[str, Any]) -> Any:
-        return self._shared[tag["of"]]
+        return self.shared_one(tag["of"])
+
+    def shared_one(self, number: int) -> Any:
+        """What stands in the message more than once, by its number."""
+        return self._shared[number]
 
     def _read_tuple(self, tag: dict[str, Any]) -> Any:
-        return tuple(self._any(tag["v"]))
+        return tuple(self.part(tag["v"]))
 
     def _read_named(self, tag: dict[str, Any]) -> Any:
         kind = named.class_of(tag["name"], tag["module"], tuple(tag["fields"]))
-        return kind._make(self._any(tag["v"]))
+        return kind._make(self.part(tag["v"]))
 
     def _read_dict(self, tag: dict[str, Any]) -> Any:
-        return {self._any(key): self._any(item) for key, item in tag["v"]}
+        return {self.part(key): self.part(item) for key, item in tag["v"]}
 
-    def _read_map(self, tag: dict[str, Any]) -> Any:
-        return dict(zip(self._any(tag["k"]), self._any(tag["v"]), strict=True))
+    def _read_tree(self, tag: dict[str, Any]) -> Any:
+        return tree_reader.read(self, tag)
 
     def _read_set(self, tag: dict[str, Any]) -> Any:
-        return (frozenset if tag["frozen"] else set)(self._any(tag["v"]))
+        return (frozenset if tag["frozen"] else set)(self.part(tag["v"]))
 
     def _read_numbers(self, tag: dict[str, Any]) -> Any:
         code, given = tag["code"], tag["v"]
-        data = base64.b64decode(given) if isinstance(given, str) else self._any(given)
+        data = base64.b64decode(given) if isinstance(given, str) else self.part(given)
         return memoryview(data).cast(code).tolist()
 
     def _read_float(self, tag: dict[str, Any]) -> float:
@@ -90,20 +95,20 @@ class Decoder:
         return int(tag["v"], 0)
 
     def _read_kind(self, tag: dict[str, Any]) -> Any:
-        name, parts = tag["kind"], [self._any(part) for part in tag["v"]]
+        name, parts = tag["kind"], [self.part(part) for part in tag["v"]]
         make = _LIBRARY_KINDS.get(name) or maker_of(name)
         if make is None:
             raise CodedError("BAD_REQUEST", f"a value of the unknown kind {name!r}", "Restart ComfyUI: its parts differ.")
         return _made(f"a {name}", make, parts)
 
     def _read_with(self, tag: dict[str, Any]) -> Any:
-        number, made = len(self.seen), self._any(tag["v"])
+        number, made = len(self.seen), self.part(tag["v"])
         self.seen.tags.pop(number, None)
-        vars(made).update(self._any(tag["names"]))
+        vars(made).update(self.part(tag["names"]))
         return made
 
     def _read_complex(self, tag: dict[str, Any]) -> complex:
-        return complex(*(self._any(part) for part in tag["v"]))
+        return complex(*(self.part(part) for part in tag["v"]))
 
     def _read_bytes(self, tag: dict[str, Any]) -> bytes:
         return base64.b64decode(tag["v"])
@@ -119,7 +124,7 @@ class Decoder:
         return bytearray(data) if tag["kind"] == "bytearray" else bytes(data)
 
     def _read_blocker(self, tag: dict[str, Any]) -> Any:
-        return comfy_values.make_blocker(self._any(tag["v"]))
+        return comfy_values.make_blocker(self.part(tag["v"]))
 
     def _read_handle(self, tag: dict[str, Any]) -> Any:
         return self._handle(tag)
@@ -128,27 +133,27 @@ class Decoder:
         return self.seen[tag["of"]]
 
     def _read_node_output(self, tag: dict[str, Any]) -> Any:
-        return comfy_values.make_node_output(*self._any(tag["v"]))
+        return comfy_values.make_node_output(*self.part(tag["v"]))
 
     def _read_dynprompt(self, tag: dict[str, Any]) -> Any:
-        return _made("ComfyUI's DynamicPrompt", comfy_values.make_dynamic_prompt, self._any(tag["v"]))
+        return _made("ComfyUI's DynamicPrompt", comfy_values.make_dynamic_prompt, self.part(tag["v"]))
 
     def _read_files(self, tag: dict[str, Any]) -> Any:
-        before, files, after = (self._any(tag[name]) for name in ("before", "v", "after"))
+        before, files, after = (self.part(tag[name]) for name in ("before", "v", "after"))
         return before + FileList.of(tag["folder"], files) + after
 
     def _read_pil(self, tag: dict[str, Any]) -> Any:
-        return _made("an image of PIL", pictures.make, self._any(tag["v"]))
+        return _made("an image of PIL", pictures.make, self.part(tag["v"]))
 
     def _read_video(self, tag: dict[str, Any]) -> Any:
-        return _made("ComfyUI's VIDEO", video.make, [self._any(tag["v"])])
+        return _made("ComfyUI's VIDEO", video.make, [self.part(tag["v"])])
 
     def _read_input(self, tag: dict[str, Any]) -> Any:
         self.seen.append(self._inputs[tag["of"]])
         return self.seen[-1]
 
     def _read_magic(self, tag: dict[str, Any]) -> Any:
-        return magic.rebuild(tag, self._any(tag["v"]), self._any(tag.get("missing")))
+        return magic.rebuild(tag, self.part(tag["v"]), self.part(tag.get("missing")))
 
     def _read_tensor(self, tag: dict[str, Any]) -> Any:
         place = len(self.seen)

@@ -20,8 +20,8 @@ from .errors import CodedError, NotPortable
 from .mapping import MappedSegments
 from .place import Place, kind_name
 from .segments import SegmentPool
-from .survey import BLOB_BYTES, MAX_DEPTH, SCALARS, Survey, code_of, is_json, is_plain, kinds_of
-from .writers import MANY, WRITERS, float_form, writer_for
+from .survey import BLOB_BYTES, MAX_DEPTH, Survey, is_json
+from .writers import WRITERS, float_form, writer_for
 
 _EXACT = 1 << 53
 _RESOURCES = (
@@ -138,7 +138,7 @@ class Encoder(Buffers):
         return self.blob("str", data)
 
     def _write(self, value: Any, kind: type, at: Place) -> Any:
-        if (kind is list or kind is dict) and self.survey.is_plain(value):
+        if (kind is list or kind is dict) and id(value) in self.survey.plain:
             return {"$": "json", "v": value}
         try:
             write = WRITERS.get(kind) or writer_for(kind)
@@ -153,6 +153,11 @@ class Encoder(Buffers):
             if type(error).__name__ == "OutOfMemoryError":  # torch's: ComfyUI unloads its models then
                 raise
             raise _unreadable(value, at, error) from error
+
+    def number_of(self, value: Any) -> int | None:
+        """The number of a shared value that the message has whole already."""
+        number = None if self._numbers is None else self._numbers.get(id(value))
+        return None if number == _OPEN else number
 
     def _shared(self, value: Any, at: Place) -> Any:
         """What stands in the message more than once: the first time as it is, with a number; then as that number."""
@@ -188,20 +193,9 @@ class Encoder(Buffers):
         return tag
 
     def items(self, values: Sequence[Any], at: Place) -> list[Any]:
-        """The forms of the items of a list or tuple."""
+        """The forms of a few parts, one by one."""
         deep = at[3] + 1
         return [self.form(item, (at, place.ITEM, index, deep)) for index, item in enumerate(values)]
-
-    def many(self, values: Any, at: Place) -> Any:
-        """The form of a list of these items, which may be any number of scalars."""
-        kinds = kinds_of(values) if len(values) >= MANY else None
-        if kinds is not None and kinds <= SCALARS:
-            plain = list(values)
-            code = code_of(kinds, len(plain))
-            packed = None if code is None else self.numbers(plain, code)
-            if packed is not None or is_plain(kinds, plain):
-                return packed or {"$": "json", "v": plain}
-        return self.items(list(values), at)
 
 
 def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:

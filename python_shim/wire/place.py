@@ -7,6 +7,8 @@ from typing import Any
 #: The place around it, how its name is made of that one's, the key, and how deep it is.
 Place = tuple[Any, str, Any, int]
 ITEM, KEY_ITSELF, PART = "item", "key", "part"
+#: The place around it is a level of a tree, which is asked where its item of that number stands (`tree.py`).
+IN_LEVEL = "in level"
 
 
 def root(name: str) -> Place:
@@ -24,6 +26,8 @@ def name_of(place: Place) -> str:
     around, form, key, _ = place
     if around is None:
         return form
+    if form == IN_LEVEL:
+        return name_of(around.place_of(key))
     inner = name_of(around)
     if form == KEY_ITSELF:
         return f"a key of {inner}"

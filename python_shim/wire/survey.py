@@ -1,13 +1,15 @@
-"""One look through a value before it is encoded.
+"""One look through a value before it is encoded, level by level: whole levels are asked at once, not each container for itself.
 
-It finds what stands in the value more than once, which must be one object on the other side too, and which containers are plain JSON as
-they are: those travel without a second look. Most values have nothing shared, and cost one set of types for each container.
+It finds what stands in the value more than once, which must be one object on the other side too, and which lists and dicts are plain
+JSON as they are: those travel without a second look.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from math import isfinite
 from typing import Any
 
@@ -16,14 +18,17 @@ from .named import is_named
 #: Strings and bytes from this size on go through shared memory.
 BLOB_BYTES = 1 << 16
 MAX_DEPTH = 100
-#: Lists of this many numbers travel as machine numbers.
-PACK_FROM = 256
+#: Lists of this many numbers of one kind travel as machine numbers …
+PACK_FROM: dict[type, int] = {int: 256, bool: 256, float: 16}
+_FEWEST = min(PACK_FROM.values())
+#: … and so do floats in containers of one level that have so many of them together: JSON writes each with all its digits.
+_MANY_FLOATS = 64
 SCALARS: frozenset[type] = frozenset((int, float, str, bool, type(None)))
 #: Values without parts that need no identity.
 LEAVES: frozenset[type] = SCALARS | {bytes, complex}
-_INT, _FLOAT, _STR, _BOOL = frozenset((int,)), frozenset((float,)), frozenset((str,)), frozenset((bool,))
+CONTAINERS: frozenset[type] = frozenset((list, dict, tuple, set, frozenset))
+_INT, _FLOAT, _STR = frozenset((int,)), frozenset((float,)), frozenset((str,))
 _TEXTS = _STR | {type(None), bool}
-_LARGEST = (1 << 63) - 1
 _find_pair = re.compile("[\ud800-\udbff][\udc00-\udfff]").search
 
 #: What is to be looked through of other kinds: filled by the modules that know them.
@@ -38,45 +43,56 @@ def kinds_of(values: Iterable[Any]) -> set[type] | None:
         return None
 
 
-def code_of(kinds: set[type], count: int) -> str | None:
-    """How a list of so many of these travels as machine numbers: `array`'s type codes, `?` for truth values."""
-    if count < PACK_FROM or len(kinds) != 1:
-        return None
-    return "q" if kinds == _INT else "d" if kinds == _FLOAT else "?" if kinds == _BOOL else None
+def is_one_of(value: Any, kinds: Iterable[type]) -> bool:
+    """Whether a value is exactly of one of these types, without asking its own for a hash."""
+    kind = type(value)
+    return any(kind is each for each in kinds)
 
 
-def is_plain(kinds: set[type], values: Iterable[Any]) -> bool:
+def is_plain(kinds: Iterable[type], values: Iterable[Any]) -> bool:
     """Whether these scalars are the same after JSON: no huge numbers, nothing but finite ones, no text for shared memory."""
+    kinds = frozenset(kinds)
     if kinds <= _TEXTS:
         return str not in kinds or _are_short(kinds, values)
     if kinds == _INT:
-        return min(values) >= -_LARGEST and max(values) <= _LARGEST
+        return _fit(values)
     if kinds == _FLOAT:
         return all(map(isfinite, values))
-    for value in values:
-        kind = type(value)
-        if kind is int:
-            if not -_LARGEST <= value <= _LARGEST:
-                return False
-        elif kind is float:
-            if not isfinite(value):
-                return False
-        elif kind is str and (len(value) >= BLOB_BYTES or not is_json(value)):
-            return False
+    return all(is_plain((kind,), [value for value in values if type(value) is kind]) for kind in kinds)
+
+
+def _fit(values: Iterable[int]) -> bool:
+    """Whether all have at most 64 bits: larger ones take JSON long."""
+    try:
+        array("q", values)
+    except OverflowError:
+        return False
     return True
 
 
-def _are_short(kinds: set[type], values: Iterable[Any]) -> bool:
-    if kinds != _STR:
-        values = [value for value in values if type(value) is str]
-    if max(map(len, values)) >= BLOB_BYTES:
+def are_keys(kinds: set[type] | None, values: Iterable[Any]) -> bool:
+    """Whether these keys of dicts are text that is the same after JSON."""
+    return kinds == _STR and _are_short(_STR, set(values))  # many dicts have the same keys
+
+
+def _are_short(kinds: frozenset[type], values: Iterable[Any]) -> bool:
+    texts = values if kinds == _STR else [value for value in values if type(value) is str]
+    if max(map(len, texts)) >= BLOB_BYTES:
         return False
-    return all(map(str.isascii, values)) or not any(map(_find_pair, values))
+    return all(map(str.isascii, texts)) or not any(map(_find_pair, texts))
 
 
 def is_json(text: str) -> bool:
     """Whether a text is the same after JSON, which makes one character of two halves of one."""
     return text.isascii() or _find_pair(text) is None
+
+
+def packed_kind(kinds: set[type] | None, count: int) -> type | None:
+    """The one type of so many numbers that they travel as machine numbers."""
+    if kinds is None or len(kinds) != 1:
+        return None
+    (kind,) = kinds
+    return kind if count >= PACK_FROM.get(kind, count + 1) else None
 
 
 def children_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:
@@ -94,86 +110,161 @@ def children_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:
 
 
 class Survey:
-    """What was found in one value. Ids are of objects that the value keeps alive."""
+    """What was found in one value. Ids are of objects that the survey keeps alive."""
 
-    __slots__ = ("_counted", "_met", "code", "shared")
+    __slots__ = ("_again", "_levels", "_met", "_rough", "packed", "plain", "shared")
 
     def __init__(self, value: Any) -> None:
         #: Met more than once.
-        self.shared: set[int] | None = None
-        #: Lists that travel as machine numbers.
-        self.code: dict[int, str] | None = None
-        self._met: dict[int, bool] = {}
-        self._counted = False
-        if type(value) is not str:
-            self._walk(value, 0)
-        if self.shared:  # a container that holds something shared is not plain, wherever it was met first
-            self._counted, self._met = True, {}
-            self._walk(value, 0)
+        self.shared: set[int] = set()
+        #: Lists and dicts that are the same after JSON, with all in them.
+        self.plain: set[int] = set()
+        #: Lists of nothing but many numbers, and of which kind.
+        self.packed: dict[int, type] = {}
+        #: Each container once, at the level where it was met first.
+        self._levels: list[list[Any]] = []
+        self._met: set[int] = set()
+        #: Empty tuples and frozensets that were met more than once: there is only one of each, so that it means nothing.
+        self._again: set[int] = set()
+        #: Lists and dicts that are not plain by what they hold directly.
+        self._rough: set[int] = set()
+        if not is_one_of(value, LEAVES):
+            self._judge(self._look([value]))
 
-    def is_plain(self, value: Any) -> bool:
-        """Whether this container, and all in it, is the same after JSON."""
-        return self._met.get(id(value), False)
+    def _look(self, level: list[Any]) -> list[Any]:
+        """Fill the levels; what stands too deep is given back."""
+        while level and len(self._levels) <= MAX_DEPTH:
+            level = self._first(level)
+            self._levels.append(level)
+            level = self._below(level)
+        return level
 
-    def _is_shared(self, key: int) -> bool:
-        return self.shared is not None and key in self.shared
-
-    def _walk(self, value: Any, depth: int) -> bool:
-        key, kind, met = id(value), type(value), self._met
-        if key in met:
-            if not self._counted and not ((kind is tuple or kind is frozenset) and not value):  # of those there is only one
-                if self.shared is None:
-                    self.shared = set()
+    def _first(self, level: list[Any]) -> list[Any]:
+        """Those that are met for the first time."""
+        met, ids = self._met, list(map(id, level))
+        known = len(met)
+        met.update(ids)
+        if len(met) == known + len(ids):
+            return level
+        met = self._met = set(map(id, chain.from_iterable(self._levels)))
+        first = []
+        for item, key in zip(level, ids, strict=True):
+            if key not in met:
+                met.add(key)
+                first.append(item)
+            elif (type(item) is tuple or type(item) is frozenset) and not item:
+                self._again.add(key)
+            else:
                 self.shared.add(key)
-            return False
-        met[key] = False
-        plain = kind is list
-        if plain:
-            values = value
-        elif kind is dict:
-            values, plain = value.values(), self._keys(value, depth)
-        elif kind is tuple or kind is set or kind is frozenset:
-            values = value
-        else:
-            values = self._parts(value, kind)
-        if not values or depth >= MAX_DEPTH:
-            met[key] = plain and not values
-            return met[key] and not self._is_shared(key)
-        plain = self._values(value, values, plain, depth)
-        met[key] = plain
-        return plain and not self._is_shared(key)
+        return first
 
-    def _values(self, value: Any, values: Any, plain: bool, depth: int) -> bool:
+    def _below(self, level: list[Any]) -> list[Any]:
+        """What the containers of a level hold, but for scalars."""
+        found: list[Any] = []
+        for kind, members in _by_kind(level):
+            if kind is list:
+                found += self._in_lists(members)
+            elif kind is dict:
+                found += self._in_dicts(members)
+            else:
+                values = _joined(members) if kind is not None else _joined([_parts(member) for member in members])
+                found += _no_leaves(values, kinds_of(values))
+        return found
+
+    def _in_lists(self, members: list[Any]) -> list[Any]:
+        values = _joined(members)
         kinds = kinds_of(values)
-        if kinds is not None and kinds <= SCALARS:
-            if plain and type(value) is list and (code := code_of(kinds, len(values))) is not None:
-                if self.code is None:
-                    self.code = {}
-                self.code[id(value)] = code
-                return False
-            return plain and is_plain(kinds, values)
-        scalars = []
-        for item in values:
-            kind = type(item)
-            if kinds is not None and kind in SCALARS:
-                scalars.append(item)
-            elif (kinds is not None and kind in LEAVES) or not self._walk(item, depth + 1):
-                plain = False
-        return plain and (not scalars or is_plain(set(map(type, scalars)), scalars))
+        if kinds is not None and not kinds.isdisjoint(PACK_FROM) and max(map(len, members)) >= _FEWEST:
+            self._pack(members, kinds)
+            if len(self.packed) >= len(members) and self.packed.keys() >= set(map(id, members)):
+                return []
+        self._mark(members, kinds, values, members)
+        return _no_leaves(values, kinds)
 
-    def _keys(self, value: dict[Any, Any], depth: int) -> bool:
-        """Whether all keys are short text; others are looked through."""
-        kinds = kinds_of(value)
-        if kinds == _STR or not value:
-            return not value or _are_short({str}, value)
-        for key in value:
-            if kinds is None or (type(key) not in LEAVES):
-                self._walk(key, depth + 1)
+    def _pack(self, members: list[Any], kinds: set[type]) -> None:
+        for member in members:
+            kind = packed_kind(kinds if len(members) == 1 or len(kinds) == 1 else kinds_of(member), len(member))
+            if kind is not None:
+                self.packed[id(member)] = kind
+                self._rough.add(id(member))
+
+    def _in_dicts(self, members: list[Any]) -> list[Any]:
+        keys, values = list(chain.from_iterable(members)), list(chain.from_iterable(map(dict.values, members)))
+        keys_kinds, kinds = kinds_of(keys), kinds_of(values)
+        if keys and not are_keys(keys_kinds, keys):
+            self._rough.update(id(member) for member in members if member and not are_keys(kinds_of(member), member))
+        self._mark(members, kinds, values, map(dict.values, members))
+        return _no_leaves(keys, keys_kinds) + _no_leaves(values, kinds)
+
+    def _mark(self, members: list[Any], kinds: set[type] | None, values: list[Any], inner: Iterable[Any]) -> None:
+        """Those that are not plain JSON by what they hold directly; `inner`: that of each, `values`: of all, `kinds`: its types."""
+        if kinds is not None and float in kinds and list(map(type, values)).count(float) >= _MANY_FLOATS:
+            self._rough.update(map(id, members))
+        elif not _is_json(kinds, values):
+            self._rough.update(id(member) for member, held in zip(members, inner, strict=True) if not _is_json(kinds_of(held), held))
+
+    def _judge(self, too_deep: list[Any]) -> None:
+        """Which lists and dicts are plain, from the innermost out: no container that holds something met before, wherever that was."""
+        before = self.shared | self._again
+        bad = before.union(map(id, too_deep))
+        for level in reversed(self._levels):
+            now = set(before)
+            for kind, members in _by_kind(level):
+                ids = set(map(id, members))
+                if kind is list or kind is dict:
+                    rough = self._rough & ids
+                    if bad:
+                        rough.update(
+                            id(member) for member in members if not bad.isdisjoint(map(id, member.values() if kind is dict else member))
+                        )
+                    self.plain |= ids - rough
+                    now |= rough
+                else:
+                    now |= ids
+            bad = now
+
+
+def _by_kind(level: list[Any]) -> list[tuple[type | None, list[Any]]]:
+    """The containers of a level by their type; under None what is of another one."""
+    kinds = kinds_of(level)
+    if kinds is not None and len(kinds) == 1:
+        (kind,) = kinds
+        return [(kind if kind in CONTAINERS else None, level)]
+    groups: list[tuple[type | None, list[Any]]] = [
+        (kind, [item for item in level if type(item) is kind]) for kind in (CONTAINERS if kinds is None else CONTAINERS & kinds)
+    ]
+    if kinds is None or not kinds <= CONTAINERS:
+        groups.append((None, [item for item in level if not is_one_of(item, CONTAINERS)]))
+    return [(kind, members) for kind, members in groups if members]
+
+
+def _joined(members: Sequence[Any]) -> Any:
+    return list(chain.from_iterable(members)) if len(members) > 1 or type(members[0]) is not list else members[0]
+
+
+def _no_leaves(values: Sequence[Any], kinds: set[type] | None) -> list[Any]:
+    if kinds is None:
+        return [value for value in values if not is_one_of(value, LEAVES)]
+    if kinds <= LEAVES:
+        return []
+    return list(values) if kinds.isdisjoint(LEAVES) else [value for value in values if type(value) not in LEAVES]
+
+
+def _is_json(kinds: set[type] | None, values: Any) -> bool:
+    """Whether the scalars among these are the same after JSON, and no others are leaves."""
+    if kinds is None:
         return False
+    if kinds <= SCALARS:
+        return not kinds or is_plain(kinds, values)
+    if bytes in kinds or complex in kinds:
+        return False
+    scalars = kinds & SCALARS
+    return not scalars or is_plain(scalars, [value for value in values if type(value) in scalars])
 
-    def _parts(self, value: Any, kind: type) -> Any:
-        children = children_of(kind)
-        try:
-            return () if children is None else list(children(value))
-        except Exception:  # noqa: BLE001 - who writes it says what is wrong, and where
-            return ()
+
+def _parts(value: Any) -> list[Any]:
+    children = children_of(type(value))
+    try:
+        return [] if children is None else list(children(value))
+    except Exception:  # noqa: BLE001 - who writes it says what is wrong, and where
+        return []

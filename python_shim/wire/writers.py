@@ -10,20 +10,18 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import arrays, comfy_values, named, pictures, place, tensors, video
+from . import arrays, comfy_values, named, pictures, place, tensors, tree, video
 from .errors import NotPortable
 from .files import FileList
 from .kinds import kind_of
 from .place import Place, below
-from .survey import BLOB_BYTES, CHILDREN, SCALARS, kinds_of
+from .survey import BLOB_BYTES, CHILDREN, CONTAINERS
 from .tensors import is_tensor
 
 if TYPE_CHECKING:
     from .encoder import Encoder
 
 Write = Callable[["Encoder", Any, Place], Any]
-#: Tuples, sets and dicts from this size on are looked at for having nothing but numbers and text in them.
-MANY = 64
 #: `nan` is these bytes; any other NaN is told with its bits.
 _NAN = struct.pack(">d", math.nan)
 
@@ -33,30 +31,6 @@ def float_form(value: float) -> Any:
         return value
     bits = struct.pack(">d", value)
     return {"$": "float", "v": repr(value) if bits == _NAN or math.isinf(value) else f"#{bits.hex()}"}
-
-
-def _write_list(encoder: Encoder, value: list[Any], at: Place) -> Any:
-    codes = encoder.survey.code
-    code = None if codes is None else codes.get(id(value))
-    packed = None if code is None else encoder.numbers(value, code)
-    return packed or encoder.items(value, at)
-
-
-def _write_dict(encoder: Encoder, value: dict[Any, Any], at: Place) -> Any:
-    if len(value) >= MANY:
-        kinds = kinds_of(value)
-        if kinds is not None and kinds <= SCALARS:
-            values = list(value.values())
-            scalars = kinds_of(values)
-            plain = scalars is not None and scalars <= SCALARS
-            if plain:
-                return {"$": "map", "k": encoder.many(value, at), "v": encoder.many(values, at)}
-    deep, form = at[3] + 1, encoder.form
-    return {"$": "dict", "v": [[form(k, (at, place.KEY_ITSELF, k, deep)), form(v, (at, place.ITEM, k, deep))] for k, v in value.items()]}
-
-
-def _write_set(encoder: Encoder, value: Any, at: Place) -> Any:
-    return {"$": "set", "v": encoder.many(value, at), "frozen": type(value) is frozenset}
 
 
 def _write_bytes(encoder: Encoder, value: Any, at: Place) -> Any:
@@ -73,7 +47,7 @@ def _write_tensor(encoder: Encoder, value: Any, at: Place) -> Any:
         return again
     own = value.__dict__
     form = encoder.tensor(value, not own)
-    return form if not own or form is None else {"$": "with", "v": form, "names": _write_dict(encoder, own, at)}
+    return form if not own or form is None else {"$": "with", "v": form, "names": tree.write(encoder, own, at)}
 
 
 def _write_array(kind: str, encoder: Encoder, value: Any, at: Place) -> Any:
@@ -129,12 +103,8 @@ def _write_held(tag: str, names: tuple[str, ...], encoder: Encoder, value: Any, 
 
 
 WRITERS: dict[type, Write] = {
-    list: _write_list,
-    FileList: lambda encoder, value, at: encoder.many(value, at),
-    tuple: lambda encoder, value, at: {"$": "tuple", "v": encoder.many(value, at)},
-    dict: _write_dict,
-    set: _write_set,
-    frozenset: _write_set,
+    FileList: lambda encoder, value, at: tree.write(encoder, list(value), at),
+    **dict.fromkeys(CONTAINERS, tree.write),
     bytes: _write_bytes,
     bytearray: _write_bytes,
     complex: lambda encoder, value, at: {"$": "complex", "v": [float_form(value.real), float_form(value.imag)]},

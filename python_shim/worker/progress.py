@@ -71,10 +71,11 @@ class Progress:
         their end we know that the picture was looked at, so small ones have one too."""
         kind, image, largest = preview if isinstance(preview, tuple) else ("JPEG", preview, None)
         encoder = Encoder(self._runner.pool)
-        value = encoder.encode([kind, image, largest], "a preview image")
+        where = "a preview image"
+        value = [encoder.encode(part, where) for part in (kind, image, largest)]
         picture = value[1]["v"] if isinstance(value[1], dict) and value[1]["$"] == "pil" else None
         if picture is not None and isinstance(picture[2], dict) and picture[2]["$"] == "bytes":  # mode, size, pixels
-            picture[2] = encoder.encode(bytearray(base64.b64decode(picture[2]["v"])), "a preview image")
+            picture[2] = encoder.encode(bytearray(base64.b64decode(picture[2]["v"])), where)
         return value, encoder.leases
 
     def event(self, event: Any, data: Any, sid: Any = None) -> None:
