@@ -16,7 +16,7 @@ from .model import HOST, INTERRUPTED, LOOP, MOST_CRASHES, PACKS, Built, Expected
 MOST_DEATHS, DEATHS_WINDOW = 3, 310.0
 #: More errors that may come, and more that may be left, to look past what is known: a regular expression.
 ALLOWED = os.environ.get("SEQUENCE_ALLOW")
-KILLED = r"was ended by SIGKILL|The worker of a call is gone"
+KILLED = r"was ended by SIGKILL|The worker of a call is gone|ended before the result of node \d+ was read"
 BRIDGE_GONE = r"The bridge has gone|The bridge is not running|" + KILLED
 
 #: Steps that are also done during a prompt, and what they take of its description.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..wire.cuda import GpuRefused
 from ..wire.encoder import Encoder
-from ..wire.errors import CodedError, RemoteFailure
+from ..wire.errors import CodedError, RemoteFailure, memory_error
 from ..wire.frames import to_json
 from .connecting import Unsent
 from .handles import RemoteHandle
@@ -126,9 +126,11 @@ class Call:
             self._calls.gpu[self.pack] = None
             what = f"The result of node {self.node} is on a GPU, and {error}."
             raise CodedError("VALUE_NOT_PORTABLE", what, "Run again: it comes through main memory from now on.") from error
+        except (FileNotFoundError, ProcessLookupError) as error:
+            what = f"The worker of {self.pack} ended before the result of node {self.node} was read."
+            raise CodedError("WORKER_DIED", what, "Run again: a new worker starts by itself.") from error
         except OSError as error:
-            hint = "Run again: a new worker starts by itself."
-            raise CodedError("WORKER_DIED", f"The worker of {self.pack} ended before its result was read ({error}).", hint) from error
+            raise memory_error(error, f"the result of node {self.node}") from error
         finally:
             self._calls.ended(self, header.get("error"))
 

@@ -1,6 +1,7 @@
 """What becomes of a call's memory, whatever becomes of the call. The bridge and the worker are frames on real sockets."""
 
 import asyncio
+import errno
 import json
 import socket
 import sys
@@ -16,6 +17,7 @@ from python_shim.shim.handles import owner_of_handle
 from python_shim.shim.lanes import Lanes
 from python_shim.shim.remote_error import HandleGone, NodeError
 from python_shim.wire import frames
+from python_shim.wire.errors import CodedError
 from python_shim.wire.frames import FrameReader, pack
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows' loop watches no sockets")
@@ -163,6 +165,20 @@ def test_an_answer_of_a_process_that_has_ended_meanwhile_leaves_nothing_held(mad
     bridge.on_call = late
     asyncio.run(call(calls))
     assert leased(calls) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(errno.ENOENT, "ended before the result of node 1 was read"), (errno.EMFILE, "The memory of the result of node 1 cannot be read")],
+)
+def test_a_result_that_cannot_be_read_says_whose_fault_that_is(made, monkeypatch, code, says):
+    calls, bridge = made()
+    blob = {"lease": "b1.1", "segment": "b1:1", "pid": 1, "fd": 3, "path": None, "offset": 0, "bytes": 8}
+    body = json.dumps({"$": "blob", "kind": "bytes", "segment": blob}).encode()
+    bridge.on_call = lambda link, header, _: answer(link, header, body, owner="b1")
+    monkeypatch.setattr(calls.mapped, "map", lambda ref: (_ for _ in ()).throw(OSError(code, "no")))
+    with pytest.raises(CodedError, match=says):
+        asyncio.run(call(calls))
 
 
 def test_when_the_bridge_ends_what_is_under_way_or_held_is_never_used_again(made):

@@ -20,7 +20,7 @@ from .errors import CodedError, NotPortable
 from .mapping import MappedSegments
 from .place import Place, kind_name
 from .segments import SegmentPool
-from .survey import BLOB_BYTES, MAX_DEPTH, Survey, is_json
+from .survey import BLOB_BYTES, MAX_DEPTH, Survey, is_json, is_small
 from .writers import WRITERS, float_form, writer_for
 
 _EXACT = 1 << 53
@@ -71,6 +71,7 @@ class Encoder(Buffers):
         self.handles: list[str] = []
         self._handle, self._schema, self._drop = handle, schema, drop
         self.survey: Survey = _EMPTY
+        self._small = False
         #: Of what is shared: its numbers, and how many there were in earlier values of this message.
         self._numbers: dict[int, int] | None = None
         self._count = 0
@@ -91,7 +92,8 @@ class Encoder(Buffers):
 
     def _whole(self, value: Any, at: Place) -> Any:
         try:
-            self.survey, self._numbers = Survey(value), None
+            self._small = is_small(value)
+            self.survey, self._numbers = _EMPTY if self._small else Survey(value), None
         except (CodedError, MemoryError):
             raise
         except Exception as error:
@@ -138,6 +140,8 @@ class Encoder(Buffers):
         return self.blob("str", data)
 
     def _write(self, value: Any, kind: type, at: Place) -> Any:
+        if self._small and (kind is list or kind is dict or kind is tuple):
+            return self._write_small(value, kind, at)
         if (kind is list or kind is dict) and id(value) in self.survey.plain:
             return {"$": "json", "v": value}
         try:
@@ -153,6 +157,14 @@ class Encoder(Buffers):
             if type(error).__name__ == "OutOfMemoryError":  # torch's: ComfyUI unloads its models then
                 raise
             raise _unreadable(value, at, error) from error
+
+    def _write_small(self, value: Any, kind: type, at: Place) -> Any:
+        """A container of a small value, item by item."""
+        if kind is dict:
+            deep, form = at[3] + 1, self.form
+            return {"$": "dict", "v": [[form(key, at), form(item, (at, place.ITEM, key, deep))] for key, item in value.items()]}
+        forms = self.items(value, at)
+        return forms if kind is list else {"$": "tuple", "v": forms}
 
     def number_of(self, value: Any) -> int | None:
         """The number of a shared value that the message has whole already."""

@@ -27,12 +27,18 @@ SCALARS: frozenset[type] = frozenset((int, float, str, bool, type(None)))
 #: Values without parts that need no identity.
 LEAVES: frozenset[type] = SCALARS | {bytes, complex}
 CONTAINERS: frozenset[type] = frozenset((list, dict, tuple, set, frozenset))
+#: So many values in each other are quicker done one by one than level by level.
+_FEW = 32
 _INT, _FLOAT, _STR = frozenset((int,)), frozenset((float,)), frozenset((str,))
 _TEXTS = _STR | {type(None), bool}
 _find_pair = re.compile("[\ud800-\udbff][\udc00-\udfff]").search
 
 #: What is to be looked through of other kinds: filled by the modules that know them.
 CHILDREN: dict[type, Callable[[Any], Iterable[Any]]] = {}
+
+
+#: Classes of tensors and arrays: they have parts only where they have attributes.
+ONE_PIECE: set[type] = set()
 
 
 def kinds_of(values: Iterable[Any]) -> set[type] | None:
@@ -107,6 +113,36 @@ def children_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:
     except Exception:  # noqa: BLE001 - a class without a hash, or with a metaclass of a pack's own
         return None
     return children
+
+
+def is_small(value: Any) -> bool:
+    """Whether a value is a few scalars and tensors in lists, tuples and dicts, and none of them twice: nothing more need be known of it."""
+    try:
+        return _left(value, _FEW, set()) >= 0
+    except Exception:  # noqa: BLE001 - a metaclass of a pack's own
+        return False
+
+
+def _left(value: Any, left: int, met: set[int]) -> int:
+    """How many more values may come after this one; negative: it is too much, or of another kind."""
+    kind = type(value)
+    if kind in SCALARS:
+        return left - 1
+    known = kind in ONE_PIECE or kind is list or kind is dict or kind is tuple
+    if not known or id(value) in met:
+        return -1
+    met.add(id(value))
+    if kind in ONE_PIECE:
+        return -1 if getattr(value, "__dict__", None) else left - 1
+    if len(value) > left:
+        return -1
+    if kind is dict and not set(map(type, value)) <= SCALARS:
+        return -1
+    for item in value.values() if kind is dict else value:
+        left = _left(item, left, met)
+        if left < 0:
+            return -1
+    return left
 
 
 class Survey:

@@ -15,7 +15,7 @@ from .errors import NotPortable
 from .files import FileList
 from .kinds import kind_of
 from .place import Place, below
-from .survey import BLOB_BYTES, CHILDREN, CONTAINERS
+from .survey import BLOB_BYTES, CHILDREN, CONTAINERS, ONE_PIECE
 from .tensors import is_tensor
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def writer_for(kind: type) -> Write | None:
     """How values of a class that is met for the first time are written; None if they are not."""
     write: Any = None
     if is_tensor(kind):
+        ONE_PIECE.add(kind)
         write, CHILDREN[kind] = _write_tensor, lambda value: value.__dict__.values()
     elif (array := arrays.array_kind(kind)) is not None:
         write = functools.partial(_write_array, array)
