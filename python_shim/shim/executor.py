@@ -151,6 +151,16 @@ def run_again(step: Step, links: Iterable[tuple[str, str, int]]) -> None:
         step.waiting.add_strong_link(source, socket, node)
 
 
+def wait_for_equal(step: Step) -> bool:
+    """Whether a node must wait, since one that is equal runs: what that one makes is this one's too. ComfyUI looks into its cache before a
+    node begins, and none of its own nodes begins while another runs."""
+    key = key_of(step.caches, step.node)
+    equal = None if key is None else next((node for node in step.tasks if key_of(step.caches, node) == key), None)
+    if equal is not None:
+        step.waiting.add_strong_link(equal, 0, step.node)
+    return equal is not None
+
+
 def _take_back_added(dynprompt: Any, node: str) -> None:
     """Nodes that a node has added are added once more when it runs again."""
     for added in [added for added, parent in dynprompt.ephemeral_parents.items() if parent == node]:

@@ -10,8 +10,8 @@ from typing import Any
 from ..wire.parts import children, crosses
 from . import executor
 from .executor import Step
-from .handles import RemoteHandle, owner_of_handle
-from .remote_error import HandleGone
+from .handles import RemoteHandle, made_under, owner_of_handle
+from .remote_error import HandleGone, handle_gone
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
 #: Why a node runs again, if it is not for want of a process.
@@ -33,6 +33,19 @@ def holds(value: Any, is_wanted: Callable[[Any], bool]) -> bool:
                 seen[id(item)] = item
                 waiting.append(item)
     return False
+
+
+def handles_in(value: Any) -> list[RemoteHandle]:
+    """All that a value holds."""
+    found: list[RemoteHandle] = []
+
+    def note(item: Any) -> bool:
+        if type(item) is RemoteHandle:
+            found.append(item)
+        return False
+
+    holds(value, note)
+    return found
 
 
 def is_live(value: Any) -> bool:
@@ -62,8 +75,12 @@ class KeptOutputs:
     def has_run(self, step: Step) -> None:
         """A node has run, and its output is kept."""
         key = executor.key_of(step.caches, step.node)
-        if key is not None:
-            self._made[key] = self._place(step, step.node)
+        if key is None:
+            return
+        self._made[key] = place = self._place(step, step.node)
+        if place is not None:
+            for handle in handles_in(executor.kept_of(step, step.node)):
+                made_under(handle, key)
 
     def waits_again(self, step: Step, error: HandleGone | None = None) -> bool:
         """Whether a node must wait, since an input of it cannot be used any more: what makes that input then runs once more. `error`: how
@@ -72,8 +89,11 @@ class KeptOutputs:
             self._gone |= error.owners
         stale: list[Any] = []
         reasons = self._reasons(step, stale)
-        if error is not None and not reasons - self._asked:
-            reasons = self._makers(step, error, stale)
+        if reasons <= self._asked:
+            # a node of ComfyUI in between has an old object in one of its own, or gives the same one again
+            errors = [error] if error is not None else [handle_gone(handle) for handle in self._dead_inputs(step)]
+            for each in errors:
+                reasons |= self._makers(step, each, stale)
         if reasons <= self._asked:
             return False
         self._asked |= reasons
@@ -95,43 +115,54 @@ class KeptOutputs:
             if outputs is None or socket >= len(outputs):
                 continue  # a lazy input that nobody has asked for
             owners = self._dead_owners(outputs[socket])
-            if not owners and holds(outputs[socket], is_live) and self._is_stale(step, source, set(), stale):
+            if not owners and holds(outputs[socket], is_live) and self._is_stale(step, source, {}, stale):
                 owners = {_ELSEWHERE}
             found |= {(source, owner) for owner in owners}
         return found
 
+    def _dead_inputs(self, step: Step) -> list[RemoteHandle]:
+        given = [(executor.given_to(step, source, step.node), socket) for source, socket in step.links(step.node)]
+        outputs = [outputs[socket] for outputs, socket in given if outputs is not None and socket < len(outputs)]
+        return [handle for handle in handles_in(outputs) if self._is_dead(handle)]
+
     def _makers(self, step: Step, error: HandleGone, stale: list[Any]) -> set[tuple[str, str]]:
         """The nodes above that made the objects which are gone, where a node of ComfyUI in between has hidden them in an object of its own:
         they run again, and all on the way from them."""
-        found = set()
+        found: set[str] = set()
+        self._look_above(step, error, step.node, {}, found, stale)
+        return {(node, owner) for node in found for owner in error.owners}
 
-        def look(node: str, seen: frozenset[str]) -> bool:
-            if node in seen or not step.dynprompt.has_node(node):
-                return False
-            above = [look(source, seen | {node}) for source, _ in step.links(node)]
-            is_maker = f"{step.class_type(node)} (node {node})" in error.makers
-            if is_maker:
-                found.update((node, owner) for owner in error.owners)
-            if node != step.node and (is_maker or any(above)) and (outputs := executor.kept_of(step, node)) is not None:
-                stale.append(outputs)
-            return is_maker or any(above)
+    def _look_above(self, step: Step, error: HandleGone, node: str, known: dict[str, bool], found: set[str], stale: list[Any]) -> bool:
+        """Whether a node is such a maker, or one is above it."""
+        if node in known or not step.dynprompt.has_node(node):
+            return known.get(node, False)
+        known[node] = False
+        above = [self._look_above(step, error, source, known, found, stale) for source, _ in step.links(node)]
+        # an equal node may have made it: ComfyUI keeps one output for both
+        is_maker = f"{step.class_type(node)} (node {node})" in error.makers or executor.key_of(step.caches, node) in error.keys
+        if is_maker:
+            found.add(node)
+        # what it has made itself is seen to be gone, or is made already
+        if node != step.node and any(above) and (outputs := executor.kept_of(step, node)) is not None:
+            stale.append(outputs)
+        known[node] = is_maker or any(above)
+        return known[node]
 
-        look(step.node, frozenset())
-        return found
-
-    def _is_stale(self, step: Step, node: str, seen: set[str], stale: list[Any]) -> bool:
+    def _is_stale(self, step: Step, node: str, known: dict[str, bool], stale: list[Any]) -> bool:
         """Whether an object in a kept output was made where its node does not run any more, there or above. `stale` gets those outputs."""
-        seen.add(node)
+        if node in known:
+            return known[node]
+        known[node] = False
         outputs = executor.kept_of(step, node)
         if outputs is None or not step.dynprompt.has_node(node) or not holds(outputs, is_live):
             return False
         key = executor.key_of(step.caches, node)
         moved = key in self._made and self._made[key] != self._place(step, node)
-        above = [self._is_stale(step, source, seen, stale) for source, _ in step.links(node) if source not in seen]
+        above = [self._is_stale(step, source, known, stale) for source, _ in step.links(node)]
         if moved or any(above):
             stale.append(outputs)
-            return True
-        return False
+            known[node] = True
+        return known[node]
 
     def _is_gone(self, owner: str) -> bool:
         return owner in self._gone or self._is_known_gone(owner)
@@ -140,12 +171,4 @@ class KeptOutputs:
         return type(value) is RemoteHandle and self._is_gone(owner_of_handle(value) or "")
 
     def _dead_owners(self, value: Any) -> set[str]:
-        found: set[str] = set()
-
-        def note(item: Any) -> bool:
-            if self._is_dead(item):
-                found.add(owner_of_handle(item) or "")
-            return False
-
-        holds(value, note)
-        return found
+        return {owner_of_handle(handle) or "" for handle in handles_in(value) if self._is_dead(handle)}
