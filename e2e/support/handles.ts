@@ -107,10 +107,15 @@ export class Keeper {
     const comfy = await startComfy({ frontend: FRONTENDS[0], packs: [pack, 'value-host'], args, env: { ...sources, COMFY_ENV_BRIDGE_DEATHS: '100', ...env } })
     const panel = await PanelClient.connect(comfy.url)
     const keeper = new Keeper(comfy, panel, folder)
-    await panel.until(({ packs, host }) => host.comfyui !== null && packs.some(({ id, reason }) => id === PACK && reason !== 'Being checked.'), PACK)
-    if (index) await panel.install(PACK)
-    await keeper.isolate(true)
-    return keeper
+    try {
+      await panel.until(({ packs, host }) => host.comfyui !== null && packs.some(({ id, reason }) => id === PACK && reason !== 'Being checked.'), PACK)
+      if (index) await panel.install(PACK)
+      await keeper.isolate(true)
+      return keeper
+    } catch (error) {
+      await keeper.end()
+      throw error
+    }
   }
 
   async end(): Promise<void> {
