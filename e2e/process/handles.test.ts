@@ -53,10 +53,11 @@ async function endAll(it: Keeper, shapes: string[], rounds: number): Promise<Rec
   for (let round = 0; round < rounds; round++) {
     for (const [way, { end, often, runs }] of Object.entries(WAYS)) {
       if (often === 1 && round % 4 > 0) continue
-      if ((await it.use(shapes)).join() !== last(shapes).join()) throw new Error(`before ${way}: something has run that was kept`)
+      const before = (await it.use(shapes)).join()
+      if (before !== last(shapes).join()) throw new Error(`before ${way}, round ${round + 1}: ${before} have run, and not ${last(shapes).join()}\n${it.journal()}`)
       await end(it)
       const ran = (await it.use(shapes)).join()
-      if (ran !== runs(shapes).join()) throw new Error(`${way}, round ${round + 1}: ${ran} have run, and not ${runs(shapes).join()}`)
+      if (ran !== runs(shapes).join()) throw new Error(`${way}, round ${round + 1}: ${ran} have run, and not ${runs(shapes).join()}\n${it.journal()}`)
       counts[way] = (counts[way] ?? 0) + 1
     }
   }
@@ -97,6 +98,24 @@ test('objects of makers that are equal, whatever their nodes are called: ComfyUI
       await end()
       expect(await it.use(ALL_SHAPES, { equal: true, first })).toEqual(againOfOne(ALL_SHAPES))
     }
+  }
+})
+
+test('prompts that run while the pack is moved to another process do not notice', async () => {
+  const it = await start({ index })
+  await it.use(ALL_SHAPES)
+  for (const [way, end] of Object.entries({ repaired: () => it.repair(), undone: () => it.undo(), updated: () => it.update(), switched: () => it.switchOffAndOn() })) {
+    const state = { ended: false }
+    const ending = end().finally(() => (state.ended = true))
+    let prompts = 0
+    expect(await it.use(ALL_SHAPES, { edition: null })).toEqual(expect.arrayContaining(last(ALL_SHAPES)))
+    do {
+      await it.use(ALL_SHAPES, { edition: null }).catch((error: unknown) => Promise.reject(new Error(`${way}: ${String(error)}`)))
+      prompts++
+    } while (!state.ended)
+    await ending
+    console.log(`${way}: ${prompts} prompts meanwhile`)
+    await it.use(ALL_SHAPES)
   }
 })
 

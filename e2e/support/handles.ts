@@ -155,6 +155,12 @@ export class Keeper {
     return join(this.comfy.base, 'output', 'runs.log')
   }
 
+  /** What the bridge and ComfyUI have said last. */
+  journal(): string {
+    const lines = readFileSync(join(this.comfy.home, 'logs', 'bridge.ndjson'), 'utf8').trim().split('\n')
+    return [...lines.slice(-80), ...this.comfy.output().trim().split('\n').slice(-20)].join('\n')
+  }
+
   /** The nodes of the pack that have run since it was last asked. */
   ranNodes(): string[] {
     const lines = existsSync(this.runsFile) ? readFileSync(this.runsFile, 'utf8').trim().split('\n').filter(Boolean) : []
@@ -162,11 +168,12 @@ export class Keeper {
     return lines
   }
 
-  /** Runs shapes in one prompt, which must be right at once; the nodes that have run. `edition`: of the pack's code. */
-  async use(shapes: string[], { edition = this.#edition, equal = false, first = 0 }: Ids & { edition?: number } = {}): Promise<string[]> {
+  /** Runs shapes in one prompt, which must be right at once; the nodes that have run. `edition`: of the pack's code, null: any. */
+  async use(shapes: string[], { edition = this.#edition, equal = false, first = 0 }: Ids & { edition?: number | null } = {}): Promise<string[]> {
     const { outputs, error } = await run(this.comfy.url, this.#prompt(shapes, { equal, first }))
+    const number = this.#number
     const said = shapes.map((shape, place) => `${shape}: ${outputs[String((first + place) * 100 + 10)]?.text?.[0] ?? 'nothing'}`)
-    const wrong = said.filter((text, place) => text !== `${shapes[place]}: ${equal ? 7 : 7 + place} ${this.#number} edition ${edition}`)
+    const wrong = said.filter((text, place) => !text.startsWith(`${shapes[place]}: ${equal ? 7 : 7 + place} ${number} edition ${edition ?? ''}`))
     if (wrong.length > 0) throw new Error(`${wrong.join('; ')}. Node ${error.node_id}: ${error.exception_message}\n${error.traceback?.join('') ?? ''}`)
     return this.ranNodes().toSorted()
   }

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from .calls import Calls
 
 
+#: The name of an object: its process and its name there. Neither is ever used again.
+Object = tuple[str, str]
+
+
 class RemoteHandle:
     """Stands in ComfyUI for an object that stayed in its worker. Nodes of that worker get the object itself."""
 
@@ -50,6 +54,12 @@ def tag_of_handle(handle: RemoteHandle) -> dict[str, Any]:
     """What its worker has said of the object."""
     tag: dict[str, Any] = object.__getattribute__(handle, "_tag")
     return tag
+
+
+def object_of_handle(handle: RemoteHandle) -> Object:
+    """The object that this stands for."""
+    tag = tag_of_handle(handle)
+    return tag["owner"], tag["id"]
 
 
 def owner_of_handle(handle: Any) -> str | None:

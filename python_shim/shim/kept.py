@@ -10,12 +10,12 @@ from typing import Any
 from ..wire.parts import children, crosses
 from . import executor
 from .executor import Step
-from .handles import RemoteHandle, made_under, owner_of_handle
+from .handles import Object, RemoteHandle, made_under, object_of_handle, owner_of_handle
 from .remote_error import HandleGone, handle_gone
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
 #: Why a node runs again, if it is not for want of a process.
-_ELSEWHERE = "elsewhere"
+_ELSEWHERE: Object = ("", "elsewhere")
 
 
 def holds(value: Any, is_wanted: Callable[[Any], bool]) -> bool:
@@ -60,8 +60,9 @@ class KeptOutputs:
         self._is_known_gone, self._place = is_gone, place
         #: Processes that cannot be reached any more, by what workers have answered.
         self._gone: set[str] = set()
-        #: Nodes that have run again, and why, in the prompt that runs: who gives the same object again is not asked twice.
-        self._asked: set[tuple[str, str]] = set()
+        #: Nodes that have run again in the prompt that runs, and for want of which object: who gives the same one again is not asked twice.
+        #: Another one it may have made in a process that was about to end.
+        self._asked: set[tuple[str, Object]] = set()
         #: Where an output that is kept was made, by its key.
         self._made: dict[Any, str | None] = {}
 
@@ -94,43 +95,47 @@ class KeptOutputs:
             errors = [error] if error is not None else [handle_gone(handle) for handle in self._dead_inputs(step)]
             for each in errors:
                 reasons |= self._makers(step, each, stale)
-        if reasons <= self._asked:
+        if not reasons:
             return False
-        self._asked |= reasons
 
         def is_bad(entry: Any) -> bool:
             outputs = executor.outputs_in(entry)
             return any(outputs is each for each in stale) or holds(outputs, self._is_dead)
 
         takers = executor.takers(step, is_bad)
-        executor.forget(step.caches, step.waiting, is_bad)
+        if reasons <= self._asked:
+            # another has asked before, while this node had begun
+            takers = [link for link in takers if link[0] == step.node and executor.is_renewed(step, link[1], is_bad)]
+        else:
+            self._asked |= reasons
+            executor.forget(step.caches, step, is_bad)
         executor.run_again(step, takers)
         return bool(takers)
 
-    def _reasons(self, step: Step, stale: list[Any]) -> set[tuple[str, str]]:
+    def _reasons(self, step: Step, stale: list[Any]) -> set[tuple[str, Object]]:
         """The sources of inputs that cannot be used, and why each cannot."""
-        found = set()
+        found: set[tuple[str, Object]] = set()
         for source, socket in step.links(step.node):
             outputs = executor.given_to(step, source, step.node)
             if outputs is None or socket >= len(outputs):
                 continue  # a lazy input that nobody has asked for
-            owners = self._dead_owners(outputs[socket])
-            if not owners and holds(outputs[socket], is_live) and self._is_stale(step, source, {}, stale):
-                owners = {_ELSEWHERE}
-            found |= {(source, owner) for owner in owners}
+            dead = {object_of_handle(handle) for handle in self._dead_in(outputs[socket])}
+            if not dead and holds(outputs[socket], is_live) and self._is_stale(step, source, {}, stale):
+                dead = {_ELSEWHERE}
+            found |= {(source, each) for each in dead}
         return found
 
     def _dead_inputs(self, step: Step) -> list[RemoteHandle]:
         given = [(executor.given_to(step, source, step.node), socket) for source, socket in step.links(step.node)]
         outputs = [outputs[socket] for outputs, socket in given if outputs is not None and socket < len(outputs)]
-        return [handle for handle in handles_in(outputs) if self._is_dead(handle)]
+        return self._dead_in(outputs)
 
-    def _makers(self, step: Step, error: HandleGone, stale: list[Any]) -> set[tuple[str, str]]:
+    def _makers(self, step: Step, error: HandleGone, stale: list[Any]) -> set[tuple[str, Object]]:
         """The nodes above that made the objects which are gone, where a node of ComfyUI in between has hidden them in an object of its own:
         they run again, and all on the way from them."""
         found: set[str] = set()
         self._look_above(step, error, step.node, {}, found, stale)
-        return {(node, owner) for node in found for owner in error.owners}
+        return {(node, each) for node in found for each in error.objects}
 
     def _look_above(self, step: Step, error: HandleGone, node: str, known: dict[str, bool], found: set[str], stale: list[Any]) -> bool:
         """Whether a node is such a maker, or one is above it."""
@@ -170,5 +175,5 @@ class KeptOutputs:
     def _is_dead(self, value: Any) -> bool:
         return type(value) is RemoteHandle and self._is_gone(owner_of_handle(value) or "")
 
-    def _dead_owners(self, value: Any) -> set[str]:
-        return {owner_of_handle(handle) or "" for handle in handles_in(value) if self._is_dead(handle)}
+    def _dead_in(self, value: Any) -> list[RemoteHandle]:
+        return [handle for handle in handles_in(value) if self._is_dead(handle)]

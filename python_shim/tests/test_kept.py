@@ -45,9 +45,9 @@ def step_of(prompt, kept, node, *waiting):
     return Step(prompt, SimpleNamespace(outputs=outputs), node, "p", Waiting(node, *waiting), {}, {})
 
 
-def handle(owner="dead", made_by="maker (node maker)"):
+def handle(owner="dead", made_by="maker (node maker)", name="1"):
     calls = SimpleNamespace(is_gone=lambda name: name == "dead", forget_handle=lambda tag: None)
-    return RemoteHandle(calls, {"id": "1", "owner": owner, "worker": "w#1", "type": "pack.Thing", "made_by": made_by})
+    return RemoteHandle(calls, {"id": name, "owner": owner, "worker": "w#1", "type": "pack.Thing", "made_by": made_by})
 
 
 def outputs_of(kept, place=lambda step, node: None):
@@ -109,3 +109,34 @@ def test_an_object_that_an_equal_node_has_made_is_made_again_by_this_one():
     assert error.keys == {"maker"}
     del kept["maker"]
     assert outputs.waits_again(step, error) and kept == {}
+
+
+def test_a_maker_whose_call_went_to_a_process_on_its_last_calls_is_asked_again():
+    """It has made another object; who gives the same one twice keeps it."""
+    prompt = Prompt(maker=[], last=["maker"])
+    kept = {"maker": [[handle()]]}
+    outputs = outputs_of({})
+    step = step_of(prompt, kept, "last")
+    assert outputs.waits_again(step) and kept == {}
+    kept["maker"] = [[handle(name="2")]]
+    assert outputs.waits_again(step) and kept == {}
+    kept["maker"] = [[handle(name="2")]]
+    assert not outputs.waits_again(step)
+
+
+def test_a_node_that_has_begun_waits_for_what_another_has_asked_for():
+    """Its call has not run for want of an object that is made again already, for another node."""
+    prompt = Prompt(maker=[], first=["maker"], second=["maker"])
+    old = handle()
+    kept = {"maker": [[old]]}
+    outputs = outputs_of({})
+    first = step_of(prompt, kept, "first", "second")
+    given = {name: {"maker": kept["maker"]} for name in ("first", "second")}
+    first.waiting.execution_cache = given
+    first.tasks["second"] = []
+    assert outputs.waits_again(first, handle_gone(old))
+    assert first.waiting.behind == [("maker", "first")] and given == {"first": {"maker": None}, "second": {"maker": [[old]]}}
+    second = first._replace(node="second", tasks={})
+    kept["maker"] = [[handle(owner="lives")]]
+    assert outputs.waits_again(second, handle_gone(old)) and second.waiting.behind[-1] == ("maker", "second")
+    assert "maker" in kept
