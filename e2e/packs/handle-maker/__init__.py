@@ -102,7 +102,7 @@ def HandleTakeOut(held, number):
     return (f"{found(held).seed} {number} edition {EDITION}",)
 
 
-@node(("STRING",), thing="THING,THINGS", number=("INT", {"default": 0}))
+@node(("STRING",), thing="THING,THINGS,*", number=("INT", {"default": 0}))
 def HandleUse(thing, number):
     """Uses the object, wherever it lies."""
     if isinstance(thing, list):
