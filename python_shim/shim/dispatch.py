@@ -197,6 +197,8 @@ class Dispatch:
             was_kept = step.waiting.is_cached(step.node)
             if not was_kept and not step.has_begun and self._guarded(self._must_wait, step):
                 return results.PENDING, None, None
+            if not was_kept and not step.has_begun:
+                self._guarded(self._kept.begins, step)
             answer = await inner(*args, **kwargs)
             if answer[0] == results.SUCCESS and not was_kept:
                 self._guarded(self._kept.has_run, step)

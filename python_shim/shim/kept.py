@@ -63,15 +63,24 @@ class KeptOutputs:
         #: Nodes that have run again in the prompt that runs, and for want of which object: who gives the same one again is not asked twice.
         #: Another one it may have made in a process that was about to end.
         self._asked: set[tuple[str, Object]] = set()
+        #: Which of its inputs a node had when it began.
+        self._had: dict[str, list[tuple[str, int]]] = {}
+        #: Nodes that began once more since an object that they had was gone, and was not among what is kept any more.
+        self._tried: set[tuple[str, Object]] = set()
         #: Where an output that is kept was made, by its key.
         self._made: dict[Any, str | None] = {}
 
     def begin(self, caches: Any) -> None:
         """Before a prompt: what cannot be used is not there."""
-        self._asked.clear()
+        for part in (self._asked, self._had, self._tried):
+            part.clear()
         executor.forget(caches, None, lambda entry: holds(executor.outputs_in(entry), self._is_dead))
         kept = {key for part in executor.kept_outputs(caches) for key in part}
         self._made = {key: place for key, place in self._made.items() if key in kept}
+
+    def begins(self, step: Step) -> None:
+        """A node begins with what it is given."""
+        self._had[step.node] = [link for link in step.links(step.node) if executor.given_to(step, link[0], step.node) is not None]
 
     def has_run(self, step: Step) -> None:
         """A node has run, and its output is kept."""
@@ -95,8 +104,9 @@ class KeptOutputs:
             errors = [error] if error is not None else [handle_gone(handle) for handle in self._dead_inputs(step)]
             for each in errors:
                 reasons |= self._makers(step, each, stale)
-        if not reasons:
+        if not reasons and error is None:
             return False
+        missing = [] if error is None else self._missing(step)
 
         def is_bad(entry: Any) -> bool:
             outputs = executor.outputs_in(entry)
@@ -109,8 +119,20 @@ class KeptOutputs:
         else:
             self._asked |= reasons
             executor.forget(step.caches, step, is_bad)
-        executor.run_again(step, takers)
-        return bool(takers)
+        executor.run_again(step, [*takers, *missing])
+        return bool(takers or missing) or (error is not None and self._tries_once_more(step, error))
+
+    def _missing(self, step: Step) -> list[tuple[str, str, int]]:
+        """Inputs that a node had when it began, and that another has had forgotten since."""
+        had = self._had.get(step.node, [])
+        return [(step.node, source, socket) for source, socket in had if executor.given_to(step, source, step.node) is None]
+
+    def _tries_once_more(self, step: Step, error: HandleGone) -> bool:
+        """Whether a node has been given something else since its call, for all that can be seen: another has had it made again."""
+        tried = {(step.node, each) for each in error.objects}
+        again = bool(tried - self._tried) and not self._dead_inputs(step)
+        self._tried |= tried
+        return again
 
     def _reasons(self, step: Step, stale: list[Any]) -> set[tuple[str, Object]]:
         """The sources of inputs that cannot be used, and why each cannot."""

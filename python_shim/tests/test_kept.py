@@ -140,3 +140,25 @@ def test_a_node_that_has_begun_waits_for_what_another_has_asked_for():
     kept["maker"] = [[handle(owner="lives")]]
     assert outputs.waits_again(second, handle_gone(old)) and second.waiting.behind[-1] == ("maker", "second")
     assert "maker" in kept
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_node_that_has_begun_is_given_what_has_been_forgotten_meanwhile(made_again):
+    """Where what is kept is also what nodes are given (0.3.64)."""
+    prompt = Prompt(maker=[], first=["maker"], second=["maker"])
+    old = handle()
+    kept = {"maker": [[old]]}
+    outputs = outputs_of({})
+    first = step_of(prompt, kept, "first", "second")
+    second = first._replace(node="second")
+    for step in (first, second):
+        outputs.begins(step)
+    first.tasks["second"] = []
+    assert outputs.waits_again(first, handle_gone(old)) and kept == {}
+    first.tasks.clear()
+    if made_again:
+        kept["maker"] = [[handle(owner="lives")]]
+    assert outputs.waits_again(second, handle_gone(old))
+    assert first.waiting.behind == [("maker", "first")] + ([] if made_again else [("maker", "second")])
+    kept["maker"] = [[handle(owner="lives")]]
+    assert not (made_again and outputs.waits_again(second, handle_gone(old)))
