@@ -40,6 +40,7 @@ tasks.on('data', async (chunk) => {
     waiting = waiting.subarray(8 + head + body)
     if (header.hello && how.includes('fails-first') && starts === 1) { answer({ id: header.id, error: { code: 'INTERNAL', message: 'as asked', hint: '' } }); continue }
     if (header.hello && how.includes('starts-slowly')) await new Promise((done) => setTimeout(done, 400))
+    if (header.load && how.includes('loads-slowly')) await new Promise((done) => setTimeout(done, 400))
     if (header.load) answer({ id: header.id }, JSON.stringify({ pack: header.load.pack, ...loaded }))
     else if (header.call) { note('call ' + header.call.call); if (how.includes('keeps')) tell({ method: 'handles.kept', params: { count: 1 } }); answer({ id: header.id }, '1') }
     else answer({ id: header.id })
@@ -163,6 +164,17 @@ describe.skipIf(process.platform !== 'linux')('a worker (skipped: needs Linux)',
     void worker.stop()
     await stopped
   }, 10_000)
+
+  test('one that imports its pack is not idle, however long that takes', async () => {
+    make('loads-slowly')
+    const loading = worker.import('p')
+    while (worker.owner === null) await pause(5)
+    await pause(100)
+    expect(worker.idleMs).toBe(0)
+    await loading
+    await pause(20)
+    expect(worker.idleMs).toBeGreaterThan(0)
+  })
 
   test('one that keeps objects for ComfyUI says so', async () => {
     make('keeps')

@@ -119,9 +119,10 @@ export class Worker {
     setImmediate(() => this.#expected--)
   }
 
-  /** Milliseconds since a running worker was last needed; 0 while it is, or while there is no process. */
+  /** Milliseconds since a running worker was last needed; 0 while it is, imports a pack, or while there is no process. */
   get idleMs(): number {
-    return this.#life.running === null ? 0 : this.#calls.idleMs
+    const imports = this.#loading.size > this.#loaded.size
+    return this.#life.running === null || imports ? 0 : this.#calls.idleMs
   }
 
   /** Starts the worker if need be, imports the pack once per process, and returns its node classes. */

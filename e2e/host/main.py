@@ -14,6 +14,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--base-directory", required=True)
 parser.add_argument("--front-end-root", required=True)
 parser.add_argument("--port", type=int, default=0)
+parser.add_argument("--cache-classic", action="store_true")  # which it does anyway
 parser.add_argument("--cache-none", action="store_true")
 parser.add_argument("--cache-lru", type=int, default=0)
 args = parser.parse_args()

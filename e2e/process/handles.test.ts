@@ -1,173 +1,131 @@
-import { readFileSync, rmSync, existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
-import { FRONTENDS } from '../../scripts/devPython.ts'
-import { bridgePid, startComfy, type Comfy } from '../support/comfy.ts'
-import { PanelClient } from '../support/panelClient.ts'
-import { isAlive, until } from '../support/processes.ts'
-import { finished, queue, run, type Outcome, type Prompt } from '../support/prompts.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { PYTHON } from '../../scripts/devPython.ts'
+import { again, againOfOne, ALL_SHAPES, everything, Keeper, last, saidOf } from '../support/handles.ts'
+import { until } from '../support/processes.ts'
+import { finished, queue } from '../support/prompts.ts'
 import { TIMES } from '../support/rounds.ts'
+import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
 /**
  * Objects that stay in a worker, of which ComfyUI keeps handles: when the worker has ended, the nodes that made them run again by
  * themselves, and nothing else does.
  */
 
-let comfy: Comfy
-let panel: PanelClient
-let number = 0
+let index: WheelIndex
+let keeper: Keeper | null = null
 
-async function start(args: string[] = [], env: Record<string, string> = {}): Promise<void> {
-  comfy = await startComfy({ frontend: FRONTENDS[0], packs: ['handle-maker', 'value-host'], args, env })
-  panel = await PanelClient.connect(comfy.url)
-  await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'handle-maker' && state === 'ready'), 'handle-maker')
-  await isolate(true)
-}
-
-const isolate = (on: boolean): Promise<unknown> => panel.call('isolation.set', { pack: 'handle-maker', on })
-
+beforeAll(async () => {
+  index = await startWheelIndex(PYTHON)
+})
+afterAll(() => index.close())
 afterEach(async () => {
-  panel?.close()
-  await comfy?.stop()
-  comfy?.remove()
+  await keeper?.end()
+  keeper = null
 })
 
-const SHAPES: Record<string, Prompt> = {
-  'one node down': { '1': { class_type: 'HandleMake', inputs: { seed: 7 } }, '9': { class_type: 'HandleUse', inputs: { thing: ['1', 0] } } },
-  'three nodes down': {
-    '1': { class_type: 'HandleMake', inputs: { seed: ['5', 0] } },
-    '2': { class_type: 'HandleNext', inputs: { thing: ['1', 0] } },
-    '3': { class_type: 'HandleNext', inputs: { thing: ['2', 0] } },
-    '5': { class_type: 'HandleSeed', inputs: { seed: 5 } },
-    '9': { class_type: 'HandleUse', inputs: { thing: ['3', 0] } },
-  },
-  'in a list': {
-    '1': { class_type: 'HandleMake', inputs: { seed: 7 } },
-    '2': { class_type: 'HandleList', inputs: { thing: ['1', 0] } },
-    '9': { class_type: 'HandleUse', inputs: { thing: ['2', 0] } },
-  },
-  'in a dict in a list': {
-    '1': { class_type: 'HandleMake', inputs: { seed: 7 } },
-    '2': { class_type: 'HandleDict', inputs: { thing: ['1', 0] } },
-    '9': { class_type: 'HandleUse', inputs: { thing: ['2', 0] } },
-  },
-}
-for (const how of ['a namespace', 'a queue', 'a key', 'an attribute of a tensor']) {
-  SHAPES[`in ${how}`] = {
-    '1': { class_type: 'HandleMake', inputs: { seed: 7 } },
-    '2': { class_type: 'HandleHold', inputs: { thing: ['1', 0], how } },
-    '9': { class_type: 'HandleTakeOut', inputs: { held: ['2', 0] } },
-  }
-}
-SHAPES['in an object of ComfyUI'] = {
-  '1': { class_type: 'HandleMake', inputs: { seed: 7 } },
-  '2': { class_type: 'ValueBox', inputs: { value: ['1', 0] } },
-  '3': { class_type: 'ValueBox', inputs: { value: ['2', 0] } },
-  '9': { class_type: 'HandleUse', inputs: { thing: ['3', 0] } },
-}
-/** The nodes that must run once more when their objects are gone: those that made one or hold one, and the last. */
-const AGAIN: Record<string, string[]> = {
-  'one node down': ['HandleMake', 'HandleUse'],
-  'three nodes down': ['HandleMake', 'HandleNext', 'HandleNext', 'HandleUse'],
-  'in a list': ['HandleMake', 'HandleList', 'HandleUse'],
-  'in a dict in a list': ['HandleMake', 'HandleDict', 'HandleUse'],
-  'in an object of ComfyUI': ['HandleMake', 'HandleUse'],
-}
-for (const how of ['a namespace', 'a queue', 'a key', 'an attribute of a tensor']) AGAIN[`in ${how}`] = ['HandleMake', 'HandleHold', 'HandleTakeOut']
-/** The last node of a shape. */
-const last = (shape: string): string => SHAPES[shape]?.['9']?.class_type ?? ''
+const start = async (options: Parameters<typeof Keeper.start>[0] = {}): Promise<Keeper> => (keeper = await Keeper.start(options))
 
-/** The last node has another number at each run, so that it is not kept. */
-function used(shape: string): Prompt {
-  const { '9': end, ...others } = structuredClone(SHAPES[shape]) as Prompt & { '9': Prompt[string] }
-  return { ...others, '9': { ...end, inputs: { ...end.inputs, number: ++number } }, '10': { class_type: 'PreviewAny', inputs: { source: ['9', 0] } } }
+interface Way {
+  end: (it: Keeper) => Promise<unknown>
+  /** In so many of four rounds. */
+  often: 1 | 4
+  /** What runs again afterwards. */
+  runs: (shapes: string[]) => string[]
+}
+// the worker is killed no more than twice before something forgives it: after three crashes in five minutes it stays down
+const WAYS: Record<string, Way> = {
+  'kill -9': { end: (it) => it.kill(), often: 4, runs: again },
+  idle: { end: (it) => it.idle(), often: 4, runs: everything },
+  'the restart button': { end: (it) => it.restart(), often: 1, runs: again },
+  'the stop button': { end: (it) => it.stop(), often: 1, runs: again },
+  'switched off and on': { end: (it) => it.switchOffAndOn(), often: 1, runs: again },
+  'the bridge killed': { end: (it) => it.killBridge(), often: 1, runs: again },
+  repaired: { end: (it) => it.repair(), often: 1, runs: again },
+  undone: { end: (it) => it.undo(), often: 1, runs: again },
+  updated: { end: (it) => it.update(), often: 1, runs: again },
 }
 
-const runsFile = (): string => join(comfy.base, 'output', 'runs.log')
-
-/** The nodes of the pack that have run since it was last asked. */
-function ranNodes(): string[] {
-  const lines = existsSync(runsFile()) ? readFileSync(runsFile(), 'utf8').trim().split('\n').filter(Boolean) : []
-  rmSync(runsFile(), { force: true })
-  return lines
-}
-
-const saidOf = ({ outputs, error }: Outcome): string => String(outputs['10']?.text?.[0] ?? error.exception_message)
-
-async function use(shape: string): Promise<string[]> {
-  const said = saidOf(await run(comfy.url, used(shape)))
-  expect(`${shape}: ${said}`).toBe(`${shape}: 7 ${number}`)
-  return ranNodes()
-}
-
-async function worker(): Promise<{ id: string; pid: number }> {
-  const found = (await panel.snapshot()).workers.find(({ packs }) => packs.includes('handle-maker'))
-  if (!found?.pid) throw new Error('no worker')
-  return { id: found.id, pid: found.pid }
-}
-
-/** Ends the worker and waits until ComfyUI's side can know. */
-async function kill(): Promise<void> {
-  const { pid } = await worker()
-  process.kill(pid, 'SIGKILL')
-  await panel.until(({ workers }) => workers.every((one) => one.pid !== pid), 'its end')
-}
-
-async function killBridge(): Promise<void> {
-  const bridge = bridgePid(comfy.home)
-  if (bridge === null) throw new Error('no bridge')
-  process.kill(bridge, 'SIGKILL')
-  await until('the bridge to end', () => !isAlive(bridge), 5000)
-  await until('a new bridge', () => ![null, bridge].includes(bridgePid(comfy.home)), 20_000)
-  panel.close()
-  panel = await PanelClient.connect(comfy.url)
-  await panel.until(({ packs }) => packs.some(({ id, isolation }) => id === 'handle-maker' && isolation.state === 'on'), 'the pack')
-}
-
-/** After three crashes in five minutes a worker stays down until the user restarts it. */
-async function forgiven(shape: string): Promise<void> {
-  await panel.call('worker.restart', { worker: (await worker()).id })
-  await use(shape)
-}
-
-const ENDS: Record<string, () => Promise<unknown>> = {
-  'kill -9': kill,
-  'the restart button': async () => panel.call('worker.restart', { worker: (await worker()).id }),
-  'the stop button': async () => panel.call('worker.stop', { worker: (await worker()).id }),
-  'switched off and on': async () => {
-    await isolate(false)
-    await isolate(true)
-  },
-  'the bridge killed': killBridge,
-}
-
-describe.each(Object.keys(SHAPES))('an object %s', (shape) => {
-  test(`is made again after its worker has ended, in whatever way`, async () => {
-    await start()
-    await use(shape)
-    expect(await use(shape)).toEqual([last(shape)])
-    for (const [way, end] of Object.entries(ENDS)) {
-      for (let round = 0; round < TIMES; round++) {
-        await forgiven(shape)
-        await end()
-        expect([way, ...(await use(shape))]).toEqual([way, ...(AGAIN[shape] ?? [])])
-      }
+/** Ends the worker in every way, so many times over; how often each was made good. */
+async function endAll(it: Keeper, shapes: string[], rounds: number): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {}
+  for (let round = 0; round < rounds; round++) {
+    for (const [way, { end, often, runs }] of Object.entries(WAYS)) {
+      if (often === 1 && round % 4 > 0) continue
+      const before = (await it.use(shapes)).join()
+      if (before !== last(shapes).join()) throw new Error(`before ${way}, round ${round + 1}: ${before} have run, and not ${last(shapes).join()}\n${it.journal()}`)
+      await end(it)
+      const ran = (await it.use(shapes)).join()
+      if (ran !== runs(shapes).join()) throw new Error(`${way}, round ${round + 1}: ${ran} have run, and not ${runs(shapes).join()}\n${it.journal()}`)
+      counts[way] = (counts[way] ?? 0) + 1
     }
-    if (shape === 'in an object of ComfyUI') return // where nodes run now, nobody can see in it
+  }
+  return counts
+}
+
+/** Each way so often. */
+const planned = (rounds: number): Record<string, number> => Object.fromEntries(Object.entries(WAYS).map(([way, { often }]) => [way, Math.ceil((rounds * often) / 4)]))
+
+describe.each(ALL_SHAPES)('an object %s', (shape) => {
+  test(`is made again after its worker has ended, in whatever way`, async () => {
+    const it = await start({ index })
+    await it.use([shape])
+    expect(await endAll(it, [shape], 1)).toEqual(planned(1))
     // and it works inside ComfyUI too, and back again
-    await isolate(false)
-    expect(await use(shape)).toEqual(AGAIN[shape])
-    expect(await use(shape)).toEqual([last(shape)])
-    await isolate(true)
-    expect(await use(shape)).toEqual(AGAIN[shape])
+    await it.isolate(false)
+    expect(await it.useInside([shape])).toEqual(again([shape]))
+    expect(await it.useInside([shape])).toEqual(last([shape]))
+    await it.isolate(true)
+    expect(await it.use([shape])).toEqual(again([shape]))
   })
 })
 
+test('objects in all these shapes in one prompt, again and again', async () => {
+  const it = await start({ index })
+  await it.use(ALL_SHAPES)
+  const counts = await endAll(it, ALL_SHAPES, TIMES)
+  console.log(`of ${ALL_SHAPES.length} shapes: ${JSON.stringify(counts)}`)
+  expect(counts).toEqual(planned(TIMES))
+})
+
+test('objects of makers that are equal, whatever their nodes are called: ComfyUI keeps one output for all', async () => {
+  const it = await start()
+  await it.use(ALL_SHAPES, { equal: true })
+  for (const end of [() => it.kill(), () => it.restart()]) {
+    for (const first of [0, 50]) {
+      expect(await it.use(ALL_SHAPES, { equal: true })).toEqual(last(ALL_SHAPES))
+      await end()
+      expect(await it.use(ALL_SHAPES, { equal: true, first })).toEqual(againOfOne(ALL_SHAPES))
+    }
+  }
+})
+
+test('prompts that run while the pack is moved to another process do not notice', async () => {
+  const it = await start({ index })
+  await it.use(ALL_SHAPES)
+  for (const [way, end] of Object.entries({ repaired: () => it.repair(), undone: () => it.undo(), updated: () => it.update(), switched: () => it.switchOffAndOn() })) {
+    const state = { ended: false }
+    const ending = end().finally(() => (state.ended = true))
+    let prompts = 0
+    expect(await it.use(ALL_SHAPES, { edition: null })).toEqual(expect.arrayContaining(last(ALL_SHAPES)))
+    do {
+      await it.use(ALL_SHAPES, { edition: null }).catch((error: unknown) => Promise.reject(new Error(`${way}: ${String(error)}`)))
+      prompts++
+    } while (!state.ended)
+    await ending
+    console.log(`${way}: ${prompts} prompts meanwhile`)
+    await it.use(ALL_SHAPES)
+  }
+})
+
 test('a worker that ends while its prompt runs: what was not sent waits for the object to be made again', async () => {
-  await start()
-  await use('three nodes down')
+  const it = await start()
+  const { panel, comfy } = it
+  await it.use(['three nodes down'])
   for (let round = 0; round < TIMES; round++) {
-    await forgiven('three nodes down')
+    await panel.call('worker.stop', { worker: (await it.worker()).id }) // after three crashes in five minutes it would stay down
+    await it.use(['three nodes down'])
     const id = await queue(comfy.url, {
       '1': { class_type: 'HandleMake', inputs: { seed: ['5', 0] } },
       '2': { class_type: 'HandleNext', inputs: { thing: ['1', 0] } },
@@ -178,33 +136,37 @@ test('a worker that ends while its prompt runs: what was not sent waits for the 
       '11': { class_type: 'PreviewAny', inputs: { source: ['8', 0] } },
       '10': { class_type: 'PreviewAny', inputs: { source: ['9', 0] } },
     })
-    await until('the object to be made', () => existsSync(runsFile()) && readFileSync(runsFile(), 'utf8').includes('HandleNext'), 10_000)
-    await kill()
+    await until('the object to be made', () => existsSync(it.runsFile) && readFileSync(it.runsFile, 'utf8').includes('HandleNext'), 10_000)
+    await it.kill()
     const outcome = await finished(comfy.url, id)
-    expect([saidOf(outcome), outcome.outputs['11']?.text?.[0]]).toEqual([`7 ${round}`, `6 ${round}`])
-    expect(ranNodes().toSorted()).toEqual(['HandleMake', 'HandleMake', 'HandleNext', 'HandleNext', 'HandleSeed', 'HandleUse', 'HandleUse'])
+    expect([saidOf(outcome), outcome.outputs['11']?.text?.[0]]).toEqual([`7 ${round} edition 1`, `6 ${round} edition 1`])
+    expect(it.ranNodes().toSorted()).toEqual(['HandleMake', 'HandleMake', 'HandleNext', 'HandleNext', 'HandleSeed', 'HandleUse', 'HandleUse'])
   }
 })
 
-test('a worker that holds objects which ComfyUI keeps is not idle; without any it ends, and what is needed is made again', async () => {
-  await start([], { COMFY_ENV_IDLE_MINUTES: '0.02' })
-  await use('one node down')
-  const { pid } = await worker()
+test('a worker that holds objects which ComfyUI keeps is not idle; without any it ends', async () => {
+  const it = await start({ env: { COMFY_ENV_IDLE_MINUTES: '0.02' } })
+  await it.use(['one node down'])
+  const { pid } = await it.worker()
   await new Promise((done) => setTimeout(done, 7000)) // two looks for idle workers: nothing can be waited for where nothing happens
-  expect((await worker()).pid).toBe(pid)
-  expect(await use('one node down')).toEqual(['HandleUse'])
-  await fetch(`${comfy.url}/api/free`, { method: 'POST', body: JSON.stringify({ unload_models: true, free_memory: true }) })
-  await panel.until(({ workers }) => workers.every((one) => one.pid === null), 'the idle worker to end', 30_000)
-  expect(await use('one node down')).toEqual(['HandleMake', 'HandleUse'])
+  expect((await it.worker()).pid).toBe(pid)
+  expect(await it.use(['one node down'])).toEqual(['HandleUse'])
+  await fetch(`${it.comfy.url}/api/free`, { method: 'POST', body: JSON.stringify({ unload_models: true, free_memory: true }) })
+  await it.panel.until(({ workers }) => workers.every((one) => one.pid === null), 'the idle worker to end', 30_000)
+  expect(await it.use(['one node down'])).toEqual(['HandleMake', 'HandleUse'])
 })
 
-test.each([['--cache-none'], ['--cache-lru', '10']])('with %s too', async (...args) => {
-  await start(args)
-  for (const shape of Object.keys(SHAPES)) {
-    await use(shape)
-    await forgiven(shape)
-    await kill()
-    // with none, all that the last node needs runs each time, as it does inside ComfyUI
-    expect(await use(shape)).toEqual(expect.arrayContaining(AGAIN[shape] ?? []))
+/** Whether the ComfyUI of the tests keeps outputs as long as there is memory (0.33, and there it is what it does unless told otherwise). */
+const hasRam = process.env.COMFYUI_DIR !== undefined && readFileSync(join(process.env.COMFYUI_DIR, 'comfy', 'cli_args.py'), 'utf8').includes('"--cache-ram"')
+const CACHES = [['--cache-classic'], ['--cache-lru', '100'], ['--cache-none'], ...(hasRam ? [['--cache-ram']] : [])]
+
+test.each(CACHES)('with %s too', async (...args) => {
+  const it = await start({ args })
+  // with none, all that the last node needs runs each time, as it does inside ComfyUI
+  const ran = args[0] === '--cache-none' ? everything(ALL_SHAPES) : again(ALL_SHAPES)
+  await it.use(ALL_SHAPES)
+  for (const end of [() => it.kill(), () => it.restart()]) {
+    await end()
+    expect(await it.use(ALL_SHAPES)).toEqual(ran)
   }
 })

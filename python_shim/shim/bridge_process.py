@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -17,8 +18,23 @@ from . import log, places
 
 #: Deaths within this many seconds count together …
 WINDOW = 300.0
-#: … and after this many the bridge stays down.
+#: … and after this many the bridge stays down, unless `COMFY_ENV_BRIDGE_DEATHS` says another number.
 MOST_DEATHS = 4
+#: Seconds before the next start, after the first death, the second, and all later ones.
+PAUSES = (0.5, 1.0, 2.0)
+
+
+def most_deaths() -> int | places.Missing:
+    """How many deaths within `WINDOW` leave the bridge down: `COMFY_ENV_BRIDGE_DEATHS`, else `MOST_DEATHS`."""
+    chosen = os.environ.get("COMFY_ENV_BRIDGE_DEATHS")
+    if not chosen:
+        return MOST_DEATHS
+    if re.fullmatch("[1-9][0-9]{0,5}", chosen):
+        return int(chosen)
+    return places.Missing(
+        f"COMFY_ENV_BRIDGE_DEATHS is {chosen[:40]!r}, which is no whole number from 1 to 999999.",
+        "Correct it or remove it, then restart ComfyUI.",
+    )
 
 
 class BridgeProcess:
@@ -55,25 +71,31 @@ class BridgeProcess:
         self.status = (status, message, hint)
         self._on_status()
 
+    def _fail(self, why: places.Missing) -> None:
+        log.warning("comfyui-envmanager: %s %s", why.message, why.hint)
+        self._set("failed", why.message, why.hint)
+
     def _run(self) -> None:
+        most = most_deaths()
+        if isinstance(most, places.Missing):
+            return self._fail(most)
         deaths: list[float] = []
         while True:
             missing = places.built()
             node = places.find_node() if missing is None else missing
             if isinstance(node, places.Missing):
-                log.warning("comfyui-envmanager: %s %s", node.message, node.hint)
-                return self._set("failed", node.message, node.hint)
+                return self._fail(node)
             try:
                 said = self._serve(node)
             except OSError as error:
                 said = str(error)
             now = time.monotonic()
             deaths = [*(death for death in deaths if now - death < WINDOW), now]
-            if len(deaths) >= MOST_DEATHS:
+            if len(deaths) >= most:
                 hint = f"Restart ComfyUI. The log is {self._log_path()}."
-                return self._set("failed", f"The bridge ended {MOST_DEATHS} times. {said}", hint)
+                return self._set("failed", f"The bridge ended {most} times. {said}", hint)
             self._set("starting", f"The bridge ended and is started again. {said}")
-            time.sleep(0.25 * 2 ** len(deaths))
+            time.sleep(PAUSES[min(len(deaths), len(PAUSES)) - 1])
 
     def _log_path(self) -> pathlib.Path:
         return self.home / "run" / "bridge.log"

@@ -13,7 +13,7 @@ from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, RemoteFailure, memory_error
 from ..wire.frames import to_json
 from .connecting import Unsent
-from .handles import RemoteHandle
+from .handles import RemoteHandle, tag_of_handle
 from .loan import Loan
 from .remote_error import handle_gone
 
@@ -37,12 +37,13 @@ def _client() -> str | None:
     return client if isinstance(client, str) else None
 
 
-def _tag_of(handles: dict[str, dict[str, Any]], calls: Calls, value: Any, path: str) -> dict[str, Any] | None:
-    tag = value._tag if isinstance(value, RemoteHandle) else None
-    if tag is not None:
-        if calls.is_gone(tag["owner"]):
-            raise handle_gone(tag)
-        handles.setdefault(tag["owner"], tag)
+def _tag_of(handles: dict[str, RemoteHandle], calls: Calls, value: Any, path: str) -> dict[str, Any] | None:
+    if type(value) is not RemoteHandle:
+        return None
+    tag = tag_of_handle(value)
+    if calls.is_gone(tag["owner"]):
+        raise handle_gone(value)
+    handles.setdefault(tag["owner"], value)
     return tag
 
 
@@ -73,7 +74,7 @@ class Call:
         #: What went to the bridge with it.
         self.beside: dict[str, Any] = {}
         #: An object among its inputs for each process that has some.
-        self.owners: dict[str, dict[str, Any]] = {}
+        self.owners: dict[str, RemoteHandle] = {}
         gpu = None if copy else calls.gpu.get(pack_id, "check")
         # not a method of ours: the encoder keeps the inputs, and a cycle would keep them until the garbage collector comes
         handle = functools.partial(_tag_of, self.owners, calls)
@@ -107,9 +108,10 @@ class Call:
             for owner in failure.details.get("owners", ()):
                 if owner in self.owners:
                     raise handle_gone(self.owners[owner])
-        tag = self.owners.get(failure.details.get("owner", "")) if failure.code == "HANDLE_FOREIGN" else None
-        if tag is None:
+        handle = self.owners.get(failure.details.get("owner", "")) if failure.code == "HANDLE_FOREIGN" else None
+        if handle is None:
             return failure
+        tag = tag_of_handle(handle)
         made = f"{tag['type']} that {tag['made_by']} made in the worker {tag['worker']}"
         call = self.header["call"]
         message = f"{call['class']} (node {self.node}) was given a {made}. It cannot leave it."

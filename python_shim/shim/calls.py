@@ -125,6 +125,8 @@ class Calls:
                 if unsent > 1:
                     raise
             except RemoteFailure as failure:
+                for owner in failure.details.get("owners", ()) if failure.code == "HANDLE_GONE" else ():
+                    self.ways.close(owner)  # it may still be on its last calls: what is made again is not to be made there
                 if failure.code != "SEGMENT_GONE" or copy:  # its owner ended meanwhile; the node has not run
                     raise_remote(call.explained(failure))
                 copy = True

@@ -11,6 +11,7 @@ import functools
 import inspect
 import itertools
 import sys
+import traceback
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -194,17 +195,24 @@ class Dispatch:
         async def execute(*args: Any, **kwargs: Any) -> Any:
             step = read(args, kwargs)
             was_kept = step.waiting.is_cached(step.node)
-            if not was_kept and not step.has_begun and self._guarded(self._kept.waits_again, step):
+            if not was_kept and not step.has_begun and self._guarded(self._must_wait, step):
                 return results.PENDING, None, None
+            if not was_kept and not step.has_begun:
+                self._guarded(self._kept.begins, step)
             answer = await inner(*args, **kwargs)
             if answer[0] == results.SUCCESS and not was_kept:
                 self._guarded(self._kept.has_run, step)
             again = answer[0] == results.FAILURE and self._may_run_again(step, answer[2])
             if again and self._guarded(self._kept.waits_again, step, answer[2]):
+                traceback.clear_frames(answer[2].__traceback__)  # they would keep what the prompt has until the garbage collector comes
                 return results.PENDING, None, None
             return answer
 
         return execute
+
+    def _must_wait(self, step: Step) -> bool:
+        """Whether a node that is about to begin cannot yet."""
+        return self._kept.waits_again(step) or (self._place(step, step.node) is not None and executor.wait_for_equal(step))
 
     def _may_run_again(self, step: Step, error: Any) -> bool:
         """Whether a node has failed for want of an object that is gone, and no call of it was sent: a call runs at most once."""

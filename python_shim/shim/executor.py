@@ -32,7 +32,11 @@ class Step(NamedTuple):
     @property
     def has_begun(self) -> bool:
         """Whether it goes on where it has waited."""
-        return self.node in self.subgraphs or self.node in self.tasks
+        return self.begun(self.node)
+
+    def begun(self, node: str) -> bool:
+        """Whether a node of this prompt has begun, and waits for something."""
+        return node in self.subgraphs or node in self.tasks
 
     def links(self, node: str) -> Iterator[tuple[str, int]]:
         """The outputs of other nodes that a node takes: node and socket."""
@@ -94,15 +98,23 @@ def node_objects(caches: Any) -> Iterator[Any]:
         yield from kept.values()
 
 
-def forget(caches: Any, waiting: Any, is_bad: Callable[[Any], bool]) -> None:
-    """Forget kept outputs, also what nodes of the running prompt were to be given (0.33)."""
+def forget(caches: Any, step: Step | None, is_bad: Callable[[Any], bool]) -> None:
+    """Forget kept outputs, also what nodes of the running prompt were to be given (0.33), but for those that have begun: they have it."""
     for kept in kept_outputs(caches):
         for key in [key for key, entry in kept.items() if is_bad(entry)]:
             del kept[key]
-    for given in getattr(waiting, "execution_cache", {}).values():
-        for source, entry in given.items():
+    if step is None:
+        return
+    for node, given in getattr(step.waiting, "execution_cache", {}).items():
+        for source, entry in given.items() if not step.begun(node) else ():
             if entry is not None and is_bad(entry):
                 given[source] = None
+
+
+def is_renewed(step: Step, node: str, is_bad: Callable[[Any], bool]) -> bool:
+    """Whether a node is to run again anyway, or has done so."""
+    outputs = kept_of(step, node)
+    return node in step.waiting.pendingNodes or (outputs is not None and not is_bad(outputs))
 
 
 def key_of(caches: Any, node: str) -> Any:
@@ -139,7 +151,7 @@ def outputs_in(entry: Any) -> Any:
 
 def takers(step: Step, is_bad: Callable[[Any], bool]) -> list[tuple[str, str, int]]:
     """The nodes that wait for their turn and were to be given a kept output that is bad: node, source and socket."""
-    waiting = [node for node in step.waiting.pendingNodes if node not in step.subgraphs and node not in step.tasks]
+    waiting = [node for node in step.waiting.pendingNodes if not step.begun(node)]
     links = [(node, source, socket) for node in waiting for source, socket in step.links(node)]
     return [link for link in links if (given := given_to(step, link[1], link[0])) is not None and is_bad(given)]
 
@@ -149,6 +161,16 @@ def run_again(step: Step, links: Iterable[tuple[str, str, int]]) -> None:
     for node, source, socket in links:
         _take_back_added(step.dynprompt, source)
         step.waiting.add_strong_link(source, socket, node)
+
+
+def wait_for_equal(step: Step) -> bool:
+    """Whether a node must wait, since one that is equal runs: what that one makes is this one's too. ComfyUI looks into its cache before a
+    node begins, and none of its own nodes begins while another runs."""
+    key = key_of(step.caches, step.node)
+    equal = None if key is None else next((node for node in step.tasks if key_of(step.caches, node) == key), None)
+    if equal is not None:
+        step.waiting.add_strong_link(equal, 0, step.node)
+    return equal is not None
 
 
 def _take_back_added(dynprompt: Any, node: str) -> None:

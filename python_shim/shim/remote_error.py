@@ -11,6 +11,7 @@ import types
 from typing import Any, NoReturn
 
 from ..wire.errors import RemoteFailure
+from .handles import Object, RemoteHandle, key_of_handle, object_of_handle, tag_of_handle
 
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)$(?:\n    (?P<source>.+)$)?', re.MULTILINE)
 #: No file of code is longer; a text that says so is no traceback of Python's.
@@ -26,19 +27,25 @@ class NodeError(Exception):
 
 
 class HandleGone(NodeError):
-    """An object among a node's inputs has ended with its process. The node has not run. `owners` are the processes, `makers` the nodes that
-    made their objects, as handles name them."""
+    """An object among a node's inputs has ended with its process. The node has not run. `owners` are the processes, `objects` the
+    objects, `makers` the nodes that made them, as handles name them, and `keys` what ComfyUI's cache calls the outputs of those: nodes that
+    are equal have one."""
 
     owners: frozenset[str] = frozenset()
+    objects: frozenset[Object] = frozenset()
     makers: frozenset[str] = frozenset()
+    keys: frozenset[Any] = frozenset()
 
 
-def handle_gone(tag: dict[str, Any]) -> HandleGone:
+def handle_gone(handle: RemoteHandle) -> HandleGone:
     """What a call gets that has an object of an ended process among its inputs. The user sees it only where running its maker again by
     itself did not help: a node in between that keeps the old one."""
+    tag, key = tag_of_handle(handle), key_of_handle(handle)
     kind = str(tag.get("type", "object")).rpartition(".")[2]
     error = HandleGone(f"A {kind} that {tag.get('made_by')} made is gone with its worker.\n\nRun that node again: change an input of it.")
     error.owners, error.makers = frozenset([tag["owner"]]), frozenset([str(tag.get("made_by"))])
+    error.objects = frozenset([object_of_handle(handle)])
+    error.keys = frozenset() if key is None else frozenset([key])
     return error
 
 

@@ -7,6 +7,9 @@ import types
 import folder_paths
 import torch
 
+#: An update of the pack has another number here.
+EDITION = 1
+
 
 def ran(what):
     """One line for each run, where tests read it."""
@@ -96,15 +99,15 @@ def found(value):
 @node(("STRING",), held="THINGS", number=("INT", {"default": 0}))
 def HandleTakeOut(held, number):
     """Uses it."""
-    return (f"{found(held).seed} {number}",)
+    return (f"{found(held).seed} {number} edition {EDITION}",)
 
 
-@node(("STRING",), thing="THING,THINGS", number=("INT", {"default": 0}))
+@node(("STRING",), thing="THING,THINGS,*", number=("INT", {"default": 0}))
 def HandleUse(thing, number):
     """Uses the object, wherever it lies."""
     if isinstance(thing, list):
         thing = next((item if isinstance(item, Thing) else item["thing"]) for item in thing if isinstance(item, (Thing, dict)))
-    return (f"{thing.seed} {number}",)
+    return (f"{thing.seed} {number} edition {EDITION}",)
 
 
 @node(("STRING",), thing="THING", number=("INT", {"default": 0}))

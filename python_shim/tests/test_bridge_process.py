@@ -1,0 +1,47 @@
+"""How often a bridge that dies is started again."""
+
+import pytest
+
+from python_shim.shim import bridge_process, places
+
+
+@pytest.fixture
+def bridge(tmp_path, monkeypatch):
+    """A bridge that dies at once; `seen` has each of its starts, each pause and each status."""
+    monkeypatch.delenv("COMFY_ENV_BRIDGE_DEATHS", raising=False)
+    monkeypatch.setattr(places, "built", lambda: None)
+    monkeypatch.setattr(places, "find_node", lambda: "node")
+    made = bridge_process.BridgeProcess(tmp_path, "", lambda: None, lambda: None)
+    made.seen = {"starts": 0, "pauses": []}
+
+    def serve(node):
+        made.seen["starts"] += 1
+        return "It fell over."
+
+    monkeypatch.setattr(made, "_serve", serve)
+    monkeypatch.setattr(bridge_process.time, "sleep", made.seen["pauses"].append)
+    return made
+
+
+def test_a_bridge_that_dies_four_times_in_five_minutes_stays_down(bridge):
+    bridge._run()
+    assert bridge.seen == {"starts": 4, "pauses": [0.5, 1.0, 2.0]}
+    assert bridge.status[:2] == ("failed", "The bridge ended 4 times. It fell over.")
+
+
+def test_the_user_says_how_many_deaths_leave_it_down(bridge, monkeypatch):
+    monkeypatch.setenv("COMFY_ENV_BRIDGE_DEATHS", "1500")
+    bridge._run()
+    assert bridge.seen["starts"] == 1500
+    assert max(bridge.seen["pauses"]) == 2.0
+    assert bridge.status[1] == "The bridge ended 1500 times. It fell over."
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "four", "4.5", "¹", " 4", "1" * 5000])
+def test_a_number_of_deaths_that_is_none_is_refused(bridge, monkeypatch, word):
+    monkeypatch.setenv("COMFY_ENV_BRIDGE_DEATHS", word)
+    bridge._run()
+    assert bridge.seen["starts"] == 0
+    status, message, hint = bridge.status
+    assert status == "failed" and message.startswith("COMFY_ENV_BRIDGE_DEATHS is") and "whole number" in message
+    assert hint == "Correct it or remove it, then restart ComfyUI."
