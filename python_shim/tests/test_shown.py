@@ -1,6 +1,5 @@
 """What running nodes show: events, progress and previews, out of a worker's process."""
 
-import contextlib
 import json
 import sys
 import time
@@ -8,6 +7,14 @@ import time
 import pytest
 
 from python_shim.wire.decoder import Decoder
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -50,30 +57,30 @@ def test_the_servers_loop_runs_for_packs_without_routes(worker):
 
 
 @pytest.mark.parametrize(("straight", "side"), [(True, 512), (False, 512), (True, 32)])
-def test_of_previews_that_nobody_looks_at_a_few_are_kept_and_the_newest_comes_last(worker, straight, side):
+def test_of_previews_that_nobody_looks_at_a_few_are_kept_and_the_newest_comes_last(worker, tmp_path, straight, side):
     number = worker.start("Previews", {"count": 30, "side": side}, straight=straight)
-    time.sleep(1.2)
     worker.wait(number) if straight else worker.ask({})
     pictures = [note["preview"] for note in worker.shown("progress") if "preview" in note]
     assert 1 <= len(pictures) <= 4
     # those are looked at: from then on there is room again
     leases = [Decoder(worker.mapped, lambda tag: tag).decode(picture) and picture[1]["v"][2]["segment"]["lease"] for picture in pictures]
     worker.notes.clear()
-    number = worker.start("Previews", {"count": 30, "side": side})
-    time.sleep(0.5)
+    pause = tmp_path / "paused"
+    number = worker.start("Previews", {"count": 30, "side": side, "pause": str(pause), "after": 15})
+    wait_for(pause.exists)
     worker.tell("lease.release", leases=leases)
+    pause.unlink()
     assert worker.wait(number) == "done"
     shown = worker.shown("progress")
     assert [note["value"] for note in shown] == sorted(note["value"] for note in shown)
     worker.notes.clear()
-    number = worker.start("Previews", {"count": 60, "side": side})
-    time.sleep(0.9)
-    worker.link.settimeout(0.3)
-    with contextlib.suppress(TimeoutError):
-        worker.wait(number)
+    number = worker.start("Previews", {"count": 60, "side": side, "pause": str(pause), "after": 40})
+    wait_for(pause.exists)
+    worker.read_notes(4)
     early = [note["preview"] for note in worker.shown("progress")]
     worker.notes.clear()
     worker.tell("lease.release", leases=[early[0][1]["v"][2]["segment"]["lease"]])
-    worker.link.settimeout(20)
+    worker.read_notes(1)
+    pause.unlink()
     worker.wait(number)
-    assert worker.shown("progress")[0]["value"] > 30  # the newest of that time, not the fifth
+    assert worker.shown("progress")[0]["value"] == 40  # the newest of that time, not the fifth

@@ -119,13 +119,18 @@ def Steps(self, values):
     return ("done",)
 
 @node
-def Previews(self, count, side):
+def Previews(self, count, side, pause=None, after=0):
+    # with `pause` it makes that file after so many steps, and goes on when the file has gone
     import comfy.utils
     from PIL import Image
     bar = comfy.utils.ProgressBar(count)
     for step in range(count):
         bar.update_absolute(step + 1, count, ("JPEG", Image.new("RGB", (side, side), (step % 256, 0, 0)), side))
         time.sleep(0.021)
+        if step + 1 == after:
+            open(pause, "w").close()
+            while os.path.exists(pause):
+                time.sleep(0.005)
     return ("done",)
 
 @node

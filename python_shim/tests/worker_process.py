@@ -83,19 +83,27 @@ class Worker:
         self.link.sendall(frame) if straight else os.write(self.tasks, frame)
         return self._number
 
+    def _read(self):
+        for header, body in self._straight.feed(self.link.recv(1 << 18)):
+            if "id" in header:
+                self._done[header["id"]] = (header, body)
+            else:
+                self.notes.append(header)
+
     def wait(self, number):
         """A straight call's result, or its error's code."""
         while number not in self._done:
-            for header, body in self._straight.feed(self.link.recv(1 << 18)):
-                if "id" in header:
-                    self._done[header["id"]] = (header, body)
-                else:
-                    self.notes.append(header)
+            self._read()
         header, body = self._done.pop(number)
         if "error" in header:
             return header["error"]["code"]
         value = Decoder(self.mapped, lambda tag: tag).decode(json.loads(body))
         return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+    def read_notes(self, count):
+        """Straight calls' notes, until there are so many."""
+        while len(self.notes) < count:
+            self._read()
 
     def run(self, name, kwargs=None, **call):
         return self.wait(self.start(name, kwargs, **call))
