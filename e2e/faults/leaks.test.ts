@@ -20,13 +20,13 @@ const PATIENT = { timeout: ALL ? 3 * 3_600_000 : 600_000 }
 /** What may be more without being a leak. */
 const MORE: Held = {
   sockets: 2, // one connection that waits for its next prompt, at ComfyUI's end or at the other
-  segments: 4, // free ones, of sizes that one half of the rounds happened to need and the other did not
-  mapped: 4,
+  segments: 0,
+  mapped: 0,
   others: 4, // of a pool of threads that is filled when it is needed
   threads: 6, // pools of Python, Node and torch, for the same reason
   memory: 32, // MiB; Node collects its garbage late
 }
-/** A free segment is kept this long for the next call (`segments.py`), and looked for now and then. */
+/** Segments and mappings are kept half a minute for the next call (`segments.py`, `mapping.py`), and looked for now and then. */
 const KEPT_MS = 60_000
 
 const PACKS = ['sequence-nodes', 'trouble-maker'] as const
@@ -66,29 +66,45 @@ interface Look {
   processes: number
 }
 
-/** What ComfyUI and the worker hold by their own account. */
-async function accounts({ comfy }: Subject): Promise<Look['accounts']> {
+/** What ComfyUI and the worker hold by their own account, once that is nothing, or does not get there soon. */
+async function accounts(subject: Subject): Promise<Look['accounts']> {
+  for (const end = Date.now() + 10_000; ; await pause(200)) {
+    const said = await account(subject)
+    const isHeld = Object.values(said).some((counts) => Object.values(counts).some((count) => count > 0))
+    if (!isHeld || Date.now() > end) return said
+  }
+}
+
+async function account({ comfy }: Subject): Promise<Look['accounts']> {
   const { end, error, outputs } = await run(comfy.url, { '1': node('Usage', {}), '2': node('UsageThere', {}) })
   if (end !== 'execution_success') throw new Error(`no account: ${error.exception_message}`)
   const said = (id: string): Record<string, number> => JSON.parse(String(outputs[id]?.text?.[0])) as Record<string, number>
   return { ComfyUI: said('1'), [`${PACKS[0]}#1`]: said('2') }
 }
 
+/** What each process holds. */
+async function held({ comfy, panel }: Subject): Promise<Look['held']> {
+  const { workers } = await panel.snapshot()
+  const named: [string, number][] = [['ComfyUI', comfy.process.pid ?? 0], ['the bridge', bridgePid(comfy.home) ?? 0], ...workers.map(({ id, pid }): [string, number] => [id, pid ?? 0])]
+  return Object.fromEntries(named.map(([name, pid]) => [name, heldBy(pid)]))
+}
+
 /**
- * Two good calls, so that all are up and warm, nothing kept by ComfyUI, and its garbage collected, as it does itself every ten seconds
- * (`main.py`): the nodes Usage do that.
+ * Two good calls, so that all are up and warm; nothing kept by ComfyUI, and its garbage collected, as it does itself every ten seconds
+ * (`main.py`): the nodes Usage do that. Then no calls, until nothing is kept for the next one.
  */
 async function look(subject: Subject): Promise<Look> {
-  const { comfy, panel } = subject
+  const { comfy } = subject
   await works(subject)
   await works(subject)
   await forgetResults(comfy.url)
   await forgetHistory(comfy.url)
   const said = await accounts(subject)
-  const { workers } = await panel.snapshot()
-  const named: [string, number][] = [['ComfyUI', comfy.process.pid ?? 0], ['the bridge', bridgePid(comfy.home) ?? 0], ...workers.map(({ id, pid }): [string, number] => [id, pid ?? 0])]
-  const held = Object.fromEntries(named.map(([name, pid]) => [name, heldBy(pid)]))
-  return { held, accounts: said, processes: processesBelow(comfy.process.pid ?? 0).length }
+  for (const end = Date.now() + KEPT_MS; ; await pause(1000)) {
+    const now = await held(subject)
+    const isKept = Object.values(now).some(({ segments, mapped }) => segments + mapped > 0)
+    if (!isKept || Date.now() > end) return { held: now, accounts: said, processes: processesBelow(comfy.process.pid ?? 0).length }
+  }
 }
 
 /** What is more than before, in words. By their own account nothing is held once nothing runs and ComfyUI keeps nothing. */
@@ -106,26 +122,16 @@ function compared(before: Look, now: Look): string {
   return [...each, `processes ${before.processes}→${now.processes}`].join('; ')
 }
 
-/** A look when all that ends by itself has had its time, and what is more than before. */
-async function settled(subject: Subject, before: Look): Promise<{ now: Look; found: string[] }> {
-  for (const end = Date.now() + KEPT_MS; ; await pause(3000)) {
-    const now = await look(subject)
-    const found = grown(before, now)
-    if (found.length === 0 || Date.now() > end) return { now, found }
-  }
-}
-
 /** A tenth of the rounds, a look, the others, another look: what has grown between both. */
 async function growth(subject: Subject, number: number, full: number, round: (number: number) => Promise<void>): Promise<string[]> {
   const count = rounds(full)
   const first = Math.max(2, Math.round(count / 10))
   for (let at = 0; at < first; at++) await round(at)
-  await look(subject)
   const before = await look(subject)
   for (let at = first; at < count; at++) await round(at)
-  const { now, found } = await settled(subject, before)
+  const now = await look(subject)
   figure(number, `${first} times → ${count} times: ${compared(before, now)}`)
-  return found
+  return grown(before, now)
 }
 
 describe.skipIf(process.platform !== 'linux')('what is left behind (skipped: counts by Linux’ /proc)', () => {
