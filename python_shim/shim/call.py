@@ -38,7 +38,7 @@ def _client() -> str | None:
 
 
 def _tag_of(handles: dict[str, dict[str, Any]], calls: Calls, value: Any, path: str) -> dict[str, Any] | None:
-    tag = value._tag if isinstance(value, RemoteHandle) else None
+    tag = value._tag if type(value) is RemoteHandle else None
     if tag is not None:
         if calls.is_gone(tag["owner"]):
             raise handle_gone(tag)

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from ..wire.errors import NotPortable
 from ..wire.segments import OWNER
 from . import executor, log, proxy_v3
 from .calls import Calls
@@ -196,7 +197,13 @@ class Dispatch:
             was_kept = step.waiting.is_cached(step.node)
             if not was_kept and not step.has_begun and self._guarded(self._kept.waits_again, step):
                 return results.PENDING, None, None
-            answer = await inner(*args, **kwargs)
+            try:
+                answer = await inner(*args, **kwargs)
+            except Exception as error:
+                refused = _refused(error)
+                if refused is None:
+                    raise
+                answer = results.FAILURE, executor.failure(step, refused), refused
             if answer[0] == results.SUCCESS and not was_kept:
                 self._guarded(self._kept.has_run, step)
             again = answer[0] == results.FAILURE and self._may_run_again(step, answer[2])
@@ -223,6 +230,15 @@ class Dispatch:
         cls = sys.modules["nodes"].NODE_CLASS_MAPPINGS.get(step.class_type(node))
         target = None if cls is None else self._target(cls, node, step.prompt)
         return None if target is None else target[0]
+
+
+def _refused(error: BaseException) -> NotPortable | None:
+    """That an input cannot be sent, where ComfyUI could not say so: it writes the inputs of a failed node out, and an object may raise
+    then, which would end its thread. Without us the node would have run."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, NotPortable):
+        seen = seen.__context__
+    return seen
 
 
 def _pack_in(cls: type) -> str:
