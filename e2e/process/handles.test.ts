@@ -59,6 +59,9 @@ for (const how of ['a namespace', 'a queue', 'a key', 'an attribute of a tensor'
     '9': { class_type: 'HandleTakeOut', inputs: { held: ['2', 0] } },
   }
 }
+for (const how of ['a module', 'a sparse tensor']) {
+  SHAPES[`of torch: ${how}`] = { '1': { class_type: 'HandleTorch', inputs: { seed: 7, how } }, '9': { class_type: 'HandleUse', inputs: { thing: ['1', 0] } } }
+}
 SHAPES['in an object of ComfyUI'] = {
   '1': { class_type: 'HandleMake', inputs: { seed: 7 } },
   '2': { class_type: 'ValueBox', inputs: { value: ['1', 0] } },
@@ -74,6 +77,7 @@ const AGAIN: Record<string, string[]> = {
   'in an object of ComfyUI': ['HandleMake', 'HandleUse'],
 }
 for (const how of ['a namespace', 'a queue', 'a key', 'an attribute of a tensor']) AGAIN[`in ${how}`] = ['HandleMake', 'HandleHold', 'HandleTakeOut']
+for (const how of ['a module', 'a sparse tensor']) AGAIN[`of torch: ${how}`] = ['HandleTorch', 'HandleUse']
 /** The last node of a shape. */
 const last = (shape: string): string => SHAPES[shape]?.['9']?.class_type ?? ''
 
@@ -141,7 +145,18 @@ const ENDS: Record<string, () => Promise<unknown>> = {
   'the bridge killed': killBridge,
 }
 
-describe.each(Object.keys(SHAPES))('an object %s', (shape) => {
+const TORCH = Object.keys(SHAPES).filter((shape) => shape.startsWith('of torch'))
+
+test.each(TORCH)('an object %s is made again where its nodes run now', async (shape) => {
+  await start()
+  for (const on of [true, false, true]) {
+    await isolate(on)
+    expect(await use(shape)).toEqual(AGAIN[shape])
+    expect(await use(shape)).toEqual([last(shape)])
+  }
+})
+
+describe.each(Object.keys(SHAPES).filter((shape) => !TORCH.includes(shape)))('an object %s', (shape) => {
   test(`is made again after its worker has ended, in whatever way`, async () => {
     await start()
     await use(shape)
