@@ -105,6 +105,7 @@ class PromptServer:
         router.add_post("/api/free", self.free)
         router.add_get("/api/history", lambda request: web.json_response(self.prompt_queue.history, dumps=readable))
         router.add_get("/api/history/{id}", self.history)
+        router.add_post("/api/history", self.forget_history)
         router.add_get("/api/view", self.view)
         for route in list(self.routes):
             if isinstance(route, web.RouteDef):
@@ -187,6 +188,12 @@ class PromptServer:
         number = request.match_info["id"]
         found = self.prompt_queue.history.get(number)
         return web.json_response({number: found} if found else {}, dumps=readable)
+
+    async def forget_history(self, request):
+        """The button that clears it."""
+        if (await request.json()).get("clear"):
+            self.prompt_queue.history.clear()
+        return web.Response(status=200)
 
     async def view(self, request):
         """An output file."""

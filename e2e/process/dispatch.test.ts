@@ -71,6 +71,24 @@ test('a class without a hash runs, and so does one under either of its names', a
   expect(await said('InheritAlias')).toBe(await said('InheritBase'))
 })
 
+test('each name of a class that has two is chosen for itself', async () => {
+  const set = (name: string | undefined, on: boolean | null): Promise<unknown> => panel.call('isolation.set', { pack: 'inherited-nodes', ...(name && { class: name }), on })
+  const inside = async (name: string): Promise<boolean> => (await said(name)) === `InheritBase ${ours()}`
+  await set('InheritAlias', false)
+  expect([await inside('InheritBase'), await inside('InheritAlias')]).toEqual([false, true])
+  await set('InheritAlias', null)
+  await set('InheritBase', false)
+  expect([await inside('InheritBase'), await inside('InheritAlias')]).toEqual([true, false])
+  await set('InheritBase', null)
+  await set(undefined, false)
+  for (const name of ['InheritBase', 'InheritAlias']) {
+    await set(name, true)
+    expect([await inside('InheritBase'), await inside('InheritAlias')]).toEqual([name !== 'InheritBase', name !== 'InheritAlias'])
+    await set(name, null)
+  }
+  await set(undefined, true)
+})
+
 test('inputs may have any name', async () => {
   expect(await said('InheritNames', { cls: 1, self: 2, func: 3, prompt_id: 4 })).toBe('cls=1 func=3 prompt_id=4 self=2')
 })

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { PYTHON } from '../../scripts/devPython.ts'
-import { again, againOfOne, ALL_SHAPES, everything, Keeper, last, saidOf } from '../support/handles.ts'
+import { again, againOfOne, ALL_SHAPES, TORCH_SHAPES, everything, Keeper, last, saidOf } from '../support/handles.ts'
 import { until } from '../support/processes.ts'
 import { finished, queue } from '../support/prompts.ts'
 import { TIMES } from '../support/rounds.ts'
@@ -79,6 +79,16 @@ describe.each(ALL_SHAPES)('an object %s', (shape) => {
     await it.isolate(true)
     expect(await it.use([shape])).toEqual(again([shape]))
   })
+})
+
+test.each(TORCH_SHAPES)('an object %s is made again where its nodes run now', async (shape) => {
+  const it = await start()
+  for (const on of [true, false, true]) {
+    await it.isolate(on)
+    const use = (): Promise<string[]> => (on ? it.use([shape]) : it.useInside([shape]))
+    expect(await use()).toEqual(again([shape]))
+    expect(await use()).toEqual(last([shape]))
+  }
 })
 
 test('objects in all these shapes in one prompt, again and again', async () => {

@@ -54,6 +54,11 @@ SHAPES[HIDDEN] = {
 }
 
 export const ALL_SHAPES = Object.keys(SHAPES)
+/** Objects of torch that cannot leave their process: tried where their nodes move. */
+export const TORCH_SHAPES = ['a module', 'a sparse tensor'].map((how) => `of torch: ${how}`)
+for (const shape of TORCH_SHAPES) {
+  SHAPES[shape] = { '1': { class_type: 'HandleTorch', inputs: { seed: 7, how: shape.replace('of torch: ', '') } }, '9': { class_type: 'HandleUse', inputs: { thing: ['1', 0] } } }
+}
 
 /** The nodes that must run once more when their objects are gone: those that made one or hold one, and the last. */
 const AGAIN: Record<string, string[]> = {
@@ -63,6 +68,7 @@ const AGAIN: Record<string, string[]> = {
   'in a dict in a list': ['HandleMake', 'HandleDict', 'HandleUse'],
   [HIDDEN]: ['HandleMake', 'HandleUse'],
 }
+for (const shape of TORCH_SHAPES) AGAIN[shape] = ['HandleTorch', 'HandleUse']
 for (const how of HOLDERS) AGAIN[`in ${how}`] = ['HandleMake', 'HandleHold', 'HandleTakeOut']
 
 /** What runs of these shapes, in the order of the names. */

@@ -42,4 +42,9 @@ export async function forgetResults(url: string): Promise<void> {
   await fetch(`${url}/api/free`, { method: 'POST', body: JSON.stringify({ free_memory: true }) })
 }
 
+/** Makes ComfyUI forget the prompts that have ended: what it remembers of each is its own. */
+export async function forgetHistory(url: string): Promise<void> {
+  await fetch(`${url}/api/history`, { method: 'POST', body: JSON.stringify({ clear: true }) })
+}
+
 export const run = async (url: string, prompt: Prompt): Promise<Outcome> => finished(url, await queue(url, prompt))

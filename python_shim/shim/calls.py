@@ -180,6 +180,11 @@ class Calls:
                 log.exception("comfyui-envmanager: tidying up failed, and goes on")
         self.client.loop.call_later(TIDY, self._tidy)
 
+    def relax(self) -> None:
+        """Memory is wanted elsewhere: give back what is kept for the next call."""
+        self.pool.shrink(0)
+        self.mapped.forget_unused(0)
+
     def _tell_beside(self) -> None:
         header = self.beside.take()
         if header and not (self.lanes is not None and self.lanes.tell(pack(header))):

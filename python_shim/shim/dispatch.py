@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from ..wire.errors import NotPortable
 from ..wire.segments import OWNER
 from . import executor, log, proxy_v3
 from .calls import Calls
@@ -93,6 +94,8 @@ class Dispatch:
         self._classes: dict[int, tuple[type, str, list[str]]] = {}
         #: Calls of a node that were sent, by prompt and node, while it runs.
         self._sent: dict[tuple[str, str], int] = {}
+        #: The class names of the nodes of prompts that run, as each was queued, and those that nodes have added.
+        self._types: dict[str, dict[str, str]] = {}
         self._kept = KeptOutputs(calls.is_gone, self._place)
         self.reason: str | None = "ComfyUI has not started yet"
 
@@ -150,6 +153,9 @@ class Dispatch:
             return None
         if is_proxy(cls):  # ComfyUI has not imported its pack
             return pack, names[0]
+        if len(names) > 1:  # each name is chosen for itself; a check of inputs comes before its prompt, and is the same for all
+            known = self._types.get(str(prompt), {}).get(node)
+            names = [known] if known in names else names
         return next(((pack, name) for name in names if self._choices.isolated(pack, name, node, prompt)), None)
 
     def pack_of(self, cls: type) -> tuple[str, list[str]]:
@@ -176,12 +182,14 @@ class Dispatch:
             try:
                 absent = stand_for_absent(given.get("prompt"))
                 self._choices.freeze(prompt)
+                self._types[prompt] = class_types(given.get("prompt"))
                 self._guarded(self._kept.begin, executing.caches)
                 self._guarded(self._instances.sweep, executor.node_objects(executing.caches))
                 return await inner(executing, *args, **kwargs)
             finally:
                 self._sent.clear()
                 self._choices.thaw(prompt)
+                self._types.pop(prompt, None)
                 for name in absent:
                     sys.modules["nodes"].NODE_CLASS_MAPPINGS.pop(name, None)
                 self.prompts.end(prompt)
@@ -194,12 +202,19 @@ class Dispatch:
         @functools.wraps(inner)
         async def execute(*args: Any, **kwargs: Any) -> Any:
             step = read(args, kwargs)
+            self._guarded(self._note_type, step)
             was_kept = step.waiting.is_cached(step.node)
             if not was_kept and not step.has_begun and self._guarded(self._must_wait, step):
                 return results.PENDING, None, None
             if not was_kept and not step.has_begun:
                 self._guarded(self._kept.begins, step)
-            answer = await inner(*args, **kwargs)
+            try:
+                answer = await inner(*args, **kwargs)
+            except Exception as error:
+                refused = _refused(error)
+                if refused is None:
+                    raise
+                answer = results.FAILURE, executor.failure(step, refused), refused
             if answer[0] == results.SUCCESS and not was_kept:
                 self._guarded(self._kept.has_run, step)
             again = answer[0] == results.FAILURE and self._may_run_again(step, answer[2])
@@ -213,6 +228,10 @@ class Dispatch:
     def _must_wait(self, step: Step) -> bool:
         """Whether a node that is about to begin cannot yet."""
         return self._kept.waits_again(step) or (self._place(step, step.node) is not None and executor.wait_for_equal(step))
+
+    def _note_type(self, step: Step) -> None:
+        """A node that another one has added was not there when the prompt began."""
+        self._types.get(step.prompt, {}).setdefault(step.node, step.class_type(step.node))
 
     def _may_run_again(self, step: Step, error: Any) -> bool:
         """Whether a node has failed for want of an object that is gone, and no call of it was sent: a call runs at most once."""
@@ -228,9 +247,20 @@ class Dispatch:
 
     def _place(self, step: Step, node: str) -> str | None:
         """The pack in whose worker a node runs in this prompt; None: in ComfyUI."""
-        cls = sys.modules["nodes"].NODE_CLASS_MAPPINGS.get(step.class_type(node))
+        name = step.class_type(node)
+        self._types.get(step.prompt, {}).setdefault(node, name)
+        cls = sys.modules["nodes"].NODE_CLASS_MAPPINGS.get(name)
         target = None if cls is None else self._target(cls, node, step.prompt)
         return None if target is None else target[0]
+
+
+def _refused(error: BaseException) -> NotPortable | None:
+    """That an input cannot be sent, where ComfyUI could not say so: it writes the inputs of a failed node out, and an object may raise
+    then, which would end its thread. Without us the node would have run."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, NotPortable):
+        seen = seen.__context__
+    return seen
 
 
 def _pack_in(cls: type) -> str:
@@ -239,12 +269,18 @@ def _pack_in(cls: type) -> str:
     return pack if parent == "custom_nodes" else ""
 
 
+def class_types(prompt: Any) -> dict[str, str]:
+    """The class name of each node of a prompt."""
+    nodes = prompt.items() if isinstance(prompt, dict) else ()
+    named = ((str(node), body.get("class_type")) for node, body in nodes if isinstance(body, dict))
+    return {node: name for node, name in named if isinstance(name, str)}
+
+
 def stand_for_absent(prompt: Any) -> list[str]:
     """Node classes that have gone since the prompt was queued: ComfyUI's executor looks them up where an error would end its thread.
     In their place stand classes that say so; their names, to be taken away afterwards."""
     mappings = sys.modules["nodes"].NODE_CLASS_MAPPINGS
-    names = {node.get("class_type") for node in prompt.values() if isinstance(node, dict)} if isinstance(prompt, dict) else set()
-    absent = [name for name in names if isinstance(name, str) and name not in mappings]
+    absent = [name for name in set(class_types(prompt).values()) if name not in mappings]
     for name in absent:
         mappings[name] = _absent(name)
     return absent

@@ -5,6 +5,7 @@ never of its version: this file holds each such question. Seen on 0.3.64 and 0.3
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,6 +13,18 @@ from typing import Any, NamedTuple
 _STEP = ("dynprompt", "caches", "current_item", "prompt_id", "execution_list", "pending_subgraph_results", "pending_async_nodes")
 #: How `_async_map_node_over_list` begins.
 _MAP = ["prompt_id", "unique_id", "obj", "input_data_all", "func"]
+
+
+def failure(step: Step, error: BaseException) -> dict[str, Any]:
+    """What ComfyUI tells of a node that has failed, without a look at its inputs."""
+    kind = type(error)
+    return {
+        "node_id": step.dynprompt.get_real_node_id(step.node),
+        "exception_message": str(error),
+        "exception_type": f"{kind.__module__}.{kind.__qualname__}",
+        "traceback": traceback.format_tb(error.__traceback__),
+        "current_inputs": {},
+    }
 
 
 class UnknownExecutor(Exception):

@@ -33,16 +33,27 @@ def show_progress(calls: Calls, params: dict[str, Any]) -> None:
 
 
 #: Modes of pictures that ComfyUI can send in each format: what cannot be saved ends the thread that sends everything (`server.py`).
-_SAVED = {"JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"), "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")}
+_SAVED = {"JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"), "PNG": ("1", "L", "LA", "P", "RGB", "RGBA")}
+
+
+#: JPEG's own limit, and the largest side that a preview is made larger to.
+_LONGEST_SIDE, _LARGEST = 65_500, 8192
 
 
 def _shown(preview: Any) -> tuple[Any, ...] | None:
     """A preview as ComfyUI's progress hook takes it: format, PIL image, largest side. None for one that it could not send."""
-    if preview is None:
+    if not isinstance(preview, (tuple, list)) or len(preview) != 3:
         return None
     kind, image, largest = preview
-    fits = getattr(image, "mode", None) in _SAVED.get(str(kind), ()) and min(image.size) > 0
-    return (kind, image, largest) if fits and (largest is None or (isinstance(largest, int) and largest > 0)) else None
+    if getattr(image, "mode", None) not in _SAVED.get(str(kind), ()) or min(image.size) < 1 or max(image.size) > _LONGEST_SIDE:
+        return None
+    if largest is None:
+        return str(kind), image, None
+    if not isinstance(largest, int) or largest < 1:
+        return None
+    largest = min(largest, _LARGEST)
+    # `ImageOps.contain` makes a side of it that is nothing
+    return (str(kind), image, largest) if round(min(image.size) / max(image.size) * largest) >= 1 else None
 
 
 def _opened(calls: Calls, value: Any, packed: bool = False) -> Any:

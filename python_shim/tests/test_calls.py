@@ -19,6 +19,7 @@ from python_shim.shim.remote_error import HandleGone, NodeError
 from python_shim.wire import frames
 from python_shim.wire.errors import CodedError
 from python_shim.wire.frames import FrameReader, pack
+from python_shim.wire.segments import SegmentPool
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows' loop watches no sockets")
 
@@ -366,6 +367,20 @@ def test_tidying_up_goes_on_after_an_error(made, monkeypatch):
 
     monkeypatch.setattr(calls.pool, "shrink", fail)
     assert until(lambda: len(seen) > 2)
+
+
+def test_where_memory_is_wanted_nothing_is_kept_for_the_next_call(made):
+    calls, _ = made()
+    calls.pool.release(calls.pool.lease(1 << 20)[0])
+    worker = SegmentPool()
+    lease, segment = worker.lease(1 << 20)
+    view = calls.mapped.map(worker.ref(lease, segment, 0, 1 << 20))
+    del view
+    calls.mapped.settle()
+    assert calls.pool.usage()[1] > 0 and calls.mapped._parked
+    calls.relax()
+    assert calls.pool.usage() == (0, 0) and not calls.mapped._parked
+    worker.close()
 
 
 def test_lanes_are_of_the_process_that_made_them(made, monkeypatch):

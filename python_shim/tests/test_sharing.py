@@ -9,7 +9,7 @@ import numpy
 import pytest
 import torch
 
-from python_shim.wire import pages
+from python_shim.wire import pages, segments
 from python_shim.wire.decoder import Decoder
 from python_shim.wire.encoder import Encoder
 from python_shim.wire.errors import CodedError
@@ -187,6 +187,21 @@ def test_without_anonymous_memory_a_file_does(sides, monkeypatch):
     host.pool.release(encoder.leases[0])
     host.pool.shrink(0)
     assert not os.path.exists(path)  # noqa: PTH110
+
+
+def test_what_a_busy_moment_needed_is_given_back_while_calls_go_on(monkeypatch):
+    """Segments that are used in turns are all in use."""
+    now = 1000.0
+    monkeypatch.setattr(segments.time, "monotonic", lambda: now)
+    pool = SegmentPool()
+    monkeypatch.setattr(pool, "_look_ahead", lambda size: None)
+    pool.release_all_of([pool.lease(1 << 20)[0] for _ in range(12)])
+    for _ in range(40):
+        now += 1
+        pool.release(pool.lease(1 << 20)[0])
+        pool.shrink()
+    assert pool.usage() == (0, 1 << 20)
+    pool.close()
 
 
 def test_unused_memory_is_given_back(sides):

@@ -77,8 +77,9 @@ class SegmentPool:
         return name, segment
 
     def _take(self, needed: int) -> Segment | None:
+        """The smallest free one that fits, of equal ones the last that was given back: in turns, none would ever be unused for long."""
         best: Segment | None = None
-        for segment in self._free:
+        for segment in reversed(self._free):
             if needed <= segment.size <= max(4 * needed, 1 << 18) and (best is None or segment.size < best.size):
                 best = segment
         if best is not None:

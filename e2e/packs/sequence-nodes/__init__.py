@@ -1,10 +1,12 @@
 """Nodes for tests of sequences. The names of the classes begin with the folder's, so that copies of it are packs of their own:
 `seq-a` has SeqAMake, `seq-b` SeqBMake. Every run is written down, with the process that it was in."""
 
+import ctypes
 import gc
 import hashlib
 import json
 import os
+import sys
 import time
 
 import comfy.model_management
@@ -138,22 +140,48 @@ def Show(value):
     return {"ui": {"text": [digest(item) for item in value]}}
 
 
+#: The modules by which ComfyUI and a worker are told apart; each loaded module is known by the end of its name.
+COMFYUI, WORKER = "shim.main", "worker.runner"
+#: What the product holds: where, by objects of which class, and what of each is counted. Of handles alone there may be none.
+COUNTED = {
+    "bytes leased": ((COMFYUI, WORKER), "wire.segments", "SegmentPool", lambda pool: pool.usage()[0]),
+    "leases passed on": ((COMFYUI, WORKER), "wire.segments", "SegmentPool", lambda pool: len(pool._passed)),
+    "leases of others": ((COMFYUI, WORKER), "wire.mapping", "MappedSegments", lambda mapped: len(mapped._active)),
+    "objects": ((WORKER,), "worker.kept_objects", "KeptObjects", lambda kept: len(kept._objects)),
+    "handles": ((COMFYUI,), "shim.handles", "RemoteHandle", lambda handle: 1),
+}
+
+
+def loaded(end):
+    """Every module of that name: ComfyUI may have loaded the product under any."""
+    return [module for name, module in list(sys.modules.items()) if name.endswith("." + end)]
+
+
+def account():
+    """What the product holds in this process. A name that is not there any more is an error, never 0."""
+    places = [place for place in (COMFYUI, WORKER) if loaded(place)]
+    if not places:
+        raise LookupError("this is neither ComfyUI nor a worker, by the names of their modules")
+    gc.collect()
+    everything, held = gc.get_objects(), {}
+    for what, (where, module, name, count) in COUNTED.items():
+        kinds = {getattr(one, name) for one in loaded(module)}
+        found = [item for item in everything if type(item) in kinds]
+        if set(where).intersection(places) and not (found or (kinds and what == "handles")):
+            raise LookupError(f"no {name} of {module} was found")
+        held[what] = sum(map(count, found))
+    del everything, found
+    if sys.platform == "linux":  # what the allocator only keeps is no growth
+        ctypes.CDLL(None).malloc_trim(0)
+    return {"ui": {"text": [json.dumps(held)]}}
+
+
 @node((), {"OUTPUT_NODE": True})
 def Usage():
-    """What the product holds in this process: found by the names of its classes and of their parts, wherever they live."""
-    gc.collect()
-    of = {"SegmentPool": [], "MappedSegments": [], "Runner": [], "RemoteHandle": []}
-    for item in gc.get_objects():
-        of.get(type(item).__name__, []).append(item)
+    return account()
 
-    def parts(kind, name):
-        return sum(len(getattr(item, name, ())) for item in of[kind])
 
-    held = {
-        "bytes leased": sum(pool.usage()[0] for pool in of["SegmentPool"]),
-        "leases passed on": parts("SegmentPool", "_passed"),
-        "leases of others": parts("MappedSegments", "_active"),
-        "objects": parts("Runner", "_handles"),
-        "handles": len(of["RemoteHandle"]),
-    }
-    return {"ui": {"text": [json.dumps(held)]}}
+@node((), {"OUTPUT_NODE": True})
+def UsageThere():
+    """The same, so that one of both can run in ComfyUI and one in the worker."""
+    return account()
