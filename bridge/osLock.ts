@@ -35,6 +35,7 @@ async function tryLock(path: string, shared: boolean): Promise<DatabaseSync | nu
   let database: DatabaseSync | undefined
   try {
     database = new (sqlite().DatabaseSync)(path)
+    database.exec('PRAGMA journal_mode = MEMORY') // no file beside it, and nothing to write where the disk is full
     database.exec(shared ? 'BEGIN; SELECT 1 FROM sqlite_schema' : 'BEGIN EXCLUSIVE')
     return database
   } catch (error) {

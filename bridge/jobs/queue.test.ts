@@ -19,14 +19,16 @@ const ids = (): string[] => (JSON.parse(readFileSync(path, 'utf8')) as { jobs: {
 test('a job that starts while the queue is taken up stays on disk, and is not begun twice', async () => {
   writeFileSync(path, JSON.stringify({ schema: 1, jobs: [entry('job-00000001'), entry('job-00000002', 3)] }))
   const queue = new JobQueue(home, vi.fn<() => void>())
-  const takenUp = queue.takeUp()
   queue.add(entry('job-00000003'))
+  await queue.settled()
+  const takenUp = queue.takeUp()
+  queue.add(entry('job-00000004'))
   expect(await takenUp).toEqual([entry('job-00000001', 2)])
   await queue.settled()
-  expect(ids()).toEqual(['job-00000001', 'job-00000003'])
+  expect(ids()).toEqual(['job-00000001', 'job-00000003', 'job-00000004'])
   queue.remove('job-00000001')
   await queue.settled()
-  expect(ids()).toEqual(['job-00000003'])
+  expect(ids()).toEqual(['job-00000003', 'job-00000004'])
 })
 
 test('two bridges of one home lose no job of each other', async () => {

@@ -94,6 +94,7 @@ test('what cannot be read is neither used nor written over, and that is said', a
   expect(readdirSync(join(home(), 'envs', PACK)).filter((name) => name.startsWith('gen-')).length).toBeGreaterThan(0)
   expect(readFileSync(recordPath(), 'utf8')).toBe('{"schema": 7, "other": true}')
   expect(readFileSync(join(home(), 'state.json'), 'utf8')).toBe('{"schema": 1, "isolated"')
+  rmSync(join(home(), 'state.json'))
 })
 
 test('when the pack and its home folder are deleted, nothing is left anywhere else', async () => {
