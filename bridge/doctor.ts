@@ -29,7 +29,8 @@ async function problemOf(record: EnvRecord, engine: Engine): Promise<string | nu
 
 async function envChecks(engine: Engine): Promise<Check[]> {
   const records = await engine.envs.list()
-  return Promise.all(
+  const damaged = (await engine.envs.damaged()).map(({ id, reason, repairable }): Check => ({ id: `env:${id}`, status: 'fail', message: reason, fix: repairable ? `comfy-env repair ${id}` : CATALOGUE.FILE_UNREADABLE.hint }))
+  const checked = await Promise.all(
     records.map(async (record): Promise<Check> => {
       const id = `env:${record.id}`
       const problem = await problemOf(record, engine)
@@ -37,6 +38,7 @@ async function envChecks(engine: Engine): Promise<Check[]> {
       return { id, status: 'ok', message: `${record.packages.length} packages, all as installed`, fix: '' }
     }),
   )
+  return [...checked, ...damaged]
 }
 
 /** Whether the driver runs torch's CUDA, and torch has code for every GPU. */

@@ -59,7 +59,7 @@ export interface Engine {
   forgetPages: () => void
   lookUp: (pack: PackFolder, signal?: AbortSignal) => Promise<PackLookup>
   plan: (pack: PackFolder, choice: PlanChoice, onLine: (text: string) => void, signal?: AbortSignal) => Promise<FullPlan>
-  /** The plan that builds an env again from its own lock. */
+  /** The plan that builds an env again from its own lock, for who holds the env; its record is put right first if it is damaged. */
   planFromLock: (env: string) => Promise<FullPlan>
   /** The plan that builds the env of an exported lock. */
   planFromFile: (path: string) => Promise<FullPlan>
@@ -174,7 +174,7 @@ function makePlans({ settings, fingerprint, target, interpreter, uv, http, envs,
   }
 
   const planFromLock: Engine['planFromLock'] = async (env) => {
-    const record = await envs.read(env)
+    const record = await envs.recover(env)
     if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment \`${env}\`.`)
     return planOf(await envs.lock(record), env, await heldBy(record, envs), [])
   }

@@ -1,17 +1,27 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { z } from 'zod'
 import { BridgeError } from './errors/bridgeError'
 
+/** The system's own code of an error; undefined: it has none. */
+export const errnoOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
+
+/** Flushes a file or folder to the disk. Folders cannot be opened on Windows. */
+export async function flush(path: string): Promise<void> {
+  const opened = await open(path, 'r').catch(() => null)
+  await opened?.sync().catch(() => undefined)
+  await opened?.close()
+}
+
 /**
  * Replaces a file at once: a reader, or a kill at any moment, sees the old content or the new. The folder is flushed too, so
- * that the rename survives a power loss.
+ * that the rename survives a power loss. Throws DISK_FULL or FILE_UNWRITABLE.
  */
 export async function writeAtomic(path: string, text: string, mode = 0o644): Promise<void> {
-  await mkdir(dirname(path), { recursive: true })
-  const beside = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  const beside = `${path}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`
   try {
+    await mkdir(dirname(path), { recursive: true })
     const file = await open(beside, 'wx', mode)
     try {
       await file.writeFile(text)
@@ -21,16 +31,51 @@ export async function writeAtomic(path: string, text: string, mode = 0o644): Pro
     }
     await rename(beside, path)
   } catch (error) {
-    await rm(beside, { force: true })
-    throw asDiskError(error)
+    await rm(beside, { force: true }).catch(() => undefined)
+    throw unwritable(path, error)
   }
-  const folder = await open(dirname(path), 'r').catch(() => null) // folders cannot be opened on Windows
-  await folder?.sync().catch(() => undefined)
-  await folder?.close()
+  await flush(dirname(path))
 }
 
-/** A JSON file by its schema; null if it is not there or not readable as one. */
-export async function readJson<T>(path: string, schema: z.ZodType<T, unknown>): Promise<T | null> {
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return errnoOf(error) === 'EPERM'
+  }
+}
+
+/** Removes what killed processes were about to write into a folder. Names of before 0.2 have no process. */
+export async function sweepUnfinished(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [] as string[])) {
+    const [found, pid] = /\.(?:(\d+)-)?[0-9a-f]{12}\.tmp$/.exec(name) ?? []
+    if (found && !(pid !== undefined && isAlive(Number(pid)))) await rm(join(folder, name), { force: true }).catch(() => undefined)
+  }
+}
+
+/** The text of a file; null: it is not there. Any other reason is FILE_UNREADABLE: what cannot be read is not empty. */
+export async function readText(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null
+    throw unreadable(path, reasonOf(error), { cause: error })
+  }
+}
+
+/** The names in a folder; an absent one has none. */
+export async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return []
+    throw unreadable(folder, reasonOf(error), { cause: error })
+  }
+}
+
+/** A JSON file that can be made again, by its schema; null if it is not there or not readable as one. What a user would miss is read by `readState`. */
+export async function readCached<T>(path: string, schema: z.ZodType<T, unknown>): Promise<T | null> {
   const text = await readFile(path, 'utf8').catch(() => null)
   if (text === null) return null
   try {
@@ -40,20 +85,23 @@ export async function readJson<T>(path: string, schema: z.ZodType<T, unknown>): 
   }
 }
 
-/**
- * The same for a file that is about to be written again: one that is there and cannot be read, because another version wrote it, is put aside first.
- * Returns where it is kept, if so.
- */
-export async function readOrKeep<T>(path: string, schema: z.ZodType<T, unknown>): Promise<{ value: T | null; kept: string | null }> {
-  const value = await readJson(path, schema)
-  if (value !== null) return { value, kept: null }
-  const kept = `${path}.unreadable`
-  return { value, kept: await rename(path, kept).then(() => kept, () => null) }
+/** `EIO: i/o error, read` without the call and the path. */
+const reasonOf = (error: unknown): string => (error instanceof Error ? (error.message.split(', ')[0] ?? error.message) : String(error))
+
+/** FILE_UNREADABLE. `damaged`: its content is at fault, so reading it again cannot help. */
+export function unreadable(path: string, reason: string, { cause, damaged = false }: { cause?: unknown; damaged?: boolean } = {}): BridgeError {
+  return new BridgeError('FILE_UNREADABLE', `${path} cannot be read: ${reason}.`, { details: { file: path, damaged }, cause })
+}
+
+/** A failed write as DISK_FULL or FILE_UNWRITABLE. */
+export function unwritable(path: string, error: unknown): unknown {
+  const full = asDiskError(error)
+  return full instanceof BridgeError ? full : new BridgeError('FILE_UNWRITABLE', `${path} cannot be written: ${reasonOf(error)}.`, { details: { file: path }, cause: error })
 }
 
 /** A full disk as our own error; anything else as it is. */
 export function asDiskError(error: unknown): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = errnoOf(error)
   if (code === 'ENOSPC' || code === 'EDQUOT') return new BridgeError('DISK_FULL', 'The disk is full.', { cause: error })
   return error
 }

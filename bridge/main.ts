@@ -123,9 +123,11 @@ async function run(given: Given, output: Output): Promise<number> {
   const names = ['interpreter', 'home', ...OVERRIDE_NAMES]
   const offline = given.flag('offline') ? { offline: '1' } : {}
   const settings = readSettings({ ...Object.fromEntries(names.map((name) => [name, given.text(name)])), ...(comfyui && { comfyui }), ...offline })
+  if (settings.fault && command !== 'serve') throw settings.fault
+  settings.unknown.forEach((text) => output.note(text))
   if (command === 'logs') return logsCommand(rest[0], settings.home, output)
   if (command === 'init') return initCommand(given.text('dir') ?? rest[0], output)
-  for (const pack of await recoverInPlace(settings.home)) output.note(`An install for ${pack} into ComfyUI’s own environment was broken off and has been undone.`)
+  for (const told of await recoverInPlace(settings.home)) output.note(told)
   return await (COMMANDS[command] as Command)(given, await makeEngine(settings), output)
 }
 

@@ -2,6 +2,7 @@ import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { PanelSettings } from '../schemas/care'
+import type { BridgeError } from './errors/bridgeError'
 import { readSettingsFile } from './settingsFile'
 
 /** Facts that a user sets in place of what the probe finds: to plan for another machine. */
@@ -58,6 +59,12 @@ export interface Settings {
   straight: boolean
   /** Packs whose workers are sandboxed (`*`: every one), and what these may do beyond their own. */
   sandbox: { packs: string[]; network: boolean; read: string[]; write: string[] }
+  /** What the user wants of sandboxes is not known, for this reason: nothing isolated may start. */
+  sandboxFault: BridgeError | null
+  /** Why `settings.toml` could not be read; nothing that it says is known then. */
+  fault: BridgeError | null
+  /** Lines of `settings.toml` that mean nothing to us. */
+  unknown: string[]
   /** Port on loopback for monitoring; null: none is served. */
   metricsPort: number | null
   /** Settings of the panel that an environment variable or an option fixes. */
@@ -102,7 +109,10 @@ function cudaOverride(env: NodeJS.ProcessEnv): string | undefined {
   return cuda && /^\d{3}$/.test(cuda) ? `${cuda.slice(0, 2)}.${cuda.slice(2)}` : cuda
 }
 
-/** Options win over the environment, and that over `settings.toml` in the home folder. */
+/**
+ * Options win over the environment, and that over `settings.toml` in the home folder. Where that cannot be read, nothing goes over the network that was not
+ * asked for by option or environment, and `fault` says why.
+ */
 export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.env): Settings {
   const value = (option: string, variable: string): string | null => options[option] || env[variable] || null
   const comfyui = value('comfyui', 'COMFYUI_DIR')
@@ -115,7 +125,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
   if (cuda && !overrides.cuda) overrides.cuda = cuda
   const fallback = comfyui ? join(comfyui, 'user', '__envmanager') : join(homedir(), '.comfyui-envmanager')
   const home = resolve(value('home', 'COMFY_ENV_HOME') ?? fallback)
-  const file = readSettingsFile(home)
+  const { values: file, unknown, fault, sandboxFault } = readSettingsFile(home)
   return {
     home,
     comfyui: comfyui && resolve(comfyui),
@@ -129,7 +139,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
     findLinks: env.COMFY_ENV_FIND_LINKS || file.find_links || null,
     torchIndex: env.COMFY_ENV_TORCH_INDEX || file.torch_index || null,
     registry: env.COMFY_ENV_REGISTRY ? yes(env.COMFY_ENV_REGISTRY) : (file.registry ?? true),
-    offline: env.COMFY_ENV_OFFLINE || options.offline ? yes(value('offline', 'COMFY_ENV_OFFLINE')) : (file.offline ?? false),
+    offline: env.COMFY_ENV_OFFLINE || options.offline ? yes(value('offline', 'COMFY_ENV_OFFLINE')) : (file.offline ?? fault !== null),
     proxy: env.COMFY_ENV_PROXY || file.proxy || null,
     mirrors: [...mirrorPairs(env.COMFY_ENV_MIRRORS), ...Object.entries(file.mirrors ?? {})],
     githubToken: env.COMFY_ENV_GITHUB_TOKEN || env.GITHUB_TOKEN || null,
@@ -147,6 +157,9 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
       read: file.sandbox?.read ?? [],
       write: file.sandbox?.write ?? [],
     },
+    sandboxFault,
+    fault,
+    unknown,
     metricsPort: Number(env.COMFY_ENV_METRICS_PORT) || file.metrics_port || null,
     fixed: Object.entries(VARIABLES).flatMap(([name, variable]) => (env[variable] || (name === 'offline' && options.offline) ? [name] : [])),
     pythonShim: shimFolder(),

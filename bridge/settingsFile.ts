@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { patch } from '@decimalturn/toml-patch'
 import { z } from 'zod'
 import type { PanelSettings } from '../schemas/care'
 import { BridgeError } from './errors/bridgeError'
-import { writeAtomic } from './files'
-import { parseToml } from './toml'
+import { errnoOf, readText, unreadable, writeAtomic } from './files'
+import { lockIn, withLock } from './osLock'
+import { configError, locate, parseToml } from './toml'
+import { parseKnown } from './stateFile'
 
 /** `settings.toml` in the home folder: what a user sets once, for ComfyUI and the command line alike. */
 const SettingsFile = z.strictObject({
@@ -42,29 +43,70 @@ type SettingsFile = z.infer<typeof SettingsFile>
 
 const pathIn = (home: string): string => join(home, 'settings.toml')
 
-/** Reads it; an absent file is empty. Throws CONFIG_SYNTAX or CONFIG_INVALID, with the keys that there are. */
-export function readSettingsFile(home: string): SettingsFile {
-  const path = pathIn(home)
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch {
-    return {}
-  }
-  const parsed = SettingsFile.safeParse(parseToml(text, path))
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  const where = issue?.path.join('.')
-  throw new BridgeError('CONFIG_INVALID', `${path}: ${where ? `${where}: ` : ''}${issue?.message ?? 'wrong value'}.`, {
-    hint: `It may hold: ${Object.keys(SettingsFile.shape).join(', ')}.`,
-  })
+/** What the file says, what in it we do not know, each with its line, and what keeps it from being read at all. */
+export interface FileRead {
+  values: SettingsFile
+  /** Keys of a newer version, or mistyped: they are kept and do nothing. */
+  unknown: string[]
+  /** FILE_UNREADABLE, CONFIG_SYNTAX or CONFIG_INVALID: nothing that the file says is known. */
+  fault: BridgeError | null
+  /** What it says of sandboxes is not wholly known. */
+  sandboxFault: BridgeError | null
 }
 
-/** Writes what a user has changed in the panel, and keeps everything else of the file: comments, order, other keys. */
-export async function writeSettings(home: string, changed: Partial<PanelSettings>): Promise<void> {
+const ALLOWED = `It may hold: ${Object.keys(SettingsFile.shape).join(', ')}.`
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return ''
+    throw unreadable(path, error instanceof Error ? error.message : String(error), { cause: error })
+  }
+}
+
+function unknownKey(path: string, text: string, key: readonly PropertyKey[]): string {
+  const line = locate(text, key)?.line
+  return `${path}${line === undefined ? '' : `:${line}`}: there is no setting \`${key.join('.')}\`, so it does nothing.${key.length === 1 ? ` ${ALLOWED}` : ''}`
+}
+
+/** Throws CONFIG_INVALID for a value of the wrong kind. A key that we do not know is none. */
+function refuseWrong(raw: unknown, text: string, path: string): void {
+  const { error } = SettingsFile.safeParse(raw)
+  const wrong = error?.issues.filter(({ code }) => code !== 'unrecognized_keys') ?? []
+  if (wrong.length > 0) throw configError(new z.ZodError(wrong), text, path, ALLOWED)
+}
+
+/** Reads it; an absent file is empty. Never throws: whoever cannot go on with a fault throws it. */
+export function readSettingsFile(home: string): FileRead {
   const path = pathIn(home)
-  const text = await readFile(path, 'utf8').catch(() => '')
+  try {
+    const text = textOf(path)
+    const raw = parseToml(text, path)
+    refuseWrong(raw, text, path)
+    const { value, unknown } = parseKnown(SettingsFile, raw)
+    const said = unknown.map((key) => unknownKey(path, text, key))
+    const sandbox = unknown.find(([first]) => first === 'sandbox')
+    const sandboxFault = sandbox ? new BridgeError('CONFIG_INVALID', unknownKey(path, text, sandbox), { hint: 'Correct it: until then nothing isolated starts, since it may ask for a sandbox.' }) : null
+    return { values: value, unknown: said, fault: null, sandboxFault }
+  } catch (error) {
+    if (!(error instanceof BridgeError)) throw error
+    return { values: {}, unknown: [], fault: error, sandboxFault: error }
+  }
+}
+
+/**
+ * Writes what a user has changed in the panel, and keeps everything else of the file: comments, order, other keys. Throws what keeps the file from being
+ * read: nothing is written over that.
+ */
+export function writeSettings(home: string, changed: Partial<PanelSettings>): Promise<void> {
+  return withLock(lockIn(home, 'settings.toml'), {}, () => change(pathIn(home), changed))
+}
+
+async function change(path: string, changed: Partial<PanelSettings>): Promise<void> {
+  const text = (await readText(path)) ?? ''
   const before = parseToml(text, path)
+  refuseWrong(before, text, path)
   const { offline, registry, workers_per_pack: perPack, share_workers: share, idle_minutes: idle, keep_warm: warm, memory_gb: memory } = changed
   const workers = {
     ...(before.workers as object | undefined),

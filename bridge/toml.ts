@@ -43,12 +43,13 @@ export function locate(text: string, path: readonly PropertyKey[]): { line: numb
 }
 
 /** The first thing that a schema finds wrong in a TOML file, as CONFIG_INVALID with its place and key. */
-export function configError(error: z.ZodError, text: string, path: string): BridgeError {
+export function configError(error: z.ZodError, text: string, path: string, hint?: string): BridgeError {
   const [issue] = error.issues
   const where = issue?.path.join('.') || 'the file'
   const at = locate(text, issue?.path ?? [])
   const place = at ? `${path}:${at.line}:${at.column}` : path
   return new BridgeError('CONFIG_INVALID', `${place}: ${where}: ${issue?.message ?? 'wrong value'}.`, {
     details: { file: path, key: where, line: at?.line ?? null, column: at?.column ?? null },
+    ...(hint !== undefined && { hint }),
   })
 }

@@ -7,13 +7,14 @@ import { cleanUp } from '../install/cleanup'
 import { envIdOf } from '../install/envStore'
 import { parseLock, renderLock } from '../install/lock'
 import { folderSizes } from '../install/sizes'
-import { table, type Output } from './output'
+import { interruptSignal } from './interrupt'
+import { table, type Output, waitsFor } from './output'
 import { runJob } from './runJob'
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 
-export async function recordOf(id: string | undefined, engine: Engine): Promise<EnvRecord> {
-  const record = id === undefined ? null : await engine.envs.read(id)
+export async function recordOf(id: string | undefined, engine: Engine, read = (known: string) => engine.envs.read(known)): Promise<EnvRecord> {
+  const record = id === undefined ? null : await read(id)
   if (!record) throw new BridgeError('UNKNOWN_ENV', id === undefined ? 'Name an environment.' : `There is no environment \`${id}\`.`)
   return record
 }
@@ -36,14 +37,14 @@ export async function envsCommand(engine: Engine, output: Output): Promise<numbe
 /** `comfy-env undo ENV`: back to its state before the last install, without network. */
 export async function undoCommand(id: string | undefined, engine: Engine, output: Output): Promise<number> {
   const record = await recordOf(id, engine)
-  const undone = await engine.envs.undo(record.id)
+  const undone = await engine.envs.undo(record.id, { signal: interruptSignal(), onWait: waitsFor(record.id, output) })
   output.result({ env: undone.id, generation: undone.generation, packages: undone.packages }, () => `${undone.id} is back at its earlier state (${undone.packages.length} packages).`)
   return 0
 }
 
-/** `comfy-env repair ENV`: builds it again from its lock. */
+/** `comfy-env repair ENV`: builds it again from its lock, also where its record is damaged. */
 export async function repairCommand(id: string | undefined, engine: Engine, output: Output): Promise<number> {
-  const record = await recordOf(id, engine)
+  const record = await recordOf(id, engine, (known) => engine.envs.find(known))
   const job = await runJob({ action: 'repair', pack: record.pack, env: record.id }, engine, output)
   output.result({ env: record.id, job }, () => `${record.id} was built again from its lock.`)
   return 0
@@ -73,7 +74,7 @@ export async function importCommand(file: string | undefined, engine: Engine, ou
 
 /** `comfy-env cleanup`: what may go without loss, and with --delete its deletion. */
 export async function cleanupCommand(remove: boolean, engine: Engine, output: Output): Promise<number> {
-  const found = await cleanUp(engine.envs, engine.settings.cache, engine.uv, remove)
+  const found = await cleanUp(engine.envs, engine.settings.cache, engine.uv, remove, { signal: interruptSignal(), onWait: waitsFor('what is to be deleted', output) })
   const bytes = found.reduce((sum, item) => sum + item.bytes, 0)
   output.result({ deleted: remove, bytes, items: found }, () => {
     if (found.length === 0) return 'Nothing to clean up.'

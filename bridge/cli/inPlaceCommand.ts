@@ -1,12 +1,12 @@
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
-import { hostTurns, installInPlace } from '../install/inPlace'
-import { withTurn } from '../install/turns'
+import { hostLock, installInPlace } from '../install/inPlace'
+import { withLock } from '../osLock'
 import type { PackFolder } from '../packs/scan'
 import { hostChanges, restoreHost } from '../serve/hostChanges'
 import { interruptSignal } from './interrupt'
 import { humanPlan } from './installCommand'
-import { table, type Output } from './output'
+import { table, type Output, waitsFor } from './output'
 
 /** `comfy-env install --in-place`: into ComfyUI's own environment; only with --yes, after the plan was seen. */
 export async function inPlaceCommand(pack: PackFolder, dryRun: boolean, yes: boolean, engine: Engine, output: Output): Promise<number> {
@@ -19,7 +19,7 @@ export async function inPlaceCommand(pack: PackFolder, dryRun: boolean, yes: boo
     throw new BridgeError('BAD_USAGE', 'This changes ComfyUI’s own environment: look at the plan (--dry-run), then confirm with --yes.')
   }
   const [site = ''] = engine.hostSites
-  const snapshot = await withTurn(hostTurns(home), signal, async () => {
+  const snapshot = await withLock(hostLock(home), { signal, onWait: waitsFor('ComfyUI’s own environment', output) }, async () => {
     const full = await engine.plan(pack, { inPlace: true }, () => undefined, signal)
     const reporter = { phase: (phase: string) => output.note(`— ${phase} —`), log: output.note }
     return installInPlace({ full, home, cache, interpreter: engine.interpreter, site, uv: engine.uv, http: engine.http, reporter, signal })
@@ -37,7 +37,7 @@ export async function snapshotsCommand(engine: Engine, output: Output): Promise<
 
 /** `comfy-env restore SNAPSHOT`: ComfyUI's own environment as it was before, without network. */
 export async function restoreCommand(id: string | undefined, engine: Engine, output: Output): Promise<number> {
-  const snapshot = await restoreHost(engine, id ?? '', interruptSignal())
+  const snapshot = await restoreHost(engine, id ?? '', { signal: interruptSignal(), onWait: waitsFor('ComfyUI’s own environment', output) })
   output.result({ snapshot: snapshot.id, state: 'restored' }, () => `ComfyUI’s environment is as it was before ${snapshot.id}. Restart ComfyUI.`)
   return 0
 }

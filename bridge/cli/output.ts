@@ -27,6 +27,9 @@ export function reportError(thrown: unknown, output: Output): number {
   return CATALOGUE[error.code].exit
 }
 
+/** Tells that a command waits for another, and what for. Ctrl-C ends that. */
+export const waitsFor = (what: string, output: Output) => (): void => output.note(`waiting for another change of ${what}`)
+
 /** Rows as aligned columns. */
 export function table(rows: string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))

@@ -44,6 +44,8 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   PYTHON_NOT_FOUND: bad('Name the Python that ComfyUI runs on with --interpreter.'),
   TORCH_PROTECTED: failed('Install the pack into an environment of its own instead.'),
   DISK_FULL: failed('Free some space, or move the environments with COMFY_ENV_HOME. Nothing was changed.'),
+  FILE_UNREADABLE: failed('Nothing was written over it. Try again; if it stays so, mend the file or put it aside.'),
+  FILE_UNWRITABLE: failed('Make the folder writable, or move it with COMFY_ENV_HOME. Nothing was changed.'),
   VERIFY_FAILED: failed('The old environment stays in use. The log names the file or the import.'),
   ENV_BUSY: failed('Wait for the running job, or cancel it.'),
   ENV_BROKEN: failed('`comfy-env repair ENV` rebuilds it from its lock.'),

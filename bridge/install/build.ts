@@ -4,19 +4,19 @@ import { join } from 'node:path'
 import type { EnvRecord } from '../../schemas/env'
 import type { JobPhase, LogLine } from '../../schemas/job'
 import { BridgeError } from '../errors/bridgeError'
-import { asDiskError } from '../files'
+import { asDiskError, writeAtomic } from '../files'
+import { withLock } from '../osLock'
 import { readInstalled } from '../packs/installed'
 import { askInterpreter } from '../probe/interpreter'
 import { redact } from '../resolve/candidate'
 import { normalizeName } from '../resolve/requirement'
 import type { Http } from '../sources/http'
-import { fetchWheel, sha256Of } from './download'
+import { cacheLock, fetchWheel, sha256Of } from './download'
 import { pythonIn, type EnvStore } from './envStore'
 import { inspectWheel, refuseWrongMetadata } from './inspect'
 import { directWheels, type EnvLock, renderLock, uvLock, withHashes } from './lock'
 import { runInstallScript } from './packScript'
 import type { FullPlan } from './plan'
-import { withTurn } from './turns'
 import type { Uv } from './uv'
 import { installLockArgs, installWheelsArgs, venvArgs } from './uvArgs'
 import { findDamage, importFailure } from './verify'
@@ -137,8 +137,8 @@ async function verify(folder: string, site: string, { reporter, full, signal }: 
 
 async function build(input: Ready): Promise<EnvRecord> {
   const { full, store, env: id, reporter, interpreter, hostSites, packDir } = input
-  const { files, lock } = await download(input)
   const current = await store.read(id)
+  const { files, lock } = await download(input)
   const { generation, folder } = await store.stage(id, current)
   try {
     let site = await installInto(folder, files, input)
@@ -163,24 +163,26 @@ async function build(input: Ready): Promise<EnvRecord> {
       packages: [...(await readInstalled([site]))].map(([name, version]) => ({ name, version })),
       created: Date.now(),
     }
-    await writeFile(join(folder, 'pylock.toml'), renderLock(lock))
-    await writeFile(join(folder, 'envmanager.json'), JSON.stringify(record))
+    await writeAtomic(join(folder, 'pylock.toml'), renderLock(lock))
+    await writeAtomic(join(folder, 'envmanager.json'), JSON.stringify(record))
     if (input.signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
     await store.publish(record)
     return record
   } catch (error) {
-    await rm(folder, { recursive: true, force: true })
-    if (!current) await store.remove(id)
+    await store.giveUp(id, folder)
     throw asDiskError(error)
   }
 }
 
 /**
- * Builds a new generation beside the one in use, verifies it and switches to it, when it is the env's turn. Whatever fails
+ * Builds a new generation beside the one in use, verifies it and switches to it, while nothing else changes the env. Whatever fails
  * before the switch leaves the env as it was and no folder behind.
  */
 export function buildEnv(input: BuildInput): Promise<EnvRecord> {
-  const { store, env, signal, reporter } = input
-  const wait = (before: number): void => reporter.log(`waiting for ${before} other ${before === 1 ? 'job' : 'jobs'} of ${env}`)
-  return withTurn(store.turns(env), signal, async () => build({ ...input, full: await input.plan() }), wait)
+  const { store, env, cache, signal, reporter } = input
+  const wait = (what: string) => ({ signal, onWait: (): void => reporter.log(`waiting for ${what}`) })
+  return store.exclusive(env, wait(`another change of ${env}`), async () => {
+    const full = await input.plan()
+    return withLock(cacheLock(cache), { ...wait('the deletion of kept downloads'), shared: true }, () => build({ ...input, full }))
+  })
 }

@@ -42,7 +42,7 @@ const fetchIt = ({ sha = sha256(WHEEL), http = net(), url = address(), signal = 
   fetchWheel({ url, filename: FILENAME, sha256: sha }, cache, http, onBytes, signal)
 
 const leftFiles = (): string[] =>
-  readdirSync(cache, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map(({ name }) => name)
+  readdirSync(cache, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile() && !entry.name.endsWith('.lock')).map(({ name }) => name)
 
 test('a wheel arrives whole, with progress', async () => {
   const told: [number, number | null][] = []

@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Response } from 'undici'
 import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
-import { asDiskError, readJson, writeAtomic } from '../files'
+import { asDiskError, readCached, writeAtomic } from '../files'
+import { lockIn, withLock } from '../osLock'
 import { redact } from '../resolve/candidate'
 import { answerError, type Http, meaningOf } from '../sources/http'
-import { withTurn } from './turns'
 
 export interface Wanted {
   url: string
@@ -66,7 +66,7 @@ function validatorOf({ headers }: Response): string | null {
 const infoOf = (part: string): string => `${part}.json`
 
 async function resumable(url: string, part: string): Promise<{ from: number; validator: string } | null> {
-  const info = await readJson(infoOf(part), PartInfo)
+  const info = await readCached(infoOf(part), PartInfo)
   const size = await stat(part).then((found) => found.size, () => 0)
   return info?.url === url && size > 0 ? { from: size, validator: info.validator } : null
 }
@@ -199,5 +199,9 @@ export async function fetchWheel(wanted: Wanted, cache: string, http: Http, onBy
   } catch (error) {
     throw asDiskError(error)
   }
-  return withTurn(folder, signal, () => fetchInto(join(folder, wanted.filename), wanted, http, onBytes, signal))
+  const lock = lockIn(cache, `wheels-${basename(folder).slice(0, 2)}`) // lock files stay: 256 for all wheels
+  return withLock(lock, { signal }, () => fetchInto(join(folder, wanted.filename), wanted, http, onBytes, signal))
 }
+
+/** Held together by all who install out of the cache, and alone by who deletes from it. */
+export const cacheLock = (cache: string): string => lockIn(cache, 'in-use')

@@ -2,18 +2,19 @@ import { randomBytes } from 'node:crypto'
 import { copyFile, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { z } from 'zod'
-import { BridgeError } from '../errors/bridgeError'
-import { asDiskError, readJson, writeAtomic } from '../files'
+import { BridgeError, toWire } from '../errors/bridgeError'
+import { asDiskError, flush, namesIn, writeAtomic } from '../files'
+import { ifFree, lockIn, withLock } from '../osLock'
 import { distInfoOf, readInstalled } from '../packs/installed'
 import { normalizeName } from '../resolve/requirement'
+import { readState, rewriteState } from '../stateFile'
 import type { Http } from '../sources/http'
 import type { Reporter } from './build'
-import { fetchWheel, sha256Of } from './download'
+import { cacheLock, fetchWheel, sha256Of } from './download'
 import { inspectWheel, refuseWrongMetadata } from './inspect'
 import { directWheels, uvLock } from './lock'
 import { type FullPlan, TORCH_FAMILY } from './plan'
 import { parseRecord } from './record'
-import { isTaken } from './turns'
 import type { Uv } from './uv'
 import { installLockArgs, installWheelsArgs } from './uvArgs'
 import { importFailure, wrongFiles } from './verify'
@@ -51,13 +52,21 @@ export interface InPlaceInput {
 
 const snapshotsIn = (home: string): string => join(home, 'snapshots')
 const filesOf = (home: string, id: string): string => join(snapshotsIn(home), id, 'files')
-const save = (home: string, snapshot: Snapshot): Promise<void> => writeAtomic(join(snapshotsIn(home), snapshot.id, 'snapshot.json'), JSON.stringify(snapshot))
+const recordOf = (home: string, id: string): string => join(snapshotsIn(home), id, 'snapshot.json')
 
-/** Every snapshot, newest first. */
-export async function listSnapshots(home: string): Promise<Snapshot[]> {
-  const names = await readdir(snapshotsIn(home)).catch(() => [] as string[])
-  const all = await Promise.all(names.map((name) => readJson(join(snapshotsIn(home), name, 'snapshot.json'), Snapshot)))
-  return all.filter((snapshot) => snapshot !== null).sort((a, b) => b.created - a.created)
+async function save(home: string, snapshot: Snapshot): Promise<Snapshot> {
+  return rewriteState(recordOf(home, snapshot.id), Snapshot, () => snapshot)
+}
+
+/** Every snapshot that can be read, newest first, and what keeps the others from it. */
+export async function listSnapshots(home: string): Promise<{ snapshots: Snapshot[]; faults: string[] }> {
+  const faults: string[] = []
+  const read = async (name: string): Promise<Snapshot[]> => {
+    const found = await readState(recordOf(home, name), Snapshot).catch((error: unknown) => void faults.push(toWire(error).message))
+    return found ? [found.value] : []
+  }
+  const all = await Promise.all((await namesIn(snapshotsIn(home))).map(read))
+  return { snapshots: all.flat().sort((a, b) => b.created - a.created), faults }
 }
 
 /** Paths of an installed distribution's files below the environment, by its RECORD. Scripts beside site-packages count. */
@@ -82,6 +91,7 @@ async function keep(home: string, id: string, site: string, name: string, versio
     const copy = join(filesOf(home, id), inSnapshot(path))
     await mkdir(dirname(copy), { recursive: true })
     await copyFile(join(site, path), copy)
+    await flush(copy)
     files.push({ path, sha256: await sha256Of(copy) })
   }
   return { name, version, files }
@@ -98,7 +108,9 @@ async function takeSnapshot({ full, home, site, interpreter }: InPlaceInput): Pr
     if (version !== undefined) kept.push(await keep(home, id, site, name, version))
   }
   const added = names.filter((name) => !installed.has(name))
-  const snapshot: Snapshot = { schema: 1, id, state: 'open', created: Date.now(), pack: full.lock.pack, interpreter, site, added, kept }
+  const { snapshots } = await listSnapshots(home)
+  const created = Math.max(Date.now(), (snapshots[0]?.created ?? 0) + 1) // their order is what stands on what, also where the clock was set back
+  const snapshot: Snapshot = { schema: 1, id, state: 'open', created, pack: full.lock.pack, interpreter, site, added, kept }
   await save(home, snapshot)
   return snapshot
 }
@@ -115,9 +127,19 @@ async function removeInstalled(site: string, name: string): Promise<void> {
   if (info) await rm(join(site, info), { recursive: true, force: true })
 }
 
-/** Puts ComfyUI's environment back to what a snapshot kept, without network, and checks every byte of it. */
+/** Throws VERIFY_FAILED unless every kept copy is whole. */
+async function refuseDamaged(home: string, { id, kept }: Snapshot): Promise<void> {
+  for (const { path, sha256 } of kept.flatMap(({ files }) => files)) {
+    const whole = (await sha256Of(join(filesOf(home, id), inSnapshot(path))).catch(() => null)) === sha256
+    if (!whole) throw new BridgeError('VERIFY_FAILED', `${path} cannot be put back: its kept copy is damaged. Nothing was changed.`)
+  }
+}
+
+/** Puts ComfyUI's environment back to what a snapshot kept, without network, once all that it kept is known to be whole. For who holds `hostLock`. */
 export async function restoreSnapshot(home: string, snapshot: Snapshot): Promise<Snapshot> {
   const { id, site, added, kept } = snapshot
+  await refuseDamaged(home, snapshot)
+  await save(home, { ...snapshot, state: 'open' }) // killed from here on, it is taken up again at the next start
   for (const name of [...added, ...kept.map((item) => item.name)]) await removeInstalled(site, name)
   for (const { files } of kept) {
     for (const { path, sha256 } of files) {
@@ -127,20 +149,31 @@ export async function restoreSnapshot(home: string, snapshot: Snapshot): Promise
       if ((await sha256Of(target)) !== sha256) throw new BridgeError('VERIFY_FAILED', `${relative(site, target)} could not be restored: its kept copy is damaged.`)
     }
   }
-  const restored: Snapshot = { ...snapshot, state: 'restored' }
-  await save(home, restored)
-  return restored
+  return save(home, { ...snapshot, state: 'restored' })
 }
 
-/** Where everything that changes ComfyUI's own environment waits for its turn. */
-export const hostTurns = (home: string): string => join(home, 'jobs', 'comfyui-own')
+/** What everything that changes ComfyUI's own environment holds. */
+export const hostLock = (home: string): string => lockIn(home, 'comfyui-own')
 
-/** Undoes changes that were killed half-way. Returns the packs that they were for. */
+const openOnes = async (home: string): Promise<Snapshot[]> => (await listSnapshots(home)).snapshots.filter(({ state }) => state === 'open')
+
+/** Undoes changes that were killed half-way, unless another process is at it. Returns what to tell of each. Never throws: what cannot be undone keeps nothing from starting. */
 export async function recoverInPlace(home: string): Promise<string[]> {
-  if (await isTaken(hostTurns(home))) return [] // another process is at it: what is open is under way
-  const open = (await listSnapshots(home)).filter(({ state }) => state === 'open')
-  for (const snapshot of open) await restoreSnapshot(home, snapshot)
-  return open.map(({ pack }) => pack)
+  const undo = async (snapshot: Snapshot): Promise<string> => {
+    const what = `An install for ${snapshot.pack} into ComfyUI’s own environment was broken off`
+    return restoreSnapshot(home, snapshot).then(() => `${what} and has been undone.`, (error: unknown) => `${what} and cannot be undone: ${toWire(error).message}`)
+  }
+  const all = async (): Promise<string[]> => {
+    const told: string[] = []
+    for (const snapshot of await openOnes(home)) told.push(await undo(snapshot))
+    return told
+  }
+  try {
+    if ((await openOnes(home)).length === 0) return []
+    return (await ifFree(hostLock(home), all)) ?? []
+  } catch (error) {
+    return [`Whether an install into ComfyUI’s own environment was broken off is not known: ${toWire(error).message}`]
+  }
 }
 
 /** Versions of torch's family and the hash of torch's version file: what no install of ours may change. */
@@ -178,9 +211,15 @@ async function change(input: InPlaceInput, files: string[], snapshot: Snapshot):
 
 /**
  * Installs into ComfyUI's own environment, the one place where that is not done beside: with a snapshot first, torch and numpy
- * guarded, every file checked, and everything put back if anything of it fails or is cancelled.
+ * guarded, every file checked, and everything put back if anything of it fails or is cancelled. For who holds `hostLock`.
  */
-export async function installInPlace(input: InPlaceInput): Promise<Snapshot> {
+export function installInPlace(input: InPlaceInput): Promise<Snapshot> {
+  const { cache, reporter, signal } = input
+  const onWait = (): void => reporter.log('waiting for the deletion of kept downloads')
+  return withLock(cacheLock(cache), { signal, onWait, shared: true }, () => install(input))
+}
+
+async function install(input: InPlaceInput): Promise<Snapshot> {
   const { full, home, cache, http, reporter, signal } = input
   const files: string[] = []
   for (const wanted of directWheels(full.lock)) {
@@ -194,9 +233,7 @@ export async function installInPlace(input: InPlaceInput): Promise<Snapshot> {
   try {
     await change(input, files, snapshot)
     reporter.phase('switching')
-    const done: Snapshot = { ...snapshot, state: 'done' }
-    await save(home, done)
-    return done
+    return await save(home, { ...snapshot, state: 'done' })
   } catch (error) {
     reporter.log('undoing the change', 'warn')
     await restoreSnapshot(home, snapshot)

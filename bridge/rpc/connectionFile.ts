@@ -1,45 +1,31 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { ConnectionFile } from '../../schemas/connection'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { BridgeError } from '../errors/bridgeError'
-import { readJson, writeAtomic } from '../files'
+import { readCached, writeAtomic } from '../files'
+import { lockIn, takeLock } from '../osLock'
 
 const pathIn = (home: string): string => join(home, 'run', 'bridge.json')
 
 /** 256 bits, new at each start. */
 export const newToken = (): string => randomBytes(32).toString('hex')
 
-/** Whether something listens there. The process id alone proves nothing: it may belong to another program by now. */
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1' })
-    const settle = (found: boolean): void => {
-      socket.destroy()
-      resolve(found)
-    }
-    socket.once('connect', () => settle(true))
-    socket.once('error', () => settle(false))
-  })
-}
-
 /** A bridge of the ComfyUI before needs a moment to end. */
-const TRIES = 20
-const TRY_EVERY_MS = 100
+const PATIENCE_MS = 2000
 
-/** Refuses to start beside a bridge that uses the same home. */
-export async function refuseSecondBridge(home: string): Promise<void> {
-  for (let tries = 0; ; tries++) {
-    const other = await readJson(pathIn(home), ConnectionFile)
-    if (!other || other.pid === process.pid || !(await listens(other.port))) return
-    if (tries < TRIES) {
-      await setTimeout(TRY_EVERY_MS)
-      continue
-    }
-    throw new BridgeError('ALREADY_RUNNING', `A bridge (process ${other.pid}) already serves ${home}.`, { details: { pid: other.pid } })
+/**
+ * The right to serve a home: one bridge at a time has it, for as long as its process lives. The answer gives it back. Throws ALREADY_RUNNING.
+ */
+export async function claimHome(home: string): Promise<() => void> {
+  const patience = AbortSignal.timeout(PATIENCE_MS)
+  try {
+    return await takeLock(lockIn(home, 'bridge'), { signal: patience })
+  } catch (error) {
+    if (!(error instanceof BridgeError && error.code === 'CANCELLED')) throw error
+    const pid = (await readCached(pathIn(home), ConnectionFile))?.pid
+    throw new BridgeError('ALREADY_RUNNING', `A bridge${pid === undefined ? '' : ` (process ${pid})`} already serves ${home}.`, { ...(pid !== undefined && { details: { pid } }) })
   }
 }
 

@@ -4,7 +4,8 @@ import type { JobInfo, JobRequest } from '../../schemas/job'
 import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
 import { toWire } from '../errors/bridgeError'
-import { makeRunFolder, newToken, refuseSecondBridge, removeConnectionFile, socketPath, writeConnectionFile } from '../rpc/connectionFile'
+import { sweepHome } from '../install/cleanup'
+import { claimHome, makeRunFolder, newToken, removeConnectionFile, socketPath, writeConnectionFile } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
 import { listen, serveText } from '../rpc/server'
 import { Store } from '../state/store'
@@ -102,10 +103,22 @@ async function segmentsFolder({ settings }: Engine): Promise<string | null> {
   return settings.sandbox.packs.length > 0 && findBwrap() !== null ? makeSegmentsFolder(settings.home) : null
 }
 
-/** Builds the bridge out of its parts. Holds no logic of its own. */
+/** Starts the bridge of a home. Throws ALREADY_RUNNING. */
 export async function startBridge(engine: Engine, port: number): Promise<Bridge> {
-  const { home } = engine.settings
-  await refuseSecondBridge(home)
+  const leave = await claimHome(engine.settings.home)
+  try {
+    const bridge = await compose(engine, port)
+    return { ...bridge, close: (abandoned) => bridge.close(abandoned).finally(leave) }
+  } catch (error) {
+    leave()
+    throw error
+  }
+}
+
+/** Builds the bridge out of its parts. Holds no logic of its own. */
+async function compose(engine: Engine, port: number): Promise<Bridge> {
+  const { home, cache } = engine.settings
+  await sweepHome(home, cache)
   await engine.envs.sweep()
   const store = new Store(plainHost(engine), (event) => {
     context.journal.changed(event)

@@ -2,8 +2,10 @@ import { join } from 'node:path'
 import { StateFile } from '../../schemas/connection'
 import type { HostPack, HostReport } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
-import { readOrKeep, writeAtomic } from '../files'
+import { toWire } from '../errors/bridgeError'
+import { lockIn } from '../osLock'
 import { findPack, type PackFolder } from '../packs/scan'
+import { readState, updateState } from '../stateFile'
 import type { Store } from '../state/store'
 import { Journal } from './journal'
 
@@ -35,21 +37,33 @@ export const packFolder = (context: Context, id: string): Promise<PackFolder> =>
 
 const statePath = (home: string): string => join(home, 'state.json')
 
-/** A context with what the user has chosen, from `state.json`. */
-export async function newContext(engine: Engine, store: Store, segments: string | null = null): Promise<Context> {
-  const path = statePath(engine.settings.home)
-  const { value, kept } = await readOrKeep(path, StateFile)
-  const strange = await engine.envs.unreadable()
-  const problems = [
-    ...(kept ? [`What was isolated could not be read from state.json: another version wrote it. It is kept as ${kept}.`] : []),
-    ...(strange.length > 0 ? [`Another version wrote the environments of ${strange.join(', ')}: they are left as they are, and not used. Update, or install the packs anew.`] : []),
-  ]
-  return { engine, store, segments, problems, journal: new Journal(engine.settings.home), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
+/** What the user has chosen, from `state.json`, and what is wrong with that file. */
+async function readChoices(home: string): Promise<{ value: StateFile | null; problems: string[] }> {
+  try {
+    const read = await readState(statePath(home), StateFile)
+    return { value: read?.value ?? null, problems: read?.note ? [read.note] : [] }
+  } catch (error) {
+    return { value: null, problems: [`What is isolated is not known, and cannot be changed: ${toWire(error).message}`] }
+  }
 }
 
-export function saveChoices({ engine, isolated, classes }: Context): Promise<void> {
-  const content: StateFile = { schema: 1, isolated: [...isolated].sort(), classes: Object.fromEntries(classes) }
-  return writeAtomic(statePath(engine.settings.home), `${JSON.stringify(content, null, 2)}\n`)
+/** A context with what the user has chosen. Whatever cannot be read of that is a problem to show, and keeps nothing from starting. */
+export async function newContext(engine: Engine, store: Store, segments: string | null = null): Promise<Context> {
+  const { home, unknown, fault } = engine.settings
+  const { value, problems } = await readChoices(home)
+  const all = [...unknown, ...(fault ? [`The settings are not known: ${fault.message}`] : []), ...problems, ...(await engine.envs.problems())]
+  return { engine, store, segments, problems: all, journal: new Journal(home), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
+}
+
+/** Writes what is chosen for one pack, and leaves those of others as they are on disk. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */
+export async function saveChoice({ engine, isolated, classes }: Context, pack: string): Promise<void> {
+  const { home } = engine.settings
+  await updateState(statePath(home), lockIn(home, 'state.json'), StateFile, (before): StateFile => {
+    const { [pack]: _, ...others } = before?.classes ?? {}
+    const own = classes.get(pack)
+    const rest = (before?.isolated ?? []).filter((name) => name !== pack)
+    return { schema: 1, isolated: (isolated.has(pack) ? [...rest, pack] : rest).sort(), classes: own ? { ...others, [pack]: own } : others }
+  })
 }
 
 /** Whether a worker runs anything of a pack: itself, or one of its node classes. */

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { LoadedPack, type PackNode, type PackNodes } from '../../schemas/pack'
 import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
-import { readJson, writeAtomic } from '../files'
-import { packFolder, saveChoices, usesWorker, type Context } from './context'
+import { readCached, writeAtomic } from '../files'
+import { packFolder, saveChoice, usesWorker, type Context } from './context'
 import type { PackService } from './packService'
 import type { WorkerService } from './workerService'
 
@@ -79,7 +79,7 @@ export class IsolationService {
   }
 
   async #keptNodes(pack: string): Promise<PackNode[]> {
-    const kept = await readJson(this.#classesPath(pack), LoadedPack)
+    const kept = await readCached(this.#classesPath(pack), LoadedPack)
     return (kept?.classes ?? []).map(({ name, display_name, live_inputs }) => ({ name, display_name: display_name ?? name, live_inputs }))
   }
 
@@ -90,10 +90,12 @@ export class IsolationService {
     this.packs.setIsolation(pack, { state: 'starting' })
     choose()
     const needsWorker = usesWorker(this.context, pack)
+    let saved = false
     try {
       if (needsWorker) this.#refuseUnready(pack)
       const loaded = needsWorker ? await this.load(pack) : null
-      await saveChoices(this.context)
+      await saveChoice(this.context, pack)
+      saved = true
       const applied = this.context.host ? await this.host.apply(pack, isolated.has(pack), classes.get(pack) ?? {}, loaded) : null
       if (applied) this.context.hostPacks.set(pack, applied.pack)
       this.onNodesChanged(pack)
@@ -101,9 +103,10 @@ export class IsolationService {
       const later = applied?.restart_needed
       this.packs.setIsolation(pack, later ? { state: 'restart_needed', reason: later } : { state: isolated.has(pack) ? 'on' : 'off' })
     } catch (error) {
-      if (needsWorker) this.#put(pack, before)
-      await saveChoices(this.context)
-      this.packs.setIsolation(pack, { state: 'failed', reason: toWire(error).message })
+      if (needsWorker || !saved) this.#put(pack, before)
+      const unsaved = saved ? await saveChoice(this.context, pack).then(() => null, toWire) : null
+      const later = unsaved ? ` After ComfyUI’s next start it is as chosen all the same: ${unsaved.message}` : ''
+      this.packs.setIsolation(pack, { state: 'failed', reason: `${toWire(error).message}${later}` })
       throw error
     } finally {
       await this.packs.refresh(folder)

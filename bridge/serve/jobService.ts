@@ -42,12 +42,26 @@ export class JobService {
     private readonly events: JobEvents,
     persist: boolean,
   ) {
-    this.#queue = persist ? new JobQueue(context.engine.settings.home) : null
+    this.#queue = persist ? new JobQueue(context.engine.settings.home, (error) => this.#unsaved(error)) : null
   }
 
-  /** Takes up the jobs that an earlier bridge did not finish. */
+  /** Takes up the jobs that an earlier bridge did not finish. Where they cannot be read, that is a problem to show. */
   async resume(): Promise<void> {
-    for (const { id, request, started } of (await this.#queue?.takeUp()) ?? []) this.#begin(id, request, started)
+    try {
+      for (const { id, request, started } of (await this.#queue?.takeUp()) ?? []) this.#begin(id, request, started)
+    } catch (error) {
+      this.#unsaved(error)
+    }
+  }
+
+  #unsaved(error: unknown): void {
+    const { store, problems, journal } = this.context
+    const { message } = toWire(error)
+    journal.write('bridge', { pid: process.pid, status: `jobs/queue.json: ${message}` })
+    const problem = `Installs that are under way will not go on after a restart: ${message}`
+    if (problems.includes(problem)) return
+    problems.push(problem)
+    store.apply({ kind: 'host', host: { ...store.host, problems: [...store.host.problems, problem] } })
   }
 
   /** Starts a job. The same click again, while it waits or runs, gets the same job: nothing is installed twice. */

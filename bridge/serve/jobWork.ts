@@ -2,9 +2,9 @@ import type { JobRequest } from '../../schemas/job'
 import type { Engine } from '../engine'
 import { buildEnv, type Reporter } from '../install/build'
 import { envIdOf } from '../install/envStore'
-import { hostTurns, installInPlace } from '../install/inPlace'
+import { hostLock, installInPlace } from '../install/inPlace'
 import type { FullPlan } from '../install/plan'
-import { withTurn } from '../install/turns'
+import { withLock } from '../osLock'
 
 export const envOf = (request: JobRequest): string => (request.action === 'repair' ? request.env : envIdOf(request.pack))
 
@@ -34,14 +34,15 @@ async function planAndTell(request: JobRequest, engine: Engine, reporter: Report
   return full
 }
 
-/** Does what a job is for, in its turn. Whatever fails leaves everything as it was. */
+/** Does what a job is for, while nothing else changes the same environment. Whatever fails leaves everything as it was. */
 export async function doJob(request: JobRequest, engine: Engine, reporter: Reporter, signal: AbortSignal): Promise<void> {
   const { settings, interpreter, hostSites, envs: store, uv, http } = engine
   const { home, cache } = settings
   const makePlan = (): Promise<FullPlan> => planAndTell(request, engine, reporter, signal)
   if (isInPlace(request)) {
     const [site = ''] = hostSites
-    await withTurn(hostTurns(home), signal, async () => installInPlace({ full: await makePlan(), home, cache, interpreter, site, uv, http, reporter, signal }))
+    const onWait = (): void => reporter.log('waiting for another change of ComfyUI’s own environment')
+    await withLock(hostLock(home), { signal, onWait }, async () => installInPlace({ full: await makePlan(), home, cache, interpreter, site, uv, http, reporter, signal }))
     return
   }
   const packDir = request.action === 'install' ? request.dir : null

@@ -82,17 +82,19 @@ export class PackService {
 
   async refreshEnvs(): Promise<void> {
     const { store, engine } = this.context
-    const records = await engine.envs.list()
-    const ids = new Set(records.map(({ id }) => id))
+    const damaged = (await engine.envs.damaged().catch(() => null))?.flatMap(({ record, reason }) => (record ? [{ record, reason }] : []))
+    if (!damaged) return // the folder cannot be read now: what is known stays
+    const records = [...(await engine.envs.list()).map((record) => ({ record, reason: null })), ...damaged]
+    const ids = new Set(records.map(({ record }) => record.id))
     for (const id of store.envs.keys()) if (!ids.has(id)) store.apply({ kind: 'env_gone', id })
-    for (const record of records) store.apply({ kind: 'env', env: await this.#envInfo(record) })
+    for (const { record, reason } of records) store.apply({ kind: 'env', env: await this.#envInfo(record, reason) })
   }
 
-  async #envInfo(record: EnvRecord): Promise<EnvInfo> {
+  async #envInfo(record: EnvRecord, fault: string | null): Promise<EnvInfo> {
     const { id, kind, pack, generation, packages, created, combination, previous } = record
     const { envs } = this.context.engine
     const [{ bytes }, { unique }] = await Promise.all([folderSizes(envs.generation(id, generation)), folderSizes(envs.folder(id))])
-    const reason = bytes > 0 ? (this.#damaged.get(id) ?? null) : 'Its folder is gone.'
+    const reason = fault ?? (bytes > 0 ? (this.#damaged.get(id) ?? null) : 'Its folder is gone.')
     const state = reason === null ? 'ready' : 'broken'
     const { fingerprint } = this.context.engine
     const seen = combination ? { python: combination.python, torch: packages.find(({ name }) => name === 'torch')?.version ?? null } : { python: fingerprint.python.version, torch: fingerprint.torch?.version ?? null }

@@ -4,6 +4,7 @@ import { panelToBridge } from '../../schemas/panelLink'
 import { runChecks } from '../doctor'
 import { BridgeError } from '../errors/bridgeError'
 import { cleanUp } from '../install/cleanup'
+import type { Waiting } from '../osLock'
 import type { Handlers } from '../rpc/peer'
 import { packFolder, usesWorker, type Context } from './context'
 import { hostChanges, restoreHost } from './hostChanges'
@@ -28,9 +29,22 @@ type Params<M extends keyof (typeof panelToBridge)['requests']> = z.output<(type
 const REPORT_LINES = 200
 
 async function envNamed({ engine }: Context, env: string) {
-  const record = await engine.envs.read(env)
+  const record = await engine.envs.find(env)
   if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment ${env}.`)
   return record
+}
+
+/** A panel's request does not wait for a job of minutes: it says what is under way. */
+const busy = (what: string): Waiting => ({
+  onWait: () => {
+    throw new BridgeError('ENV_BUSY', `${what} is being changed.`)
+  },
+})
+
+/** Throws ENV_BUSY while a job of an env runs or waits to run. */
+function refuseBusy({ store }: Context, env: string): void {
+  const job = [...store.jobs.values()].find((one) => one.env === env && !one.in_place && one.state.status === 'running')
+  if (job) throw new BridgeError('ENV_BUSY', `${env} is being changed (${job.action}, ${job.id}).`)
 }
 
 function installing({ context, packs, jobs, isolation }: PanelServices) {
@@ -50,8 +64,9 @@ function installing({ context, packs, jobs, isolation }: PanelServices) {
     },
     'install.undo': async ({ env }: Params<'install.undo'>) => {
       const { pack } = await envNamed(context, env)
+      refuseBusy(context, env)
       await isolation.renew(pack, async () => {
-        await context.engine.envs.undo(env)
+        await context.engine.envs.undo(env, busy(env))
         await packs.rescan()
       })
       return {}
@@ -75,19 +90,20 @@ function environments({ context, packs, jobs, workers }: PanelServices) {
       if (usesWorker(context, pack)) {
         throw new BridgeError('ENV_BUSY', `${pack} runs isolated in ${env}.`, { hint: 'Switch its isolation off first.' })
       }
+      refuseBusy(context, env)
       await workers.retire(pack)
-      await engine.envs.remove(env)
+      await engine.envs.remove(env, busy(env))
       await packs.rescan()
       return {}
     },
     'host.restore': async ({ change }: Params<'host.restore'>) => {
-      const restored = await restoreHost(engine, change)
+      const restored = await restoreHost(engine, change, busy('ComfyUI’s own environment'))
       packs.needRestart(`ComfyUI’s own environment was put back to what it was before ${restored.pack}.`)
       await packs.rescan()
       return {}
     },
     'space.free': async () => {
-      const items = await cleanUp(engine.envs, engine.settings.cache, engine.uv, true)
+      const items = await cleanUp(engine.envs, engine.settings.cache, engine.uv, true, busy('It'))
       await packs.rescan()
       return { items }
     },
@@ -150,7 +166,7 @@ export function panelHandlers(services: PanelServices, writable: boolean): Serve
     },
     'doctor.run': async () => ({ checks: await check(context, packs) }),
     'report.make': () => makeReport(services, snapshot()),
-    'space.look': async () => ({ items: await cleanUp(engine.envs, engine.settings.cache, engine.uv, false) }),
+    'space.look': async () => ({ items: await cleanUp(engine.envs, engine.settings.cache, engine.uv, false, {}) }),
     ...changing({ 'packs.rescan': async () => (await packs.rescan(), {}), ...installing(services), ...environments(services), ...changingWhatRuns(services) }),
   }
 }

@@ -51,7 +51,7 @@ export class Sharing {
     const packs: string[] = []
     const taken = new Set<string>()
     for (const name of [...new Set([...this.context.isolated, pack])].sort()) {
-      if (wantsSandbox(this.context, name) || (await this.#envKey(name)) !== wanted) continue
+      if (wantsSandbox(this.context, name) || (await this.#envKey(name).catch(() => null)) !== wanted) continue
       const names = await packFolder(this.context, name).then(({ dir }) => topLevelNames(dir), () => null)
       if (!names || names.some((top) => taken.has(top))) continue
       names.forEach((top) => taken.add(top))

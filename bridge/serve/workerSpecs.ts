@@ -43,10 +43,11 @@ function sandboxOf({ engine, segments }: Context, own: { folders: string[]; pack
   }
 }
 
-/** Everything that starting a worker of a pool takes. */
+/** Everything that starting a worker of a pool takes. Throws why settings.toml does not say who is to be sandboxed, SANDBOX_UNAVAILABLE, or why the environment cannot be read. */
 export async function specOf(context: Context, pack: string, pool: Pool, number: number): Promise<WorkerSpec> {
   const { engine, segments } = context
   const { envs, settings, interpreter } = engine
+  if (settings.sandboxFault) throw settings.sandboxFault
   const id = `${pool.id}#${number}`
   const packs = await Promise.all(pool.packs.map(async (name) => ({ id: name, dir: (await packFolder(context, name)).dir })))
   const [record, ...given] = await Promise.all([envs.read(envIdOf(pack)), ...packs.map(({ dir }) => variables(context, dir))])

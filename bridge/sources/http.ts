@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { EnvHttpProxyAgent, fetch, Headers, ProxyAgent, type RequestInit, type Response } from 'undici'
 import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
-import { readJson, writeAtomic } from '../files'
+import { readCached, writeAtomic } from '../files'
 import { redact } from '../resolve/candidate'
 import { MOST_REDIRECTS, redirectProblem } from './redirects'
 
@@ -148,7 +148,7 @@ export class Http {
 
   async #onePage(url: string, accept: string, signal?: AbortSignal): Promise<Page | null> {
     const path = join(this.#net.cache, 'pages', `${createHash('sha256').update(`${accept}\n${url}`).digest('hex')}.json`)
-    const kept = await readJson(path, CachedPage)
+    const kept = await readCached(path, CachedPage)
     if (this.#net.offline) {
       if (kept) return kept.absent ? null : kept
       throw offline(url)

@@ -170,7 +170,7 @@ describe('bad input gets one sentence, the right exit code, and loses nothing', 
       const pack = join(ROOT, 'e2e', 'packs', 'modern-grain')
       const result = await comfyEnv(['install', '--pack', pack, '--home', disk, '--json'], { env: { COMFY_ENV_CACHE: SHARED_CACHE } })
       expect([result.code, errorOf(result).code]).toEqual([1, 'DISK_FULL'])
-      const left = readdirSync(disk, { recursive: true, encoding: 'utf8' }).filter((name) => !name.startsWith('jobs'))
+      const left = readdirSync(disk, { recursive: true, encoding: 'utf8' }).filter((name) => !/^(jobs|locks)/.test(name))
       expect(left).toEqual(['envs'])
     } finally {
       execFileSync('umount', [disk])
@@ -270,16 +270,21 @@ test('init writes a config that is read again, and never over one that is there'
   expect(readFileSync(join(pack, 'comfyui_env.toml'), 'utf8')).toBe(before)
 })
 
-test('settings.toml is read, and a wrong key in it is said with the right ones', async () => {
+test('settings.toml is read, an unknown key in it is said with its line and the right ones, and a wrong value ends the command', async () => {
   mkdirSync(home('settings'), { recursive: true })
   writeFileSync(join(home('settings'), 'settings.toml'), `sources = ["${index.simple}"]\noffline = true\n`)
   const args = ['resolve', 'nvdiffrast==0.4.0', '--torch', '2.8.0', ...windows, '--home', home('settings'), '--json']
   expect((await comfyEnv(args)).json).toMatchObject({ results: [{ status: 'error', error: expect.stringContaining('offline mode is on') }] })
   writeFileSync(join(home('settings'), 'settings.toml'), `sources = ["${index.simple}"]\n`)
   expect((await comfyEnv(args)).json).toMatchObject({ results: [{ status: 'found' }] })
-  writeFileSync(join(home('settings'), 'settings.toml'), 'ofline = true\n')
+  writeFileSync(join(home('settings'), 'settings.toml'), `ofline = true\nsources = ["${index.simple}"]\n`)
+  const unknown = await comfyEnv(args)
+  expect(unknown.json).toMatchObject({ results: [{ status: 'found' }] })
+  expect(unknown.stderr).toMatch(/settings\.toml:1: there is no setting `ofline`.*offline, proxy/)
+  writeFileSync(join(home('settings'), 'settings.toml'), '\noffline = "yes"\n')
   const wrong = await comfyEnv(args)
   expect([wrong.code, errorOf(wrong).code, errorOf(wrong).hint]).toEqual([2, 'CONFIG_INVALID', expect.stringContaining('offline, proxy')])
+  expect(errorOf(wrong).message).toContain('settings.toml:2:1: offline')
 })
 
 test('doctor says when a driver or a GPU does not go with torch', async () => {

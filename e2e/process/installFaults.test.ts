@@ -118,8 +118,8 @@ function fill(disk: string): void {
 describe('a disk that is full', () => {
   let disks = 0
   const filesOn = (disk: string): string[] =>
-    readdirSync(disk, { recursive: true, withFileTypes: true }) // logs and whole pages in the cache are no leftovers
-      .filter((entry) => entry.isFile() && !/jobs|pages/.test(entry.parentPath) && entry.name !== 'filler')
+    readdirSync(disk, { recursive: true, withFileTypes: true }) // logs, locks and whole pages in the cache are no leftovers
+      .filter((entry) => entry.isFile() && !/jobs|pages|locks/.test(entry.parentPath) && entry.name !== 'filler')
       .map(({ name }) => name)
 
   test.for(['planning', 'downloading', 'installing', 'switching'])('while %s: said so, and no file is left', AGAIN, async (phase, context) => {

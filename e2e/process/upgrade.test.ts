@@ -67,18 +67,34 @@ test('what an older version has left is used: environment, undo, isolation', asy
   })
 })
 
-test('what a newer version has left is neither used nor deleted, and that is said', async () => {
+test('what a newer version has left is used as far as it is known, kept whole, and that is said', async () => {
   rewrite(recordPath(), (content) => ({ ...content, schema: 2, layout: 'other' }))
-  writeFileSync(join(home(), 'state.json'), JSON.stringify({ schema: 9, everything: 'else' }))
+  rewrite(join(home(), 'state.json'), (content) => ({ ...content, schema: 9, everything: 'else' }))
   await during(async (panel) => {
-    const { host, envs } = await panel.snapshot()
-    expect(host.problems.join('\n')).toMatch(/Another version wrote the environments of vintage-tone/)
-    expect(host.problems.join('\n')).toMatch(/could not be read from state\.json/)
-    expect(envs).toEqual([])
+    const { host, envs, packs } = await panel.snapshot()
+    expect(host.problems.join('\n')).toMatch(/env\.json was written by a newer version: layout is kept and not used/)
+    expect(host.problems.join('\n')).toMatch(/state\.json was written by a newer version: everything is kept/)
+    expect(envs).toMatchObject([{ id: PACK, state: 'ready' }])
+    expect(packs.find(({ id }) => id === PACK)).toMatchObject({ isolation: { state: 'on' } })
+    await panel.call('isolation.set', { pack: PACK, on: false })
+  })
+  expect(JSON.parse(readFileSync(recordPath(), 'utf8'))).toMatchObject({ schema: 2, layout: 'other' })
+  expect(JSON.parse(readFileSync(join(home(), 'state.json'), 'utf8'))).toMatchObject({ schema: 9, everything: 'else', isolated: [] })
+})
+
+test('what cannot be read is neither used nor written over, and that is said', async () => {
+  writeFileSync(recordPath(), '{"schema": 7, "other": true}')
+  writeFileSync(join(home(), 'state.json'), '{"schema": 1, "isolated"')
+  await during(async (panel) => {
+    const { host } = await panel.snapshot()
+    expect(host.problems.join('\n')).toMatch(/env\.json cannot be read: a newer version wrote it \(format 7/)
+    expect(host.problems.join('\n')).toMatch(/What is isolated is not known.*state\.json cannot be read: it is not JSON/)
+    await expect(panel.call('isolation.set', { pack: PACK, on: false })).rejects.toThrow(/state\.json cannot be read/)
   })
   expect(readdirSync(join(home(), 'envs', PACK)).filter((name) => name.startsWith('gen-')).length).toBeGreaterThan(0)
-  expect(JSON.parse(readFileSync(recordPath(), 'utf8'))).toMatchObject({ schema: 2 })
-  expect(JSON.parse(readFileSync(join(home(), 'state.json.unreadable'), 'utf8'))).toMatchObject({ schema: 9 })
+  expect(readFileSync(recordPath(), 'utf8')).toBe('{"schema": 7, "other": true}')
+  expect(readFileSync(join(home(), 'state.json'), 'utf8')).toBe('{"schema": 1, "isolated"')
+  rmSync(join(home(), 'state.json'))
 })
 
 test('when the pack and its home folder are deleted, nothing is left anywhere else', async () => {

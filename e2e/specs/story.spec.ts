@@ -151,7 +151,7 @@ test('cancel ends an install and leaves nothing behind', async ({ page, start, i
 test('without Node, ComfyUI starts and the panel says what to do', async ({ page, start }, { project }) => {
   const comfy = await start({ env: { COMFY_ENV_NODE: '/nowhere/node' } })
   const panel = await Panel.open(page, comfy.url)
-  await expect(panel.page.locator('.em-connection')).toContainText('COMFY_ENV_NODE names /nowhere/node, which is no Node.js 22 or newer.')
+  await expect(panel.page.locator('.em-connection')).toContainText('COMFY_ENV_NODE names /nowhere/node, which is no Node.js 22.13 or newer.')
   await expect(panel.page.locator('.em-connection')).toContainText('restart ComfyUI')
   await panel.picture('no-node', project.name)
 })

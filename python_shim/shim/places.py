@@ -14,7 +14,8 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BRIDGE = ROOT / "bridge" / "dist" / "comfy-env.mjs"
 PANEL = ROOT / "web" / "dist"
-OLDEST_NODE = 22
+OLDEST_NODE = (22, 13)
+_OLDEST = ".".join(map(str, OLDEST_NODE))
 #: A program that has not said its version after so many seconds does not.
 PATIENCE = 10.0
 
@@ -67,23 +68,23 @@ def _version_of(node: str) -> str:
 
 def _is_recent(node: str) -> bool:
     try:
-        return int(_version_of(node).strip().lstrip("v").split(".")[0]) >= OLDEST_NODE
+        return tuple(int(part) for part in _version_of(node).strip().lstrip("v").split(".")[:2]) >= OLDEST_NODE
     except (OSError, ValueError):
         return False
 
 
 def find_node() -> str | Missing:
-    """Node ≥ 22: the one that `COMFY_ENV_NODE` names and no other; else the one on PATH, or the one that came through pip."""
+    """Node ≥ 22.13: the one that `COMFY_ENV_NODE` names and no other; else the one on PATH, or the one that came through pip."""
     chosen = os.environ.get("COMFY_ENV_NODE")
     for candidate in (chosen,) if chosen else (shutil.which("node"), _bundled_node()):
         if candidate and _is_recent(candidate):
             return candidate
     if chosen:
         return Missing(
-            f"COMFY_ENV_NODE names {chosen}, which is no Node.js {OLDEST_NODE} or newer.", "Correct it or remove it, then restart ComfyUI."
+            f"COMFY_ENV_NODE names {chosen}, which is no Node.js {_OLDEST} or newer.", "Correct it or remove it, then restart ComfyUI."
         )
     hint = f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}", then restart ComfyUI'
-    return Missing(f"Node.js {OLDEST_NODE} or newer was not found.", hint)
+    return Missing(f"Node.js {_OLDEST} or newer was not found.", hint)
 
 
 def find_uv() -> str | None:

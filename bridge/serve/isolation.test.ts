@@ -1,0 +1,72 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Isolation } from '../../schemas/pack'
+import type { Engine } from '../engine'
+import { EnvStore } from '../install/envStore'
+import { readSettings } from '../settings'
+import { Store } from '../state/store'
+import { type Context, newContext } from './context'
+import { plainHost } from './hostInfo'
+import { IsolationService } from './isolationService'
+
+let base: string
+let home: string
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), 'envmanager-isolation-'))
+  home = join(base, 'home')
+  for (const pack of ['a', 'b', 'c']) {
+    mkdirSync(join(base, 'custom_nodes', pack), { recursive: true })
+    writeFileSync(join(base, 'custom_nodes', pack, '__init__.py'), '')
+  }
+})
+afterEach(() => rmSync(base, { recursive: true, force: true }))
+
+const state = (): string => join(home, 'state.json')
+
+/** A bridge's switch, with workers that always start. */
+async function bridge(): Promise<{ context: Context; shown: Map<string, Isolation>; service: IsolationService }> {
+  const engine = { settings: readSettings({ home, comfyui: base }, {}), envs: new EnvStore(home), fingerprint: { python: {}, platform: {}, gpus: [] } } as unknown as Engine
+  const context = await newContext(engine, new Store({ ...plainHostOf(engine) }, () => undefined))
+  const shown = new Map<string, Isolation>()
+  const packs = { setIsolation: (pack: string, isolation: Isolation) => shown.set(pack, isolation), refresh: async () => undefined }
+  const workers = { load: async () => null, retire: async () => undefined }
+  return { context, shown, service: new IsolationService(context, packs as never, workers as never, {} as never, vi.fn<() => void>()) }
+}
+const plainHostOf = (engine: Engine): ReturnType<typeof plainHost> => ({ home: engine.settings.home, problems: [] }) as unknown as ReturnType<typeof plainHost>
+
+test('two switches at once, and two bridges of one home: no choice is lost', async () => {
+  const [one, two] = await Promise.all([bridge(), bridge()])
+  await Promise.all([one.service.set('a', true), one.service.setClass('c', 'Node', true), two.service.set('b', true)])
+  expect(JSON.parse(readFileSync(state(), 'utf8'))).toEqual({ schema: 1, isolated: ['a', 'b'], classes: { c: { Node: true } } })
+})
+
+test('a switch that cannot be saved goes back, and says why', async () => {
+  const { context, shown, service } = await bridge()
+  await service.set('a', true)
+  const before = readFileSync(state(), 'utf8')
+  rmSync(state())
+  mkdirSync(state())
+  await expect(service.set('a', false)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+  await expect(service.set('b', true)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+  expect([...context.isolated]).toEqual(['a'])
+  for (const pack of ['a', 'b']) expect(shown.get(pack)).toEqual({ state: 'failed', reason: expect.stringContaining('state.json cannot be read') })
+  rmSync(state(), { recursive: true })
+  writeFileSync(state(), before)
+  await service.set('b', true)
+  expect(JSON.parse(readFileSync(state(), 'utf8'))).toMatchObject({ isolated: ['a', 'b'] })
+})
+
+test('files that cannot be read are problems to show, and keep no bridge from starting', async () => {
+  mkdirSync(join(home, 'envs', 'a'), { recursive: true })
+  writeFileSync(join(home, 'envs', 'a', 'env.json'), '{')
+  writeFileSync(state(), '{"schema": 1, "isol')
+  writeFileSync(join(home, 'settings.toml'), 'future_key = 1\n')
+  const { context } = await bridge()
+  expect(context.problems).toEqual([
+    expect.stringMatching(/settings\.toml:1: there is no setting `future_key`/),
+    expect.stringMatching(/state\.json cannot be read: it is not JSON/),
+    expect.stringMatching(/env\.json cannot be read.*neither used nor deleted/),
+  ])
+})
