@@ -123,6 +123,7 @@ export const LoadedPack = z
     routes: z.array(z.strictObject({ method: z.string(), pattern: z.string().describe('a regular expression for the whole path') })),
     prompt_handlers: z.number().int(),
     folders: z.record(z.string(), ModelFolder).describe('what the pack has added to folder_paths'),
+    key: z.string().describe('of what state of its files this is; python_shim/wire/pack_key.py'),
     web_socket: z.string().nullable().describe('where the worker serves its routes; null: it has none'),
   })
   .meta({ id: 'LoadedPack' })

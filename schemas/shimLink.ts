@@ -21,6 +21,7 @@ export const NodeCall = z
     index: z.number().int().nonnegative().optional().describe('which of the node’s list items it is for; 0 if it has no lists'),
     client: z.string().optional().describe('the browser tab that queued the prompt, as ComfyUI names it'),
     owners: z.array(z.string()).optional().describe('processes whose objects are among the arguments: it must run there'),
+    key: z.string().optional().describe('of what state of the pack’s files ComfyUI has the class: a worker with another one refuses the call'),
     says_start: z.literal(true).optional().describe('it is to be told when its node starts: its time counts from there'),
   })
   .meta({ id: 'NodeCall' })
@@ -89,6 +90,8 @@ export const shimToBridge = {
     'handle.release': z.strictObject({ owner: z.string(), handles: z.array(z.string()) }),
     // ComfyUI has let go of these node objects: workers let go of theirs
     'instance.release': z.strictObject({ instances: z.array(z.string()) }),
+    // the files of an isolated pack have changed, and ComfyUI has other classes of it now
+    'pack.exchanged': z.strictObject({ pack: HostPack }),
     // a prompt has ended: what its async nodes have left running is cancelled, as ComfyUI cancels it
     'prompt.ended': z.strictObject({ prompt: z.string() }),
     // ComfyUI unloads its models (its Unload button, or memory that ran out): workers do the same

@@ -55,6 +55,7 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   WORKER_DIED: failed('Run again: a new worker starts by itself. The call may have run partly.'),
   WORKER_CRASH_LOOP: failed('Look at the worker’s log, then start it again from the panel.'),
   PACK_IMPORT_FAILED: failed('The log has the traceback.'),
+  PACK_CHANGED: failed('Queue the prompt again: the pack has been loaded anew. Where it runs inside ComfyUI too, restart ComfyUI.'),
   NODE_RAISED: failed('The traceback names the place.'),
   NODE_INTERRUPTED: { exit: 130, hint: '' },
   VALUE_NOT_PORTABLE: failed('Pass data, or run both nodes in the same place.'),

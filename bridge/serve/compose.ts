@@ -30,6 +30,8 @@ export interface Bridge {
 }
 
 interface ShimServices {
+  /** The browser's node classes are to be read anew. */
+  exchanged: (pack: string) => void
   context: Context
   store: Store
   packs: PackService
@@ -38,7 +40,7 @@ interface ShimServices {
 }
 
 /** What ComfyUI may ask and tell. */
-function shimHandlers({ context, store, packs, workers, load }: ShimServices): Omit<Handlers<typeof shimToBridge>, 'link.check'> {
+function shimHandlers({ context, store, packs, workers, exchanged, load }: ShimServices): Omit<Handlers<typeof shimToBridge>, 'link.check'> {
   return {
     'host.report': async (report) => {
       context.host = report
@@ -57,6 +59,11 @@ function shimHandlers({ context, store, packs, workers, load }: ShimServices): O
     },
     'handle.release': ({ owner, handles }) => workers.releaseHandles(owner, handles),
     'instance.release': (params) => workers.tellAll('instance.release', params),
+    'pack.exchanged': ({ pack }) => {
+      context.hostPacks.set(pack.id, pack)
+      exchanged(pack.id)
+      void packs.rescan()
+    },
     'prompt.ended': (params) => workers.tellAll('prompt.ended', params),
     'models.unload': () => workers.unloadModels(),
   }
@@ -146,7 +153,7 @@ async function compose(engine: Engine, port: number): Promise<Bridge> {
     },
   })
   const shim: ShimLink = new ShimLink(
-    shimHandlers({ context, store, packs, workers, load: (pack) => isolation.load(pack) }),
+    shimHandlers({ context, store, packs, workers, exchanged: (pack) => panels.nodesChanged(pack), load: (pack) => isolation.load(pack) }),
     shimEvents(context, () => workers.owners),
   )
   const calls = new CallLinks(context, workers, (leases) => shim.tell('lease.release', { leases }))

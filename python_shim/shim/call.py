@@ -96,6 +96,9 @@ class Call:
             call["client"] = client
         if self.owners:
             call["owners"] = sorted(self.owners)
+        key = calls.pack_keys.get(pack_id)
+        if key is not None:
+            call["key"] = key
         self.header: dict[str, Any] = {"call": call}
 
     def ask_for_start(self) -> None:

@@ -33,6 +33,7 @@ class Shim:
         self.prompts, choices = Prompts(), Choices()
         self.dispatch = Dispatch(self.calls, choices, self.prompts, self._instance_gone)
         self.registry = Registry(self.calls, choices, self.prompts, self.dispatch)
+        self.registry.on_exchanged = lambda pack: self.client.notify("pack.exchanged", {"pack": self.registry.report_pack(pack)})
         self.prompts.on_end.append(lambda prompt: self.client.notify("prompt.ended", {"prompt": prompt}))
         self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
         self.facts = ClassFacts(self.process.home / "run" / "classes.json")
@@ -77,7 +78,10 @@ class Shim:
 
     async def _on_startup(self, app: Any) -> None:
         self._connected()
-        self.facts.keep()
+        try:
+            self.facts.keep()
+        except Exception as error:  # noqa: BLE001 - ComfyUI's server would not start
+            log.warning("comfyui-envmanager: what the panel shows of node classes was not kept: %s", error)
 
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         self.facts.keep()

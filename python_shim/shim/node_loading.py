@@ -41,6 +41,16 @@ def _listening() -> Iterator[_Records]:
         root.removeHandler(records)
 
 
+def _is_isolated(registry: Registry, pack: str, ignore: Any) -> bool:
+    """Whether the pack goes to a worker. What is wrong with us leaves it to ComfyUI."""
+    try:
+        registry.reserve(ignore)
+        return registry.is_isolated(pack)
+    except Exception:
+        log.exception("comfyui-envmanager: %s is loaded as if we were not there", pack)
+        return False
+
+
 def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
     """Replace `nodes.load_custom_node`, keeping its signature and whatever wrapped it before us."""
     inner = nodes.load_custom_node
@@ -50,19 +60,20 @@ def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
         with _listening() as records:
             found = await inner(path, set(ignore), parent)
         error = None if found else next((text for text in records.texts if "Traceback" in text), "\n".join(records.texts))
-        registry.loaded(pack, path, error)
+        try:
+            registry.loaded(pack, path, error)
+        except Exception:  # of ours, and nothing that the pack need pay for
+            log.exception("comfyui-envmanager: %s is loaded, and stands aside from now on", pack)
         return found
 
     async def load_custom_node(module_path: str, ignore: Any = frozenset(), module_parent: str = "custom_nodes") -> bool:
         pack = os.path.basename(module_path.rstrip("/\\"))
         if module_parent != "custom_nodes" or not os.path.isdir(module_path):
             return await inner(module_path, set(ignore), module_parent)
-        if not registry.is_isolated(pack):
-            registry.reserve(ignore)
+        if not _is_isolated(registry, pack, ignore):
             return await load_in_host(module_path, ignore, module_parent)
-        registry.reserve(ignore)
         try:
-            report = registry.cached(pack) or await load_in_worker(pack)
+            report = registry.cached(pack, module_path) or await load_in_worker(pack)
             registry.register_proxies(pack, module_path, report)
             registry.offered(report)
             return True

@@ -90,14 +90,19 @@ def _asked_by_graph() -> bool:
     return frame.f_back is not None and frame.f_back.f_code.co_name == "get_input_info"
 
 
-def renew(known: Any, made: Any) -> None:
-    """Give a proxy the answers of a newer one. In place: ComfyUI keeps instances of it."""
+def renew(known: Any, made: Any) -> bool:
+    """Give a proxy the answers of a newer one, and no others. In place: ComfyUI keeps instances of it. False if it is of another kind."""
+    if known.__mro__[1:] != made.__mro__[1:]:
+        return False
+    for name in [name for name in vars(known) if not name.startswith("_") and name not in vars(made)]:
+        delattr(known, name)
     for name, value in vars(made).items():
         if name not in ("__dict__", "__weakref__", "__module__", "__doc__"):
             try:
                 setattr(known, name, value)
             except AttributeError:  # computed by ComfyUI's own base class
                 continue
+    return True
 
 
 _MARK = "_envmanager_proxy"

@@ -10,11 +10,12 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..wire.errors import CodedError
 from ..wire.live import live_inputs
+from ..wire.pack_key import pack_key
 from . import log, places
 from .calls import Calls
 from .choices import Choices
@@ -23,9 +24,7 @@ from .prompts import Prompts
 from .proxy import is_proxy, make_proxy, renew
 
 #: What `LoadedPack` of the schemas holds.
-_REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket")
-
-
+_REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket", "key")
 #: Of a `NodeClass`, what may change while a prompt runs: the choices that a node offers.
 _CHOICES = frozenset({"input_types", "graph_input_types", "v3"})
 
@@ -43,6 +42,8 @@ class Registry:
         #: Names that packs cannot take, as ComfyUI tells its loader: those of its own node classes.
         self._reserved: frozenset[str] = frozenset()
         self._switching = threading.Lock()
+        #: Told of a pack whose classes were exchanged since its files have changed, on any thread.
+        self.on_exchanged: Callable[[str], None] = lambda pack: None
         self.load_in_host: Any = None
 
     def reserve(self, names: Iterable[str]) -> None:
@@ -53,9 +54,10 @@ class Registry:
         """ComfyUI has tried to import a pack."""
         self._folders[pack] = folder
         self._errors[pack] = error
-        chosen = self._saved().get("classes", {}).get(pack, {})
-        if chosen and error is None:
+        chosen = _table(self._saved().get("classes")).get(pack)
+        if isinstance(chosen, dict) and chosen and error is None:
             self.choices.set_pack(pack, False, chosen)
+            self._calls.pack_keys[pack] = pack_key(folder)
 
     def _saved(self) -> dict[str, Any]:
         """What the user has chosen, from disk, so that no bridge is needed."""
@@ -67,16 +69,17 @@ class Registry:
 
     def is_isolated(self, pack: str) -> bool:
         """Whether the user has set the pack to run in a worker."""
-        return pack in self._saved().get("isolated", [])
+        isolated = self._saved().get("isolated")
+        return isinstance(isolated, list) and pack in isolated
 
-    def cached(self, pack: str) -> dict[str, Any] | None:
-        """What the worker said of the pack when it was last loaded."""
+    def cached(self, pack: str, folder: str) -> dict[str, Any] | None:
+        """What the worker said of the pack when it was last loaded; None if that is of other files, or of another release."""
         try:
             report = json.loads((places.home() / "classes" / f"{pack}.json").read_text())
         except (OSError, ValueError):
             return None
-        # written by an older release: the worker is asked anew
-        return report if all(key in report for key in _REPORT) else None
+        whole = isinstance(report, dict) and all(key in report for key in _REPORT)
+        return report if whole and report["key"] == pack_key(folder) else None
 
     def own_classes(self, pack: str) -> dict[str, Any]:
         """The pack's node classes in ComfyUI, by name."""
@@ -87,21 +90,25 @@ class Registry:
         """Do what ComfyUI's loader would have done."""
         nodes = sys.modules["nodes"]
         self._folders[pack] = folder
-        self._errors.setdefault(pack, None)
+        self._errors[pack] = None
+        self._calls.pack_keys[pack] = report["key"]
         known = self._proxies.setdefault(pack, {})
         for spec in report["classes"]:
             name = spec["name"]
             if name in self._reserved:
                 continue
-            proxy = make_proxy(self._calls, pack, spec)
-            nodes.NODE_CLASS_MAPPINGS[name] = proxy
+            proxy, present = make_proxy(self._calls, pack, spec), nodes.NODE_CLASS_MAPPINGS.get(name)
+            if not (is_proxy(present) and renew(present, proxy)):
+                nodes.NODE_CLASS_MAPPINGS[name] = proxy
+            nodes.NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
             if spec["display_name"] is not None:
                 nodes.NODE_DISPLAY_NAME_MAPPINGS[name] = spec["display_name"]
             known[name] = spec
         nodes.LOADED_MODULE_DIRS[pack] = os.path.abspath(folder)
         own = {pack: report["web_directory"]} if report["web_directory"] is not None else {}
         for name, web in {**own, **report["web_directories"]}.items():
-            nodes.EXTENSION_WEB_DIRS.setdefault(name, web)
+            if os.path.isdir(web):  # ComfyUI's web server does not start with one that is not there
+                nodes.EXTENSION_WEB_DIRS.setdefault(name, web)
 
     def offered(self, report: dict[str, Any]) -> None:
         """A worker has said what its pack offers beside its node classes: routes, prompt handlers, folders of model files."""
@@ -109,22 +116,40 @@ class Registry:
         _add_folders(report["folders"])
 
     def updated(self, report: dict[str, Any]) -> None:
-        """A worker has started again: its pack may list other choices now, and serves its routes elsewhere."""
+        """A worker has started again: its pack may list other choices now, serves its routes elsewhere, or is another one by its files."""
         pack = report["pack"]
         if pack not in self._proxies and not self.choices.has_pack(pack):
             return
         self.offered(report)
-        known = self._proxies.get(pack, {})
-        changed = [spec for spec in report["classes"] if spec["name"] in known]
-        same = [spec for spec in changed if _shape(spec) == _shape(known[spec["name"]])]
-        self._renew(pack, same)
-        others = [spec for spec in changed if spec not in same]
-        if others:  # what a prompt has begun with stays until it has ended
-            threading.Thread(target=self._renew_between, args=(pack, others), name="envmanager-renew", daemon=True).start()
+        key = self._calls.pack_keys.setdefault(pack, report["key"])
+        known = self._proxies.get(pack)
+        if known is None:
+            return
+        same = [spec for spec in report["classes"] if spec["name"] in known and _shape(spec) == _shape(known[spec["name"]])]
+        if key == report["key"]:
+            self._renew(pack, same)
+        if key != report["key"] or len(same) != len(report["classes"]):  # what a prompt has begun with stays until it has ended
+            threading.Thread(target=self._exchange, args=(pack, report), name="envmanager-renew", daemon=True).start()
 
-    def _renew_between(self, pack: str, specs: list[dict[str, Any]]) -> None:
-        with self._prompts.between():
-            self._renew(pack, specs)
+    def _exchange(self, pack: str, report: dict[str, Any]) -> None:
+        """The pack's classes are those of other files: all of them change at once, between two prompts."""
+        with self._switching, self._prompts.between():
+            if pack not in self._proxies:  # switched off meanwhile
+                return
+            names = {spec["name"] for spec in report["classes"]}
+            gone = [name for name in self._proxies[pack] if name not in names]
+            report = {**report, "classes": [spec for spec in report["classes"] if self._may_have(pack, spec["name"])]}
+            self.register_proxies(pack, self._folder(pack), report)
+            self._forget(pack, gone)
+        log.info("comfyui-envmanager: the files of %s have changed: its node classes were loaded anew.", pack)
+        self.on_exchanged(pack)
+
+    def _forget(self, pack: str, names: Iterable[str]) -> None:
+        for name in names:
+            self._proxies[pack].pop(name, None)
+            if is_proxy(_mappings().get(name)):
+                _mappings().pop(name, None)
+                sys.modules["nodes"].NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
 
     def _renew(self, pack: str, specs: list[dict[str, Any]]) -> None:
         known = self._proxies.get(pack, {})
@@ -161,6 +186,7 @@ class Registry:
             what = f"{pack} is loaded in ComfyUI, and {self._dispatch.reason}."
             raise CodedError("HOST_UNKNOWN", what, "Isolate it before ComfyUI starts: switch it on and restart ComfyUI.")
         self.choices.set_pack(pack, whole, params["classes"])
+        self._calls.pack_keys[pack] = loaded["key"]
         if whole:
             self.offered(loaded)
         elsewhere = [spec for spec in loaded["classes"] if whole and spec["name"] not in inside and self._may_have(pack, spec["name"])]
@@ -196,11 +222,8 @@ class Registry:
             taken = {name for name in list(_mappings()) if not self._may_have(pack, name)}
             loading = self.load_in_host(self._folder(pack), self._reserved | taken)
             asyncio.run_coroutine_threadsafe(loading, _server().loop).result(120)
+            self._forget(pack, list(proxied))  # what ComfyUI could not load, or has no more
             self._proxies.pop(pack, None)
-            for name in proxied:
-                if is_proxy(_mappings().get(name)):  # ComfyUI could not load it, or has no such class
-                    _mappings().pop(name, None)
-                    sys.modules["nodes"].NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
 
     def _folder(self, pack: str) -> str:
         if pack in self._folders:
@@ -249,6 +272,10 @@ def _add_folders(folders: dict[str, Any]) -> None:
         more = [path for path in entry["paths"] if path not in paths]
         if name not in known or more:
             known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _shape(spec: dict[str, Any]) -> dict[str, Any]:

@@ -185,38 +185,38 @@ class InstanceRelease(TypedDict, closed=True):
     params: Params21
 
 
-class Params22(TypedDict, closed=True):
+class Params23(TypedDict, closed=True):
     prompt: str
 
 
 class PromptEnded(TypedDict, closed=True):
-    params: Params22
+    params: Params23
 
 
 class ModelsUnload(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params24(TypedDict, closed=True):
+class Params25(TypedDict, closed=True):
     pack: str
 
 
-class Params25(TypedDict, closed=True):
+class Params26(TypedDict, closed=True):
     worker: str
     owner: str
     packs: list[str]
 
 
 class WorkerGone(TypedDict, closed=True):
-    params: Params25
+    params: Params26
 
 
-class Params26(TypedDict, closed=True):
+class Params27(TypedDict, closed=True):
     owners: list[str]
 
 
 class WorkersAlive(TypedDict, closed=True):
-    params: Params26
+    params: Params27
 
 
 class Result13(TypedDict, closed=True):
@@ -232,11 +232,11 @@ class Result14(TypedDict, closed=True):
     value: Any
 
 
-class Params29(TypedDict, closed=True):
+class Params30(TypedDict, closed=True):
     pack: str
 
 
-class Params30(TypedDict, closed=True):
+class Params31(TypedDict, closed=True):
     pack: str
     prompt: str
 
@@ -246,40 +246,40 @@ class Result15(TypedDict, closed=True):
 
 
 class PromptHandle1(TypedDict, closed=True):
-    params: Params30
+    params: Params31
     result: Result15
 
 
-class Params31(TypedDict, closed=True):
+class Params32(TypedDict, closed=True):
     call: str
 
 
 class CallCancel(TypedDict, closed=True):
-    params: Params31
-
-
-class Params32(TypedDict, closed=True):
-    handles: list[str]
-
-
-class HandleRelease1(TypedDict, closed=True):
     params: Params32
 
 
 class Params33(TypedDict, closed=True):
-    instances: list[str]
+    handles: list[str]
 
 
-class InstanceRelease1(TypedDict, closed=True):
+class HandleRelease1(TypedDict, closed=True):
     params: Params33
 
 
 class Params34(TypedDict, closed=True):
+    instances: list[str]
+
+
+class InstanceRelease1(TypedDict, closed=True):
+    params: Params34
+
+
+class Params35(TypedDict, closed=True):
     prompt: str
 
 
 class PromptEnded1(TypedDict, closed=True):
-    params: Params34
+    params: Params35
 
 
 class WorkerRelax(TypedDict, closed=True):
@@ -290,12 +290,12 @@ class CallsClose(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params35(TypedDict, closed=True):
+class Params36(TypedDict, closed=True):
     count: int
 
 
 class HandlesKept(TypedDict, closed=True):
-    params: Params35
+    params: Params36
 
 
 class Exception(TypedDict, closed=True):
@@ -306,7 +306,7 @@ class Exception(TypedDict, closed=True):
 
 
 class WireError(TypedDict, closed=True):
-    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'FILE_UNREADABLE', 'FILE_UNWRITABLE', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'SANDBOX_UNAVAILABLE', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN', 'HANDLE_GONE', 'HOST_UNKNOWN', 'MEMORY_FULL', 'SEGMENT_GONE']
+    code: Literal['BAD_USAGE', 'BAD_REQUEST', 'INTERNAL', 'UNAUTHORIZED', 'FORBIDDEN', 'PROTOCOL_VERSION', 'CONNECTION_LOST', 'PORT_TAKEN', 'ALREADY_RUNNING', 'CONFIG_SYNTAX', 'CONFIG_INVALID', 'UNKNOWN_PACK', 'UNKNOWN_ENV', 'UNKNOWN_JOB', 'UNKNOWN_WORKER', 'UNKNOWN_NODE_CLASS', 'BAD_REQUIREMENT', 'TEMPLATE_VARIABLE', 'NO_WHEEL', 'SOURCE_UNREACHABLE', 'RATE_LIMITED', 'OFFLINE', 'HOST_NOT_ALLOWED', 'DOWNLOAD_FAILED', 'NOT_A_WHEEL', 'WHEEL_INVALID', 'HASH_MISMATCH', 'UV_MISSING', 'UV_FAILED', 'PYTHON_NOT_FOUND', 'TORCH_PROTECTED', 'DISK_FULL', 'FILE_UNREADABLE', 'FILE_UNWRITABLE', 'VERIFY_FAILED', 'ENV_BUSY', 'ENV_BROKEN', 'CANCELLED', 'SANDBOX_UNAVAILABLE', 'WORKER_START_FAILED', 'WORKER_DIED', 'WORKER_CRASH_LOOP', 'PACK_IMPORT_FAILED', 'PACK_CHANGED', 'NODE_RAISED', 'NODE_INTERRUPTED', 'VALUE_NOT_PORTABLE', 'HANDLE_FOREIGN', 'HANDLE_GONE', 'HOST_UNKNOWN', 'MEMORY_FULL', 'SEGMENT_GONE']
     message: str
     hint: str
     details: NotRequired[dict[str, Any]]
@@ -653,6 +653,7 @@ NodeCall = TypedDict(
         'index': NotRequired[int],
         'client': NotRequired[str],
         'owners': NotRequired[list[str]],
+        'key': NotRequired[str],
         'says_start': NotRequired[Literal[True]],
     },
     closed=True,
@@ -739,7 +740,7 @@ class EnvCombination(TypedDict, closed=True):
     cuda: str | None
 
 
-class Params36(TypedDict, closed=True):
+class Params37(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -747,7 +748,7 @@ class Params36(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params36
+    params: Params37
 
 
 class Python(TypedDict, closed=True):
@@ -1262,6 +1263,14 @@ class LogLines(TypedDict, closed=True):
     params: Params15
 
 
+class Params22(TypedDict, closed=True):
+    pack: HostPack
+
+
+class PackExchanged(TypedDict, closed=True):
+    params: Params22
+
+
 class Result11(TypedDict, closed=True):
     pack: HostPack
     restart_needed: str | None
@@ -1273,7 +1282,7 @@ class Result12(TypedDict, closed=True):
 
 
 class PackNodes1(TypedDict, closed=True):
-    params: Params24
+    params: Params25
     result: Result12
 
 
@@ -1285,13 +1294,13 @@ class LeaseRelease(TypedDict, closed=True):
     params: Leases
 
 
-class Params28(TypedDict, closed=True):
+class Params29(TypedDict, closed=True):
     call: NodeCall
     kwargs: Any
 
 
 class SideCall(TypedDict, closed=True):
-    params: Params28
+    params: Params29
     result: Result14
 
 
@@ -1459,6 +1468,7 @@ class LoadedPack(TypedDict, closed=True):
     routes: list[Route]
     prompt_handlers: int
     folders: dict[str, ModelFolder]
+    key: str
     web_socket: str | None
 
 
@@ -1507,6 +1517,7 @@ ShimToBridge = TypedDict(
         'prompt.handle': PromptHandle,
         'handle.release': HandleRelease,
         'instance.release': InstanceRelease,
+        'pack.exchanged': PackExchanged,
         'prompt.ended': PromptEnded,
         'models.unload': ModelsUnload,
     },
@@ -1514,7 +1525,7 @@ ShimToBridge = TypedDict(
 )
 
 
-class Params23(TypedDict, closed=True):
+class Params24(TypedDict, closed=True):
     pack: str
     on: bool
     classes: dict[str, bool]
@@ -1522,16 +1533,16 @@ class Params23(TypedDict, closed=True):
 
 
 class IsolationApply(TypedDict, closed=True):
-    params: Params23
+    params: Params24
     result: Result11
 
 
-class Params27(TypedDict, closed=True):
+class Params28(TypedDict, closed=True):
     loaded: LoadedPack
 
 
 class PackLoaded(TypedDict, closed=True):
-    params: Params27
+    params: Params28
 
 
 BridgeToShim = TypedDict(
@@ -1551,7 +1562,7 @@ BridgeToShim = TypedDict(
 
 
 class PackDescribe1(TypedDict, closed=True):
-    params: Params29
+    params: Params30
     result: LoadedPack
 
 

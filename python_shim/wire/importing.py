@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +27,10 @@ class _Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module: Any) -> None:
             execute(module)
-            then(module)
+            try:
+                then(module)
+            except Exception:  # the import is somebody else's, and goes on without us
+                logging.getLogger("comfyui-envmanager").exception("comfyui-envmanager: %s is left as it is", module.__name__)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

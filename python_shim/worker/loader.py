@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..wire.errors import CodedError, describe_exception
+from ..wire.pack_key import no_key, pack_key
 from . import host_modules
 from .describe import cannot_run, describe
 
@@ -39,7 +40,7 @@ class Loaded(NamedTuple):
 
 def load_pack(pack: str, folder: str, encode: Callable[[Any, str], Any]) -> Loaded:
     """Import the pack in `folder` and describe what it offers. Raises PackImportFailed."""
-    before = host_modules.remember()
+    before, key = host_modules.remember(), pack_key(folder)
     try:
         classes, titles, module, broken = asyncio.run(_import(pack, folder))
     except CodedError:
@@ -59,6 +60,7 @@ def load_pack(pack: str, folder: str, encode: Callable[[Any, str], Any]) -> Load
     web = getattr(module, "WEB_DIRECTORY", None)
     web_dir = os.path.abspath(os.path.join(folder, web)) if isinstance(web, str) else None
     offered = host_modules.added_since(before)
+    offered["key"] = key if key == pack_key(folder) else no_key()
     report = {"pack": pack, "web_directory": web_dir if web_dir is not None and os.path.isdir(web_dir) else None, **offered}
     loaded = Loaded(usable, titles, report)
     report.update(describe_classes(loaded, encode))

@@ -29,6 +29,9 @@ from .running import Interrupted, Running, Runnings, current_call, interrupted
 __all__ = ["Interrupted", "Runner"]
 
 
+_LOADED_ANEW = "Queue the prompt again: its node classes are loaded anew. If it is loaded inside ComfyUI too, restart ComfyUI."
+
+
 class Runner:
     """The state of a worker: packs, node instances, objects that stay, segments, and the calls that run."""
 
@@ -36,6 +39,8 @@ class Runner:
         self.pool = SegmentPool()
         self.mapped = MappedSegments()
         self.packs: dict[str, dict[str, type]] = {}
+        #: Of what state of its files each pack is (`pack_key.py`).
+        self.keys: dict[str, str] = {}
         self.channel = channel
         self.calls = Runnings()
         self.progress = Progress(self)
@@ -121,6 +126,9 @@ class Runner:
     def _read(self, running: Running, kwargs: Any) -> tuple[Any, Decoder, dict[str, Any]]:
         """The class and its arguments."""
         call = running.call
+        expected = call.get("key")
+        if expected is not None and expected != self.keys.get(call["pack"], expected):
+            raise CodedError("PACK_CHANGED", f"{call['pack']} has changed on disk since ComfyUI loaded it.", _LOADED_ANEW)
         cls = self.packs.get(call["pack"], {}).get(call["class"])
         if cls is None:
             what = f"{call['pack']} has no node class {call['class']} in this worker."

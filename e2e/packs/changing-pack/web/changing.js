@@ -1,0 +1,2 @@
+// Something for the browser.
+console.debug('changing-pack')

@@ -1,0 +1,216 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { FRONTENDS } from '../../scripts/devPython.ts'
+import { startComfy, type Comfy } from '../support/comfy.ts'
+import { PanelClient } from '../support/panelClient.ts'
+import { forgetResults, run, type Prompt } from '../support/prompts.ts'
+
+/** The files of an isolated pack change: what runs is the pack as it is now, as it would inside ComfyUI, or a sentence says why not. */
+
+const PACK = 'changing-pack'
+let comfy: Comfy
+let panel: PanelClient
+
+const file = (...path: string[]): string => join(comfy.base, 'custom_nodes', PACK, ...path)
+const edit = (name: string, change: (text: string) => string): void => writeFileSync(file(name), change(readFileSync(file(name), 'utf8')))
+const nodes = (change: (text: string) => string) => (): void => edit('nodes.py', change)
+
+async function start(base?: string): Promise<void> {
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: base === undefined ? [PACK] : [], ...(base !== undefined && { base }) })
+  panel = await PanelClient.connect(comfy.url)
+  await panel.until(({ packs }) => packs.some(({ id }) => id === PACK), PACK)
+}
+
+async function restart(): Promise<void> {
+  panel.close()
+  await comfy.stop()
+  await start(comfy.base)
+}
+
+beforeEach(async () => {
+  await start()
+  await panel.call('isolation.set', { pack: PACK, on: true })
+  if ((await said()) !== 'first 3') throw new Error('the pack does not run')
+})
+
+afterEach(async () => {
+  panel?.close()
+  await comfy?.stop()
+  comfy?.remove()
+})
+
+const prompt = (cls: string, inputs: Record<string, unknown>): Prompt => ({
+  '1': { class_type: cls, inputs },
+  '2': { class_type: 'PreviewAny', inputs: { source: ['1', 0] } },
+})
+
+/** What a run shows, or what is said instead: by the node, or by ComfyUI's checks. */
+async function said(cls = 'ChangingScale', inputs: Record<string, unknown> = { value: 3 }): Promise<string> {
+  await forgetResults(comfy.url)
+  try {
+    const { outputs, error } = await run(comfy.url, prompt(cls, inputs))
+    return String(outputs['2']?.text?.[0] ?? error.exception_message)
+  } catch (error) {
+    return String(error)
+  }
+}
+
+const known = async (cls: string): Promise<Record<string, unknown> | undefined> =>
+  ((await (await fetch(`${comfy.url}/api/object_info`)).json()) as Record<string, Record<string, unknown>>)[cls]
+
+async function isolated(): Promise<boolean> {
+  return (await panel.snapshot()).packs.some(({ id, isolation }) => id === PACK && isolation.state === 'on')
+}
+
+interface Update {
+  change: () => void
+  /** What a run of these inputs then says. */
+  runs: [inputs: Record<string, unknown>, says: RegExp, cls?: string][]
+}
+
+const UPDATES: Record<string, Update> = {
+  'a class is added': {
+    change: nodes((text) => text.replace('NODE_CLASS_MAPPINGS = {', 'class ChangingNew(ChangingScale):\n    def run(self, value):\n        return (f"new {value}",)\n\n\nNODE_CLASS_MAPPINGS = {"ChangingNew": ChangingNew, ')),
+    runs: [[{ value: 3 }, /^first 3$/], [{ value: 4 }, /^new 4$/, 'ChangingNew']],
+  },
+  'a class is removed': {
+    change: nodes((text) => text.replace(', "ChangingOther": ChangingOther', '')),
+    runs: [[{ value: 3 }, /^first 3$/], [{ value: 3 }, /ChangingOther/, 'ChangingOther']],
+  },
+  'a class is renamed': {
+    change: nodes((text) => text.replace('"ChangingOther": ChangingOther', '"ChangingElse": ChangingOther')),
+    runs: [[{ value: 5 }, /^other 5$/, 'ChangingElse'], [{ value: 3 }, /ChangingOther/, 'ChangingOther']],
+  },
+  'an optional input is added, with a default of its own': {
+    change: nodes((text) => text.replace('{"default": 1})}}', '{"default": 1})}, "optional": {"strength": ("INT", {"default": 7})}}').replace('def run(self, value):\n        return (f"first {value}"', 'def run(self, value, strength=7):\n        return (f"first {value} {strength}"')),
+    runs: [[{ value: 3, strength: 3 }, /^first 3 3$/], [{ value: 3 }, /^first 3 7$/]],
+  },
+  'a required input is added': {
+    change: nodes((text) => text.replace('{"value": ("INT", {"default": 1})}', '{"value": ("INT", {"default": 1}), "needed": ("INT", {"default": 2})}').replaceAll('def run(self, value):', 'def run(self, value, needed):').replace('f"first {value}"', 'f"first {value} {needed}"')),
+    runs: [[{ value: 3, needed: 4 }, /^first 3 4$/], [{ value: 3 }, /[Rr]equired input is missing/]],
+  },
+  'VALIDATE_INPUTS is dropped': {
+    change: nodes((text) => text.replace(/ {4}@classmethod\n {4}def VALIDATE_INPUTS[\s\S]*?below zero"\n\n/, '')),
+    runs: [[{ value: -1 }, /^first -1$/]],
+  },
+  'the web folder is renamed': {
+    change: () => {
+      renameSync(file('web'), file('js'))
+      edit('__init__.py', (text) => text.replace('"web"', '"js"'))
+    },
+    runs: [[{ value: 3 }, /^first 3$/]],
+  },
+  'the web folder is gone': {
+    change: () => rmSync(file('web'), { recursive: true }),
+    runs: [[{ value: 3 }, /^first 3$/]],
+  },
+  'it has a syntax error': {
+    change: nodes((text) => `${text}\nthis is no Python\n`),
+    runs: [[{ value: 3 }, /SyntaxError|no node class|does not exist/]],
+  },
+  'it needs a package that is not there': {
+    change: () => {
+      writeFileSync(file('requirements.txt'), 'nowhere_to_be_found\n')
+      edit('nodes.py', (text) => text.replace('class ChangingScale', 'import nowhere_to_be_found\n\n\nclass ChangingScale'))
+    },
+    runs: [[{ value: 3 }, /nowhere_to_be_found|no node class|does not exist/]],
+  },
+  'another result, and back': {
+    change: nodes((text) => text.replace('"first {value}"', '"second {value}"')),
+    runs: [[{ value: 3 }, /^second 3$/]],
+  },
+}
+
+describe.each(Object.entries(UPDATES))('%s', (name, { change, runs }) => {
+  /** What is said otherwise than it must be. */
+  const wrong = async (): Promise<string[]> => {
+    const found: string[] = (await isolated()) ? [] : ['not isolated']
+    for (const [inputs, says, cls] of runs) {
+      const is = await said(cls, inputs)
+      if (!says.test(is)) found.push(`${is} in place of ${String(says)}`)
+    }
+    return found
+  }
+
+  test('between two starts', async () => {
+    panel.close()
+    await comfy.stop()
+    change()
+    await start(comfy.base)
+    expect(await wrong()).toEqual([])
+    await restart()
+    expect(await wrong()).toEqual([])
+  })
+
+  test('while ComfyUI runs, and the worker starts anew', async () => {
+    await restart() // ComfyUI has never imported the pack
+    expect(await said()).toBe('first 3')
+    const before = readFileSync(file('nodes.py'), 'utf8')
+    change()
+    expect(await said()).toBe('first 3') // the process that runs has the old files
+    await panel.call('worker.stop', { worker: `${PACK}#1` })
+    const first = await said()
+    const [inputs, says, cls] = runs[0] ?? [{}, /./]
+    // it is said once that the pack has changed, or there was nothing that the old classes do otherwise
+    expect(says.test(first) || /changed on disk|SyntaxError|nowhere_to_be_found/.test(first) ? 'right' : first).toBe('right')
+    await expect.poll(() => said(cls, inputs), { timeout: 20_000 }).toMatch(says)
+    expect(await wrong()).toEqual([])
+    if (name !== 'another result, and back') return
+    writeFileSync(file('nodes.py'), before)
+    await panel.call('worker.stop', { worker: `${PACK}#1` })
+    await expect.poll(() => said(), { timeout: 20_000 }).toBe('first 3')
+  })
+})
+
+test('a pack that is loaded inside ComfyUI too: a sentence until ComfyUI is restarted, and no mixture', async () => {
+  nodes((text) => text.replace('"first {value}"', '"second {value}"'))()
+  expect(await said()).toBe('first 3')
+  await panel.call('worker.stop', { worker: `${PACK}#1` })
+  expect(await said()).toMatch(/changed on disk/)
+  expect(await said()).toMatch(/changed on disk/)
+  await restart()
+  expect(await said()).toBe('second 3')
+})
+
+test('a description of another release of ours counts for nothing: the pack is loaded anew', async () => {
+  const kept = join(comfy.home, 'classes', `${PACK}.json`)
+  panel.close()
+  await comfy.stop()
+  const older = JSON.parse(readFileSync(kept, 'utf8')) as { classes: Record<string, unknown>[]; key: string }
+  for (const cls of older.classes) delete cls.display_name
+  writeFileSync(kept, JSON.stringify({ ...older, key: 'another' }))
+  await start(comfy.base)
+  expect(await said()).toBe('first 3')
+})
+
+test.each([
+  ['no object', '[]'],
+  ['odd parts', '{"isolated": 5, "classes": [1], "nodes": null}'],
+  ['no text', '\xff\xfe'],
+])('state.json with %s: ComfyUI starts, and the pack runs inside it', async (_kind, text) => {
+  panel.close()
+  await comfy.stop()
+  writeFileSync(join(comfy.home, 'state.json'), text, 'latin1')
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [], base: comfy.base })
+  expect(await known('ChangingScale')).toBeDefined()
+  panel = await PanelClient.connect(comfy.url)
+})
+
+test('the folder that holds the packs is another: ComfyUI starts, with the web folder where it is now', async () => {
+  panel.close()
+  await comfy.stop()
+  const moved = `${comfy.base}-moved`
+  renameSync(comfy.base, moved)
+  try {
+    comfy = { ...(await startComfy({ frontend: FRONTENDS[0], packs: [], base: moved })) }
+    panel = await PanelClient.connect(comfy.url)
+    await expect.poll(() => said(), { timeout: 30_000 }).toBe('first 3')
+    const extensions = (await (await fetch(`${comfy.url}/api/extensions`)).json()) as string[]
+    expect(extensions).toContain(`/extensions/${PACK}/changing.js`)
+  } finally {
+    panel.close()
+    await comfy.stop()
+    rmSync(moved, { recursive: true, force: true })
+  }
+})
