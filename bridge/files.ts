@@ -46,7 +46,7 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** Removes what killed processes were about to write into a folder. Names of before 0.2 have no process. */
+/** Removes what killed processes were about to write into a folder. Names that older versions gave have no process in them. */
 export async function sweepUnfinished(folder: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [] as string[])) {
     const [found, pid] = /\.(?:(\d+)-)?[0-9a-f]{12}\.tmp$/.exec(name) ?? []

@@ -49,13 +49,16 @@ async function tryLock(path: string, shared: boolean): Promise<DatabaseSync | nu
 }
 
 /** Settles with a promise, or throws CANCELLED first. */
-function unlessAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(new BridgeError('CANCELLED', 'Cancelled.'))
-    if (signal?.aborted) return abort()
-    signal?.addEventListener('abort', abort, { once: true })
-    void promise.then(resolve).finally(() => signal?.removeEventListener('abort', abort))
-  })
+async function unlessAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const abort = (): void => reject(new BridgeError('CANCELLED', 'Cancelled.'))
+  if (signal?.aborted) abort()
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    await Promise.race([aborted, promise])
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
 }
 
 /** The last in line for each lock: the parts of one process stand in line first, in the order of asking. */

@@ -11,6 +11,7 @@ import { listen, serveText } from '../rpc/server'
 import { Store } from '../state/store'
 import { findBwrap } from '../workers/sandbox'
 import { makeSegmentsFolder } from '../workers/segmentsFolder'
+import { background } from './background'
 import { CallLinks } from './callLink'
 import { newContext, packFolder, type Context } from './context'
 import { hostInfo, plainHost } from './hostInfo'
@@ -47,7 +48,7 @@ function shimHandlers({ context, store, packs, workers, exchanged, load }: ShimS
       report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
       const { checked, restart_needed } = store.host
       store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version, context.problems)), checked, restart_needed } })
-      void packs.rescan()
+      background(context, 'The node packs could not be looked at', packs.rescan())
       for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) void load(pack).catch(() => undefined)
       return {}
     },
@@ -62,7 +63,7 @@ function shimHandlers({ context, store, packs, workers, exchanged, load }: ShimS
     'pack.exchanged': ({ pack }) => {
       context.hostPacks.set(pack.id, pack)
       exchanged(pack.id)
-      void packs.rescan()
+      background(context, 'The node packs could not be looked at', packs.rescan())
     },
     'prompt.ended': (params) => workers.tellAll('prompt.ended', params),
     'models.unload': () => workers.unloadModels(),
@@ -141,7 +142,7 @@ async function compose(engine: Engine, port: number): Promise<Bridge> {
   const workers = new WorkerService(context, {
     onLine: (worker, line) => panels.line(worker, line),
     onLoaded: (loaded) => {
-      void isolation.keep(loaded)
+      background(context, `What ${loaded.pack} offers is not kept for ComfyUI’s next start`, isolation.keep(loaded))
       shim.peer?.notify('pack.loaded', { loaded })
     },
     onGone: (worker, owner, ids) => shim.tell('worker.gone', { worker, owner, packs: ids }),
@@ -169,8 +170,8 @@ async function compose(engine: Engine, port: number): Promise<Bridge> {
   store.apply({ kind: 'host', host: await hostInfo(engine, null, context.problems) })
   await writeConnectionFile(home, { port: server.port, socket, segments }, token)
   context.journal.write('bridge', { pid: process.pid, status: 'started' })
-  void packs.rescan()
-  void jobs.resume()
+  background(context, 'The node packs could not be looked at', packs.rescan())
+  background(context, 'Installs that were under way do not go on', jobs.resume())
   return {
     port: server.port,
     protocol: PROTOCOL_VERSION,

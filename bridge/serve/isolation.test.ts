@@ -7,6 +7,7 @@ import type { Engine } from '../engine'
 import { EnvStore } from '../install/envStore'
 import { readSettings } from '../settings'
 import { Store } from '../state/store'
+import { background } from './background'
 import { type Context, newContext } from './context'
 import { plainHost } from './hostInfo'
 import { IsolationService } from './isolationService'
@@ -69,4 +70,18 @@ test('files that cannot be read are problems to show, and keep no bridge from st
     expect.stringMatching(/state\.json cannot be read: it is not JSON/),
     expect.stringMatching(/env\.json cannot be read.*neither used nor deleted/),
   ])
+})
+
+test('an environment that could not be exchanged leaves the switch as it was', async () => {
+  const { shown, service } = await bridge()
+  await service.set('a', true)
+  await expect(service.renew('a', () => Promise.reject(new Error('not now')))).rejects.toThrow('not now')
+  expect(shown.get('a')).toEqual({ state: 'on' })
+})
+
+test('what fails and nobody awaits is shown once, and ends nothing', async () => {
+  const { context } = await bridge()
+  background(context, 'It is not kept', Promise.reject(new Error('no space')))
+  background(context, 'It is not kept', Promise.reject(new Error('no space')))
+  await vi.waitFor(() => expect(context.store.host.problems).toEqual(['It is not kept: no space']))
 })

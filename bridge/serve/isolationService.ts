@@ -124,13 +124,12 @@ export class IsolationService {
   /** The pack's environment is another: its next call runs in that. `change` is what makes it another, if that is still to be done; the pack cannot be switched meanwhile. */
   renew(pack: string, change?: () => Promise<void>): Promise<void> {
     return this.#inTurn(pack, async () => {
-      const before = this.context.store.packs.get(pack)?.isolation
       if (usesWorker(this.context, pack)) this.packs.setIsolation(pack, { state: 'starting' })
       try {
         await change?.()
         await this.workers.retire(pack)
       } catch (error) {
-        if (before) this.packs.setIsolation(pack, before)
+        this.packs.setIsolation(pack, { state: this.context.isolated.has(pack) ? 'on' : 'off' })
         throw error
       }
       if (usesWorker(this.context, pack)) await this.#switch(pack, () => undefined)

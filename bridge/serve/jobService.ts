@@ -5,6 +5,7 @@ import { BridgeError, toWire } from '../errors/bridgeError'
 import type { Reporter } from '../install/build'
 import { LogFile } from '../jobs/logFile'
 import { JobQueue } from '../jobs/queue'
+import { background, showProblem } from './background'
 import type { Context } from './context'
 import { doJob, envOf, isInPlace } from './jobWork'
 
@@ -45,23 +46,13 @@ export class JobService {
     this.#queue = persist ? new JobQueue(context.engine.settings.home, (error) => this.#unsaved(error)) : null
   }
 
-  /** Takes up the jobs that an earlier bridge did not finish. Where they cannot be read, that is a problem to show. */
+  /** Takes up the jobs that an earlier bridge did not finish. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */
   async resume(): Promise<void> {
-    try {
-      for (const { id, request, started } of (await this.#queue?.takeUp()) ?? []) this.#begin(id, request, started)
-    } catch (error) {
-      this.#unsaved(error)
-    }
+    for (const { id, request, started } of (await this.#queue?.takeUp()) ?? []) this.#begin(id, request, started)
   }
 
   #unsaved(error: unknown): void {
-    const { store, problems, journal } = this.context
-    const { message } = toWire(error)
-    journal.write('bridge', { pid: process.pid, status: `jobs/queue.json: ${message}` })
-    const problem = `Installs that are under way will not go on after a restart: ${message}`
-    if (problems.includes(problem)) return
-    problems.push(problem)
-    store.apply({ kind: 'host', host: { ...store.host, problems: [...store.host.problems, problem] } })
+    showProblem(this.context, `Installs that are under way will not go on after a restart: ${toWire(error).message}`)
   }
 
   /** Starts a job. The same click again, while it waits or runs, gets the same job: nothing is installed twice. */
@@ -115,7 +106,7 @@ export class JobService {
     const place = this.#waiting.indexOf(job)
     if (place < 0) return
     this.#waiting.splice(place, 1)
-    void this.#finish(job, new BridgeError('CANCELLED', 'Cancelled.'))
+    this.#background(job, this.#finish(job, new BridgeError('CANCELLED', 'Cancelled.')))
     this.#showPlaces()
   }
 
@@ -143,7 +134,7 @@ export class JobService {
       this.#running.add(job)
       job.info = { ...job.info, position: null }
       this.#show(job)
-      void this.#run(job)
+      this.#background(job, this.#run(job))
     }
     this.#showPlaces()
   }
@@ -192,9 +183,17 @@ export class JobService {
     const reporter = this.#reporter(job)
     const failed = await doJob(job.request, this.context.engine, reporter, job.abort.signal).then(() => null, (error: unknown) => ({ error }))
     if (failed === null) reporter.log('Done.')
-    await this.#finish(job, failed?.error)
-    this.#running.delete(job)
-    this.#next()
+    try {
+      await this.#finish(job, failed?.error)
+    } finally {
+      this.#running.delete(job)
+      this.#next()
+    }
+  }
+
+  /** Whatever its end could not do, the jobs behind it go on. */
+  #background({ info }: Job, work: Promise<void>): void {
+    background(this.context, `What follows from the end of ${info.id} is not done`, work)
   }
 
   /** Writes a job's end into its log and its state. `error` undefined: it is done. */

@@ -11,6 +11,7 @@ import { LogFile } from '../jobs/logFile'
 import type { Handlers } from '../rpc/peer'
 import { LOOK_MS, readVram, UsageMeter } from '../workers/usage'
 import { goneObject, Worker } from '../workers/worker'
+import { background } from './background'
 import type { Context } from './context'
 import { Sharing, type Pool } from './sharing'
 import { fileOf, specOf } from './workerSpecs'
@@ -82,7 +83,7 @@ export class WorkerService {
       onChange: (info) => store.apply({ kind: 'worker', worker: info }),
       onLoaded: this.events.onLoaded,
       onGone: (owner, names) => {
-        for (const path of [spec.socket(owner), spec.straight?.(owner)]) if (path) void rm(path, { force: true })
+        for (const path of [spec.socket(owner), spec.straight?.(owner)]) if (path) background(this.context, `${path} is left`, rm(path, { force: true }))
         this.events.onGone(id, owner, names)
       },
       onReleased: (leases) => this.releaseLeases(leases),
@@ -258,7 +259,7 @@ export class WorkerService {
     for (const worker of this.#alive) {
       const { idleMs } = worker
       const kept = worker.spec.packs.some(({ id }) => keepWarm.includes(id))
-      if (!kept && !worker.keepsObjects && idleMinutes > 0 && idleMs > idleMinutes * 60_000) void worker.stop(true)
+      if (!kept && !worker.keepsObjects && idleMinutes > 0 && idleMs > idleMinutes * 60_000) background(this.context, `${worker.spec.id} could not be ended`, worker.stop(true))
       else if (idleMs < RELAX_AFTER_MS) this.#relaxed.delete(worker)
       else if (!this.#relaxed.has(worker)) {
         this.#relaxed.add(worker)

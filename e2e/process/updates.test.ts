@@ -2,7 +2,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { FRONTENDS } from '../../scripts/devPython.ts'
-import { startComfy, type Comfy } from '../support/comfy.ts'
+import { bridgePid, startComfy, type Comfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { forgetResults, run, type Prompt } from '../support/prompts.ts'
 
@@ -76,19 +76,19 @@ const UPDATES: Record<string, Update> = {
   },
   'a class is removed': {
     change: nodes((text) => text.replace(', "ChangingOther": ChangingOther', '')),
-    runs: [[{ value: 3 }, /^first 3$/], [{ value: 3 }, /ChangingOther/, 'ChangingOther']],
+    runs: [[{ value: 3 }, /^first 3$/], [{ amount: 3 }, /ChangingOther/, 'ChangingOther']],
   },
   'a class is renamed': {
     change: nodes((text) => text.replace('"ChangingOther": ChangingOther', '"ChangingElse": ChangingOther')),
-    runs: [[{ value: 5 }, /^other 5$/, 'ChangingElse'], [{ value: 3 }, /ChangingOther/, 'ChangingOther']],
+    runs: [[{ value: 3 }, /^first 3$/], [{ amount: 5 }, /^other 5$/, 'ChangingElse'], [{ amount: 3 }, /ChangingOther/, 'ChangingOther']],
   },
   'an optional input is added, with a default of its own': {
-    change: nodes((text) => text.replace('{"default": 1})}}', '{"default": 1})}, "optional": {"strength": ("INT", {"default": 7})}}').replace('def run(self, value):\n        return (f"first {value}"', 'def run(self, value, strength=7):\n        return (f"first {value} {strength}"')),
-    runs: [[{ value: 3, strength: 3 }, /^first 3 3$/], [{ value: 3 }, /^first 3 7$/]],
+    change: nodes((text) => text.replace('{"amount": ("INT", {"default": 1})}', '{"amount": ("INT", {"default": 1})}, "optional": {"strength": ("INT", {"default": 7})}').replace('def run(self, amount)', 'def run(self, amount, strength=7)').replace('f"other {amount}"', 'f"other {amount} {strength}"')),
+    runs: [[{ amount: 3, strength: 3 }, /^other 3 3$/, 'ChangingOther'], [{ amount: 3 }, /^other 3 7$/, 'ChangingOther']],
   },
   'a required input is added': {
-    change: nodes((text) => text.replace('{"value": ("INT", {"default": 1})}', '{"value": ("INT", {"default": 1}), "needed": ("INT", {"default": 2})}').replaceAll('def run(self, value):', 'def run(self, value, needed):').replace('f"first {value}"', 'f"first {value} {needed}"')),
-    runs: [[{ value: 3, needed: 4 }, /^first 3 4$/], [{ value: 3 }, /[Rr]equired input is missing/]],
+    change: nodes((text) => text.replace('{"amount": ("INT", {"default": 1})', '{"amount": ("INT", {"default": 1}), "needed": ("INT", {"default": 2})').replace('def run(self, amount)', 'def run(self, amount, needed)').replace('f"other {amount}"', 'f"other {amount} {needed}"')),
+    runs: [[{ amount: 3, needed: 4 }, /^other 3 4$/, 'ChangingOther'], [{ amount: 3 }, /[Rr]equired input is missing/, 'ChangingOther']],
   },
   'VALIDATE_INPUTS is dropped': {
     change: nodes((text) => text.replace(/ {4}@classmethod\n {4}def VALIDATE_INPUTS[\s\S]*?below zero"\n\n/, '')),
@@ -150,8 +150,8 @@ describe.each(Object.entries(UPDATES))('%s', (name, { change, runs }) => {
     change()
     expect(await said()).toBe('first 3') // the process that runs has the old files
     await panel.call('worker.stop', { worker: `${PACK}#1` })
-    const first = await said()
     const [inputs, says, cls] = runs[0] ?? [{}, /./]
+    const first = await said(cls, inputs)
     // it is said once that the pack has changed, or there was nothing that the old classes do otherwise
     expect(says.test(first) || /changed on disk|SyntaxError|nowhere_to_be_found/.test(first) ? 'right' : first).toBe('right')
     await expect.poll(() => said(cls, inputs), { timeout: 20_000 }).toMatch(says)
@@ -213,4 +213,33 @@ test('the folder that holds the packs is another: ComfyUI starts, with the web f
     await comfy.stop()
     rmSync(moved, { recursive: true, force: true })
   }
+})
+
+test('what a worker says of its pack cannot be kept: the bridge goes on, and says so', async () => {
+  const kept = join(comfy.home, 'classes')
+  rmSync(kept, { recursive: true })
+  writeFileSync(kept, 'in its place')
+  const bridge = bridgePid(comfy.home)
+  await panel.call('worker.restart', { worker: `${PACK}#1` })
+  expect(await said()).toBe('first 3')
+  await panel.until(({ host }) => host.problems.some((text) => text.includes('is not kept for ComfyUI’s next start')), 'the problem')
+  expect(bridgePid(comfy.home)).toBe(bridge)
+})
+
+test('a pack with a name of ComfyUI’s own is not taken for changed whenever its worker starts', async () => {
+  edit('nodes.py', (text) => text.replace('NODE_CLASS_MAPPINGS = {', 'NODE_CLASS_MAPPINGS = {"EmptyImage": ChangingOther, '))
+  await restart()
+  expect(await said()).toBe('first 3')
+  await panel.call('worker.restart', { worker: `${PACK}#1` })
+  expect(await said()).toBe('first 3')
+  expect(comfy.output()).not.toContain('are others now')
+})
+
+test('switched off and on again: ComfyUI has the new files from then on', async () => {
+  await restart()
+  nodes((text) => text.replace('"first {value}"', '"second {value}"'))()
+  await panel.call('isolation.set', { pack: PACK, on: false })
+  expect(await said()).toBe('second 3')
+  await panel.call('isolation.set', { pack: PACK, on: true })
+  expect(await said()).toBe('second 3')
 })

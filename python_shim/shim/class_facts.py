@@ -25,13 +25,14 @@ class ClassFacts:
     """Keeps the file in step with `nodes.NODE_CLASS_MAPPINGS`."""
 
     def __init__(self, file: pathlib.Path) -> None:
-        self._file, self._told = file, 0
+        self._file, self._told = file, frozenset[str]()
 
-    def keep(self) -> None:
-        """Write it anew, beside whoever calls, if there are other classes than at the last call."""
+    def keep(self, exchanged: bool = False) -> None:
+        """Write it anew, beside whoever calls, if there are other names than at the last call, or classes were `exchanged`."""
         classes = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
-        if len(classes) != self._told:
-            self._told = len(classes)
+        names = frozenset(list(classes))
+        if exchanged or names != self._told:
+            self._told = names
             threading.Thread(target=self._write, args=(dict(classes),), name="envmanager-classes", daemon=True).start()
 
     def _write(self, classes: dict[str, Any]) -> None:

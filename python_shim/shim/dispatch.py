@@ -257,10 +257,12 @@ class Dispatch:
 def _refused(error: BaseException) -> NotPortable | None:
     """That an input cannot be sent, where ComfyUI could not say so: it writes the inputs of a failed node out, and an object may raise
     then, which would end its thread. Without us the node would have run."""
+    looked: list[BaseException] = []
     seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, NotPortable):
+    while seen is not None and not isinstance(seen, NotPortable) and not any(seen is each for each in looked):
+        looked.append(seen)  # whoever sets a context can make a circle
         seen = seen.__context__
-    return seen
+    return seen if isinstance(seen, NotPortable) else None
 
 
 def _pack_in(cls: type) -> str:

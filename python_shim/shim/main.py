@@ -33,7 +33,7 @@ class Shim:
         self.prompts, choices = Prompts(), Choices()
         self.dispatch = Dispatch(self.calls, choices, self.prompts, self._instance_gone)
         self.registry = Registry(self.calls, choices, self.prompts, self.dispatch)
-        self.registry.on_exchanged = lambda pack: self.client.notify("pack.exchanged", {"pack": self.registry.report_pack(pack)})
+        self.registry.on_exchanged = self._exchanged
         self.prompts.on_end.append(lambda prompt: self.client.notify("prompt.ended", {"prompt": prompt}))
         self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
         self.facts = ClassFacts(self.process.home / "run" / "classes.json")
@@ -86,6 +86,10 @@ class Shim:
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         self.facts.keep()
         return self.registry.on_prompt(body)
+
+    def _exchanged(self, pack: str) -> None:
+        self.facts.keep(exchanged=True)
+        self.client.notify("pack.exchanged", {"pack": self.registry.report_pack(pack)})
 
     def _instance_gone(self, name: str) -> None:
         self.client.notify("instance.release", {"instances": [name]})

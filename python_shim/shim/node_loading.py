@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from . import log
+from . import log, saved
 from .registry import Registry
 
 #: Asks the bridge to load a pack in a worker; returns the `LoadedPack` of the schemas.
@@ -45,7 +45,7 @@ def _is_isolated(registry: Registry, pack: str, ignore: Any) -> bool:
     """Whether the pack goes to a worker. What is wrong with us leaves it to ComfyUI."""
     try:
         registry.reserve(ignore)
-        return registry.is_isolated(pack)
+        return saved.is_isolated(pack)
     except Exception:
         log.exception("comfyui-envmanager: %s is loaded as if we were not there", pack)
         return False
@@ -73,7 +73,7 @@ def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
         if not _is_isolated(registry, pack, ignore):
             return await load_in_host(module_path, ignore, module_parent)
         try:
-            report = registry.cached(pack, module_path) or await load_in_worker(pack)
+            report = saved.description(pack, module_path) or await load_in_worker(pack)
             registry.register_proxies(pack, module_path, report)
             registry.offered(report)
             return True

@@ -6,7 +6,6 @@ A pack that ComfyUI has loaded keeps its classes: `dispatch.py` sends their call
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import threading
@@ -16,15 +15,13 @@ from typing import Any
 from ..wire.errors import CodedError
 from ..wire.live import live_inputs
 from ..wire.pack_key import pack_key
-from . import log, places
+from . import log, saved
 from .calls import Calls
 from .choices import Choices
 from .dispatch import Dispatch
 from .prompts import Prompts
 from .proxy import is_proxy, make_proxy, renew
 
-#: What `LoadedPack` of the schemas holds.
-_REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket", "key")
 #: Of a `NodeClass`, what may change while a prompt runs: the choices that a node offers.
 _CHOICES = frozenset({"input_types", "graph_input_types", "v3"})
 
@@ -54,32 +51,10 @@ class Registry:
         """ComfyUI has tried to import a pack."""
         self._folders[pack] = folder
         self._errors[pack] = error
-        chosen = _table(self._saved().get("classes")).get(pack)
-        if isinstance(chosen, dict) and chosen and error is None:
+        chosen = saved.classes_apart(pack)
+        if chosen and error is None:
             self.choices.set_pack(pack, False, chosen)
             self._calls.pack_keys[pack] = pack_key(folder)
-
-    def _saved(self) -> dict[str, Any]:
-        """What the user has chosen, from disk, so that no bridge is needed."""
-        try:
-            saved = json.loads((places.home() / "state.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return saved if isinstance(saved, dict) else {}
-
-    def is_isolated(self, pack: str) -> bool:
-        """Whether the user has set the pack to run in a worker."""
-        isolated = self._saved().get("isolated")
-        return isinstance(isolated, list) and pack in isolated
-
-    def cached(self, pack: str, folder: str) -> dict[str, Any] | None:
-        """What the worker said of the pack when it was last loaded; None if that is of other files, or of another release."""
-        try:
-            report = json.loads((places.home() / "classes" / f"{pack}.json").read_text())
-        except (OSError, ValueError):
-            return None
-        whole = isinstance(report, dict) and all(key in report for key in _REPORT)
-        return report if whole and report["key"] == pack_key(folder) else None
 
     def own_classes(self, pack: str) -> dict[str, Any]:
         """The pack's node classes in ComfyUI, by name."""
@@ -95,7 +70,7 @@ class Registry:
         known = self._proxies.setdefault(pack, {})
         for spec in report["classes"]:
             name = spec["name"]
-            if name in self._reserved:
+            if name in self._reserved:  # also of a kept description
                 continue
             proxy, present = make_proxy(self._calls, pack, spec), nodes.NODE_CLASS_MAPPINGS.get(name)
             if not (is_proxy(present) and renew(present, proxy)):
@@ -125,23 +100,28 @@ class Registry:
         known = self._proxies.get(pack)
         if known is None:
             return
-        same = [spec for spec in report["classes"] if spec["name"] in known and _shape(spec) == _shape(known[spec["name"]])]
+        own = self._own_specs(pack, report)
+        same = [spec for spec in own if spec["name"] in known and _shape(spec) == _shape(known[spec["name"]])]
         if key == report["key"]:
             self._renew(pack, same)
-        if key != report["key"] or len(same) != len(report["classes"]):  # what a prompt has begun with stays until it has ended
+        if key != report["key"] or len(same) != len(own) or len(known) != len(own):  # what a prompt has begun with stays until it has ended
             threading.Thread(target=self._exchange, args=(pack, report), name="envmanager-renew", daemon=True).start()
 
+    def _own_specs(self, pack: str, report: dict[str, Any]) -> list[dict[str, Any]]:
+        """Those of a pack's classes whose names it may have in ComfyUI."""
+        return [spec for spec in report["classes"] if spec["name"] not in self._reserved and self._may_have(pack, spec["name"])]
+
     def _exchange(self, pack: str, report: dict[str, Any]) -> None:
-        """The pack's classes are those of other files: all of them change at once, between two prompts."""
+        """The pack's classes are others now: all of them change at once, between two prompts."""
         with self._switching, self._prompts.between():
             if pack not in self._proxies:  # switched off meanwhile
                 return
-            names = {spec["name"] for spec in report["classes"]}
+            own = self._own_specs(pack, report)
+            names = {spec["name"] for spec in own}
             gone = [name for name in self._proxies[pack] if name not in names]
-            report = {**report, "classes": [spec for spec in report["classes"] if self._may_have(pack, spec["name"])]}
-            self.register_proxies(pack, self._folder(pack), report)
+            self.register_proxies(pack, self._folder(pack), {**report, "classes": own})
             self._forget(pack, gone)
-        log.info("comfyui-envmanager: the files of %s have changed: its node classes were loaded anew.", pack)
+        log.info("comfyui-envmanager: the node classes of %s are others now, and were loaded anew.", pack)
         self.on_exchanged(pack)
 
     def _forget(self, pack: str, names: Iterable[str]) -> None:
@@ -186,10 +166,12 @@ class Registry:
             what = f"{pack} is loaded in ComfyUI, and {self._dispatch.reason}."
             raise CodedError("HOST_UNKNOWN", what, "Isolate it before ComfyUI starts: switch it on and restart ComfyUI.")
         self.choices.set_pack(pack, whole, params["classes"])
-        self._calls.pack_keys[pack] = loaded["key"]
+        # what ComfyUI has imported is of the files of then: a newer key would mix both
+        if not (inside and pack in self._calls.pack_keys):
+            self._calls.pack_keys[pack] = loaded["key"]
         if whole:
             self.offered(loaded)
-        elsewhere = [spec for spec in loaded["classes"] if whole and spec["name"] not in inside and self._may_have(pack, spec["name"])]
+        elsewhere = [spec for spec in self._own_specs(pack, loaded) if whole and spec["name"] not in inside]
         if elsewhere:
             with self._prompts.between():
                 self.register_proxies(pack, self._folder(pack), {**loaded, "classes": elsewhere})
@@ -219,6 +201,7 @@ class Registry:
             self._proxies.pop(pack, None)
             return
         with self._prompts.between():
+            self._calls.pack_keys[pack] = pack_key(self._folder(pack))
             taken = {name for name in list(_mappings()) if not self._may_have(pack, name)}
             loading = self.load_in_host(self._folder(pack), self._reserved | taken)
             asyncio.run_coroutine_threadsafe(loading, _server().loop).result(120)
@@ -272,10 +255,6 @@ def _add_folders(folders: dict[str, Any]) -> None:
         more = [path for path in entry["paths"] if path not in paths]
         if name not in known or more:
             known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _shape(spec: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from . import arrays, cuda
 from .copying import copy_tensor
 from .mapping import MappedSegments
 from .places import Places
+from .scalars import BLOB_BYTES
 from .segments import SegmentPool
-from .survey import BLOB_BYTES
 from .tensors import as_bytes_of, name_of, plain_of
 
 #: What a tag says of a tensor or array beside where it is.

@@ -19,8 +19,9 @@ from .buffers import Buffers
 from .errors import CodedError, NotPortable
 from .mapping import MappedSegments
 from .place import Place, kind_name
+from .scalars import BLOB_BYTES, is_json
 from .segments import SegmentPool
-from .survey import BLOB_BYTES, MAX_DEPTH, Survey, is_json, is_small
+from .survey import MAX_DEPTH, Survey, is_small
 from .writers import WRITERS, float_form, writer_for
 
 _EXACT = 1 << 53

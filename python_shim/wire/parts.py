@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import arrays, tensors
-from .survey import SCALARS, children_of
+from .scalars import SCALARS
+from .survey import children_of
 from .writers import WRITERS, writer_for
 
 

@@ -6,99 +6,25 @@ JSON as they are: those travel without a second look.
 
 from __future__ import annotations
 
-import re
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from math import isfinite
 from typing import Any
 
 from .named import is_named
+from .scalars import FEWEST, LEAVES, PACK_FROM, SCALARS, are_keys, is_one_of, is_plain, kinds_of, packed_kind
 
-#: Strings and bytes from this size on go through shared memory.
-BLOB_BYTES = 1 << 16
 MAX_DEPTH = 100
-#: Lists of this many numbers of one kind travel as machine numbers …
-PACK_FROM: dict[type, int] = {int: 256, bool: 256, float: 16}
-_FEWEST = min(PACK_FROM.values())
-#: … and so do floats in containers of one level that have so many of them together: JSON writes each with all its digits.
+#: So many floats in containers of one level travel as machine numbers: JSON writes each with all its digits.
 _MANY_FLOATS = 64
-SCALARS: frozenset[type] = frozenset((int, float, str, bool, type(None)))
-#: Values without parts that need no identity.
-LEAVES: frozenset[type] = SCALARS | {bytes, complex}
 CONTAINERS: frozenset[type] = frozenset((list, dict, tuple, set, frozenset))
 #: So many values in each other are quicker done one by one than level by level.
 _FEW = 32
-_INT, _FLOAT, _STR = frozenset((int,)), frozenset((float,)), frozenset((str,))
-_TEXTS = _STR | {type(None), bool}
-_find_pair = re.compile("[\ud800-\udbff][\udc00-\udfff]").search
-
 #: What is to be looked through of other kinds: filled by the modules that know them.
 CHILDREN: dict[type, Callable[[Any], Iterable[Any]]] = {}
 
 
 #: Classes of tensors and arrays: they have parts only where they have attributes.
 ONE_PIECE: set[type] = set()
-
-
-def kinds_of(values: Iterable[Any]) -> set[type] | None:
-    """The types of all of them; None if one cannot be asked for its hash."""
-    try:
-        return set(map(type, values))
-    except Exception:  # noqa: BLE001 - a metaclass of a pack's own
-        return None
-
-
-def is_one_of(value: Any, kinds: Iterable[type]) -> bool:
-    """Whether a value is exactly of one of these types, without asking its own for a hash."""
-    kind = type(value)
-    return any(kind is each for each in kinds)
-
-
-def is_plain(kinds: Iterable[type], values: Iterable[Any]) -> bool:
-    """Whether these scalars are the same after JSON: no huge numbers, nothing but finite ones, no text for shared memory."""
-    kinds = frozenset(kinds)
-    if kinds <= _TEXTS:
-        return str not in kinds or _are_short(kinds, values)
-    if kinds == _INT:
-        return _fit(values)
-    if kinds == _FLOAT:
-        return all(map(isfinite, values))
-    return all(is_plain((kind,), [value for value in values if type(value) is kind]) for kind in kinds)
-
-
-def _fit(values: Iterable[int]) -> bool:
-    """Whether all have at most 64 bits: larger ones take JSON long."""
-    try:
-        array("q", values)
-    except OverflowError:
-        return False
-    return True
-
-
-def are_keys(kinds: set[type] | None, values: Iterable[Any]) -> bool:
-    """Whether these keys of dicts are text that is the same after JSON."""
-    return kinds == _STR and _are_short(_STR, set(values))  # many dicts have the same keys
-
-
-def _are_short(kinds: frozenset[type], values: Iterable[Any]) -> bool:
-    texts = values if kinds == _STR else [value for value in values if type(value) is str]
-    if max(map(len, texts)) >= BLOB_BYTES:
-        return False
-    return all(map(str.isascii, texts)) or not any(map(_find_pair, texts))
-
-
-def is_json(text: str) -> bool:
-    """Whether a text is the same after JSON, which makes one character of two halves of one."""
-    return text.isascii() or _find_pair(text) is None
-
-
-def packed_kind(kinds: set[type] | None, count: int) -> type | None:
-    """The one type of so many numbers that they travel as machine numbers."""
-    if kinds is None or len(kinds) != 1:
-        return None
-    (kind,) = kinds
-    return kind if count >= PACK_FROM.get(kind, count + 1) else None
 
 
 def children_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:
@@ -177,16 +103,15 @@ class Survey:
 
     def _first(self, level: list[Any]) -> list[Any]:
         """Those that are met for the first time."""
-        met, ids = self._met, list(map(id, level))
-        known = len(met)
-        met.update(ids)
-        if len(met) == known + len(ids):
+        ids = list(map(id, level))
+        new = set(ids) - self._met
+        self._met |= new
+        if len(new) == len(ids):
             return level
-        met = self._met = set(map(id, chain.from_iterable(self._levels)))
         first = []
         for item, key in zip(level, ids, strict=True):
-            if key not in met:
-                met.add(key)
+            if key in new:
+                new.discard(key)
                 first.append(item)
             elif (type(item) is tuple or type(item) is frozenset) and not item:
                 self._again.add(key)
@@ -210,7 +135,7 @@ class Survey:
     def _in_lists(self, members: list[Any]) -> list[Any]:
         values = _joined(members)
         kinds = kinds_of(values)
-        if kinds is not None and not kinds.isdisjoint(PACK_FROM) and max(map(len, members)) >= _FEWEST:
+        if kinds is not None and not kinds.isdisjoint(PACK_FROM) and max(map(len, members)) >= FEWEST:
             self._pack(members, kinds)
             if len(self.packed) >= len(members) and self.packed.keys() >= set(map(id, members)):
                 return []

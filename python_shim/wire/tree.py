@@ -8,6 +8,7 @@ their keys (`keys`, `of`); in a level with others (`pairs`) the keys stand among
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate, chain, compress, repeat
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from . import place
 from .errors import NotPortable
 from .place import Place
-from .survey import CONTAINERS, MAX_DEPTH, SCALARS, are_keys, is_one_of, is_plain, kinds_of, packed_kind
+from .scalars import SCALARS, are_keys, is_one_of, is_plain, kinds_of, packed_kind
+from .survey import CONTAINERS, MAX_DEPTH
 
 if TYPE_CHECKING:
     from .encoder import Encoder
@@ -63,9 +65,8 @@ class Level:
 
     def place_of(self, index: int) -> Place:
         """Where an item stands, by its number among all of the level."""
-        starts = [0, *accumulate(self.lengths[:-1])]
-        which = bisect_right(starts, index) - 1
-        container, offset = self.containers[which], index - starts[which]
+        which = bisect_right(self._starts, index) - 1
+        container, offset = self.containers[which], index - self._starts[which]
         around = self._at if self.above is None else self.above.place_of(self.above.index_of(which))
         if type(container) is not dict:
             return place.below(around, place.ITEM, offset)
@@ -74,9 +75,17 @@ class Level:
             return place.below(around, place.KEY_ITSELF, keys[offset])
         return place.below(around, place.ITEM, keys[offset - len(keys) if self.pairs else offset])
 
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(self.lengths[:-1])]
+
+    @functools.cached_property
+    def _inner(self) -> list[int]:
+        return [index for index, letter in enumerate(self.mask) if letter == "c"]
+
     def index_of(self, which: int) -> int:
-        """The number among the items of the container that is this one of the next level."""
-        return which if self.mask == "c" else [index for index, letter in enumerate(self.mask) if letter == "c"][which]
+        """The number among the items of the container that is this one of the next level. For who has written the level."""
+        return which if self.mask == "c" else self._inner[which]
 
 
 def _where(items: list[Any], marks: list[Any], mark: Any) -> list[Any]:

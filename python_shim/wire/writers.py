@@ -15,7 +15,8 @@ from .errors import NotPortable
 from .files import FileList
 from .kinds import kind_of
 from .place import Place, below
-from .survey import BLOB_BYTES, CHILDREN, CONTAINERS, ONE_PIECE
+from .scalars import BLOB_BYTES
+from .survey import CHILDREN, CONTAINERS, ONE_PIECE
 from .tensors import is_tensor
 
 if TYPE_CHECKING:

@@ -18,9 +18,19 @@ class ChangingScale:
         return (f"first {value}",)
 
 
-class ChangingOther(ChangingScale):
-    def run(self, value):
-        return (f"other {value}",)
+class ChangingOther:
+    """Without a check of its inputs: nothing starts its worker before it runs."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"amount": ("INT", {"default": 1})}}
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "run"
+    CATEGORY = "tests"
+
+    def run(self, amount):
+        return (f"other {amount}",)
 
 
 NODE_CLASS_MAPPINGS = {"ChangingScale": ChangingScale, "ChangingOther": ChangingOther}

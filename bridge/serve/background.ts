@@ -1,0 +1,17 @@
+import { toWire } from '../errors/bridgeError'
+import type { Context } from './context'
+
+type Told = Pick<Context, 'store' | 'problems' | 'journal'>
+
+/** What a user should know and nobody waits for: in the journal each time, in the panel once. */
+export function showProblem({ store, problems, journal }: Told, problem: string): void {
+  journal.write('bridge', { pid: process.pid, status: problem })
+  if (problems.includes(problem)) return
+  problems.push(problem)
+  store.apply({ kind: 'host', host: { ...store.host, problems: [...store.host.problems, problem] } })
+}
+
+/** Work that nobody awaits. What goes wrong with it is told, and the bridge goes on: a rejection that nobody takes would end it. */
+export function background(context: Told, what: string, work: Promise<unknown>): void {
+  work.catch((error: unknown) => showProblem(context, `${what}: ${toWire(error).message}`))
+}

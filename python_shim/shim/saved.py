@@ -1,0 +1,54 @@
+"""What the bridge has written down, read without a bridge: ComfyUI's start waits for none."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from ..wire.pack_key import pack_key
+from . import log, places
+
+#: What `LoadedPack` of the schemas holds.
+_REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket", "key")
+
+
+def _choices() -> dict[str, Any]:
+    file = places.home() / "state.json"
+    try:
+        saved = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        _warn(f"{file} cannot be read ({error}): no node pack runs isolated until ComfyUI is restarted.")
+        return {}
+    return saved if isinstance(saved, dict) else {}
+
+
+@functools.cache
+def _warn(text: str) -> None:
+    """Once, however many packs are asked about."""
+    log.warning("comfyui-envmanager: %s", text)
+
+
+def is_isolated(pack: str) -> bool:
+    """Whether the user has set the pack to run in a worker."""
+    isolated = _choices().get("isolated")
+    return isinstance(isolated, list) and pack in isolated
+
+
+def classes_apart(pack: str) -> dict[str, Any]:
+    """The node classes that the user has set apart from their pack, and whether each runs in a worker."""
+    classes = _choices().get("classes")
+    chosen = classes.get(pack) if isinstance(classes, dict) else None
+    return chosen if isinstance(chosen, dict) else {}
+
+
+def description(pack: str, folder: str) -> dict[str, Any] | None:
+    """What the worker said of the pack when it was last loaded; None if that is of other files, or of another release."""
+    try:
+        report = json.loads((places.home() / "classes" / f"{pack}.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(report, dict) and all(key in report for key in _REPORT)
+    return report if whole and report["key"] == pack_key(folder) else None
