@@ -255,7 +255,7 @@ test('packs of a ComfyUI, with their states', async () => {
   cpSync(join(ROOT, 'e2e', 'packs'), join(comfyui, 'custom_nodes'), { recursive: true })
   const { json } = await comfyEnv(['packs', '--comfyui', comfyui, '--home', home('packs'), '--json'], { env: { COMFY_ENV_SOURCES: index.simple } })
   const states = Object.fromEntries((json as { packs: { id: string; state: string }[] }).packs.map(({ id, state }) => [id, state]))
-  const plain = Object.fromEntries(['newer-nodes', 'result-keeper', 'handle-maker', 'inherited-nodes', 'core-name', 'fault-maker', 'parity-probe', 'sequence-nodes', 'trouble-maker', 'value-carrier', 'value-host'].map((id) => [id, 'ready']))
+  const plain = Object.fromEntries(['changing-pack', 'newer-nodes', 'result-keeper', 'handle-maker', 'inherited-nodes', 'core-name', 'fault-maker', 'parity-probe', 'sequence-nodes', 'trouble-maker', 'value-carrier', 'value-host'].map((id) => [id, 'ready']))
   expect(states).toEqual({ ...plain, 'modern-grain': 'conflict', 'no-wheel-here': 'no_wheel', 'vintage-tone': 'conflict' })
 })
 

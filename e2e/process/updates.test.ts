@@ -163,6 +163,19 @@ describe.each(Object.entries(UPDATES))('%s', (name, { change, runs }) => {
   })
 })
 
+test('what the older files have made is not kept: an equal prompt has the result of the newer ones', async () => {
+  await restart()
+  const equal = async (): Promise<string> => {
+    const { outputs, error } = await run(comfy.url, prompt('ChangingScale', { value: 3 }))
+    return String(outputs['2']?.text?.[0] ?? error.exception_message)
+  }
+  expect(await equal()).toBe('first 3')
+  nodes((text) => text.replace('"first {value}"', '"second {value}"'))()
+  await panel.call('worker.restart', { worker: `${PACK}#1` })
+  await expect.poll(() => panel.exchanged, { timeout: 20_000 }).toContain(PACK)
+  expect(await equal()).toBe('second 3')
+})
+
 test('a pack that is loaded inside ComfyUI too: a sentence until ComfyUI is restarted, and no mixture', async () => {
   nodes((text) => text.replace('"first {value}"', '"second {value}"'))()
   expect(await said()).toBe('first 3')

@@ -113,6 +113,10 @@ class Dispatch:
         kind.execute_async = self._prompting(kind.execute_async)
         self.reason = None
 
+    def pack_changed(self) -> None:
+        """ComfyUI has other node classes of a pack now, under the same names."""
+        self._kept.outdate()
+
     def _mapping(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(inner)
         async def map_node(prompt_id: Any, unique_id: Any, obj: Any, input_data_all: Any, func: Any, *args: Any, **kwargs: Any) -> Any:
