@@ -149,3 +149,28 @@ test('what a kill has left is swept: generations without a name, halves of remov
   expect(readdirSync(join(home, 'envs')).sort()).toEqual(['Not ours', 'a'])
   expect(readdirSync(join(home, 'jobs'))).toEqual([])
 })
+
+test('a generation that workers run on is not deleted, by a sweep, another install or with the env; when they have ended, it is', async () => {
+  env()
+  const used = await store.use('a')
+  expect(used?.record.generation).toBe(2)
+  generation(3, 2)
+  await store.exclusive('a', {}, () => store.publish(recordOf(4, 3)))
+  await store.sweep()
+  expect(inEnv()).toEqual(['env.json', 'gen-2', 'gen-3'])
+  await expect(store.remove('a', {})).rejects.toMatchObject({ code: 'ENV_BUSY' })
+  used?.leave()
+  await store.sweep()
+  expect(inEnv()).toEqual(['env.json', 'gen-3'])
+  await store.remove('a', {})
+  expect(existsSync(join(home, 'envs', 'a'))).toBe(false)
+})
+
+test('an env that is switched while it is being taken is taken as it is then', async () => {
+  env()
+  const read = vi.spyOn(store, 'read').mockResolvedValueOnce(recordOf(1))
+  const used = await store.use('a')
+  expect([used?.record.generation, read.mock.calls.length]).toEqual([2, 4])
+  used?.leave()
+  expect(await store.use('b')).toBeNull()
+})

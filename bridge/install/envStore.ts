@@ -7,6 +7,7 @@ import { BridgeError, toWire } from '../errors/bridgeError'
 import { errnoOf, namesIn, unwritable } from '../files'
 import { ifFree, lockIn, type Waiting, withLock } from '../osLock'
 import { readState, rewriteState } from '../stateFile'
+import { holdGeneration, unlessUsed } from './envUse'
 import { parseLock, type EnvLock } from './lock'
 
 /** A pack's env id: its name in small letters, with a few digits of its hash if that loses something. */
@@ -92,6 +93,20 @@ export class EnvStore {
       const [whole] = await this.#whole(id)
       const hint = whole ? `\`comfy-env repair ${id}\` builds it again from its newest whole state.` : `No whole state of it is left: delete ${this.folder(id)}, then install the pack again.`
       throw new BridgeError('ENV_BROKEN', cause.message, { cause, hint })
+    }
+  }
+
+  /**
+   * An env's record, and a hold on the generation that it names: nobody deletes that until `leave`. Null: there is no env. Throws as `read` does.
+   */
+  async use(id: string): Promise<{ record: EnvRecord; leave: () => void } | null> {
+    for (;;) {
+      const record = await this.read(id)
+      if (!record) return null
+      const leave = await holdGeneration(this.#home, id, record.generation)
+      const now = await this.read(id).catch((error: unknown) => (leave(), Promise.reject(error)))
+      if (now?.generation === record.generation) return { record: now, leave }
+      leave() // another process has switched it meanwhile
     }
   }
 
@@ -197,9 +212,13 @@ export class EnvStore {
     })
   }
 
-  /** Deletes an env. Throws FILE_UNWRITABLE where it cannot be. */
+  /** Deletes an env. Throws ENV_BUSY where a worker of any process runs on it, FILE_UNWRITABLE where it cannot be. */
   remove(id: string, waiting: Waiting): Promise<void> {
     return this.exclusive(id, waiting, async () => {
+      for (const generation of (await namesIn(this.folder(id))).map(numberOf).filter(Boolean)) {
+        const isUnused = await unlessUsed(this.#home, id, generation, async () => undefined)
+        if (!isUnused) throw new BridgeError('ENV_BUSY', `${id} is used by workers of another ComfyUI.`, { hint: 'Switch the isolation of its pack off there, or stop that ComfyUI.' })
+      }
       const doomed = join(this.#root, `${REMOVED}${id}-${randomBytes(4).toString('hex')}`)
       await rename(this.folder(id), doomed).catch((error: unknown) => (errnoOf(error) === 'ENOENT' ? undefined : Promise.reject(unwritable(this.folder(id), error))))
       await rm(doomed, { recursive: true, force: true }).catch(() => undefined) // the next start goes on
@@ -227,7 +246,9 @@ export class EnvStore {
   async #sweepEnv({ id, generation, previous }: EnvRecord): Promise<void> {
     const names = await namesIn(this.folder(id)).catch(() => [] as string[])
     const doomed = names.filter((name) => numberOf(name) > 0 && numberOf(name) !== generation && numberOf(name) !== previous)
-    for (const name of doomed) await rm(join(this.folder(id), name), { recursive: true, force: true }).catch(() => undefined)
+    for (const name of doomed) {
+      await unlessUsed(this.#home, id, numberOf(name), () => rm(join(this.folder(id), name), { recursive: true, force: true })).catch(() => undefined)
+    }
   }
 }
 

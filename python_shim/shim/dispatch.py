@@ -174,6 +174,10 @@ class Dispatch:
             known = self._classes.setdefault(id(cls), (cls, "", []))
         return known[1], known[2]
 
+    def _is_replaced(self, obj: Any) -> bool:
+        """Whether a node object is of a proxy in whose place ComfyUI has another class now, which it would go on to call all the same."""
+        return is_proxy(type(obj)) and self.pack_of(type(obj))[0] == ""
+
     def _prompting(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(inner)
 
@@ -188,6 +192,7 @@ class Dispatch:
                 self._choices.freeze(prompt)
                 self._types[prompt] = class_types(given.get("prompt"))
                 self._guarded(self._kept.begin, executing.caches)
+                self._guarded(executor.forget_objects, executing.caches, self._is_replaced)
                 self._guarded(self._instances.sweep, executor.node_objects(executing.caches))
                 return await inner(executing, *args, **kwargs)
             finally:
