@@ -231,9 +231,11 @@ test.skipIf(!canHaveMishaps())(`72: ${SECONDS} s of everything at once, with kil
     await first.end() // the home is ours from here on
     const foreign = strangers(stress.home)
     const before = foreign.hash()
-    const actors = [stress.serve(0), stress.serve(1), stress.panel(0), stress.panel(1), stress.command(), stress.command(), stress.befall()]
+    const actors = [stress.serve(0), stress.serve(1), stress.panel(0), stress.panel(1), stress.command(), stress.command()]
+    const befalling = stress.befall()
     await pause(SECONDS * 1000)
     stress.isOver = true
+    await befalling
     stress.mishaps.end()
     for (const bridge of stress.bridges) bridge?.process.kill('SIGKILL')
     await Promise.all(actors)
