@@ -34,7 +34,11 @@ test('what a killed bridge has left goes with the next one’s start, its shared
   const left = join(home, 'run', '0123456789ab')
   mkdirSync(left, { recursive: true })
   writeFileSync(join(home, 'run', 'notes.txt'), 'mine')
-  mkdirSync(join(home, 'run', 'mine'))
+  for (const name of ['mine', 'ffffffffffff']) {
+    mkdirSync(join(home, 'run', name))
+    writeFileSync(join(home, 'run', name, 'notes.txt'), 'mine')
+  }
+  mkdirSync(join(home, 'run', '000000000000')) // killed before it had its lock
   const segments = segmentsFolderOf(left)
   if (process.platform === 'linux') mkdirSync(segments)
   const child = spawn(process.execPath, ['--no-warnings', '-e', HOLD, join(left, 'alive.lock')], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -45,7 +49,7 @@ test('what a killed bridge has left goes with the next one’s start, its shared
   await once(child, 'exit')
   const run = await takeRunFolder(home)
   expect([existsSync(left), existsSync(segments)]).toEqual([false, false])
-  expect(readdirSync(join(home, 'run')).sort()).toEqual([run.name, 'mine', 'notes.txt'].sort())
+  expect(readdirSync(join(home, 'run')).sort()).toEqual([run.name, 'ffffffffffff', 'mine', 'notes.txt'].sort())
   await run.leave()
 })
 

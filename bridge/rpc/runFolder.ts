@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { access, chmod, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { access, chmod, mkdir, mkdtemp, rm, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
@@ -20,20 +20,20 @@ const NAME = /^[0-9a-f]{12}$/
 const folderIn = (home: string): string => join(home, 'run')
 /** Held by the bridge for as long as it lives: the kernel's word on whether it does. */
 const aliveIn = (folder: string): string => join(folder, 'alive.lock')
-const isFolder = (path: string): Promise<boolean> => access(path).then(() => true, () => false)
+const isThere = (path: string): Promise<boolean> => access(path).then(() => true, () => false)
 
 /** Whether the bridge that has a run folder of that name lives. */
 export async function isServing(home: string, name: string): Promise<boolean> {
   const folder = join(folderIn(home), name)
-  return NAME.test(name) && (await isFolder(folder)) && (await ifFree(aliveIn(folder), async () => true)) === null
+  return NAME.test(name) && (await isThere(aliveIn(folder))) && (await ifFree(aliveIn(folder), async () => true)) === null
 }
 
 /** Removes what bridges have left that have ended without it. For who holds the lock `run`: nobody is about to take one of these. */
 async function sweep(home: string): Promise<void> {
   for (const name of (await namesIn(folderIn(home))).filter((each) => NAME.test(each))) {
     const folder = join(folderIn(home), name)
-    const isFree = await ifFree(aliveIn(folder), async () => true).catch(() => null)
-    if (isFree) await remove(folder).catch(() => undefined) // the next bridge tries again
+    if (!(await isThere(aliveIn(folder)))) await rmdir(folder).catch(() => undefined) // its bridge was killed at once, or it is not a bridge's
+    else if (await ifFree(aliveIn(folder), async () => true).catch(() => null)) await remove(folder).catch(() => undefined) // the next bridge tries again
   }
 }
 

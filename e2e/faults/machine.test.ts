@@ -112,6 +112,7 @@ test('29: a file that names a process id of another program by now: that program
   const home = join(base, 'user', '__envmanager')
   const left = join(home, 'run', '0123456789ab')
   mkdirSync(left, { recursive: true })
+  writeFileSync(join(left, 'alive.lock'), '')
   writeFileSync(join(left, 'bridge.json'), JSON.stringify({ protocol: 1, port: 9, socket: null, segments: null, token: 'ab'.repeat(32), pid: stranger.pid }))
   const turns = join(home, 'jobs', 'fault-maker.turns')
   mkdirSync(turns, { recursive: true })
