@@ -107,14 +107,14 @@ const UPDATES: Record<string, Update> = {
   },
   'it has a syntax error': {
     change: nodes((text) => `${text}\nthis is no Python\n`),
-    runs: [[{ value: 3 }, /SyntaxError|no node class|does not exist/]],
+    runs: [[{ value: 3 }, /SyntaxError|no node class|does not exist|not found/]],
   },
   'it needs a package that is not there': {
     change: () => {
       writeFileSync(file('requirements.txt'), 'nowhere_to_be_found\n')
       edit('nodes.py', (text) => text.replace('class ChangingScale', 'import nowhere_to_be_found\n\n\nclass ChangingScale'))
     },
-    runs: [[{ value: 3 }, /nowhere_to_be_found|no node class|does not exist/]],
+    runs: [[{ value: 3 }, /nowhere_to_be_found|no node class|does not exist|not found/]],
   },
   'another result, and back': {
     change: nodes((text) => text.replace('"first {value}"', '"second {value}"')),
