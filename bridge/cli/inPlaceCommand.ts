@@ -1,6 +1,7 @@
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { installInPlace } from '../install/inPlace'
+import { besides } from '../install/restore'
 import { hostLock } from '../install/snapshot'
 import { withLock } from '../osLock'
 import type { PackFolder } from '../packs/scan'
@@ -39,8 +40,7 @@ export async function snapshotsCommand(engine: Engine, output: Output): Promise<
 /** `comfy-env restore SNAPSHOT`: ComfyUI's own environment as it was before, without network. `force`: also what others have changed since. */
 export async function restoreCommand(id: string | undefined, force: boolean, engine: Engine, output: Output): Promise<number> {
   const waiting = { signal: interruptSignal(), onWait: waitsFor('ComfyUI’s own environment', output) }
-  const { snapshot, replaced } = await restoreHost(engine, id ?? '', waiting, force)
-  const kept = replaced === null ? '' : ` What others had changed there is kept in ${replaced}.`
-  output.result({ snapshot: snapshot.id, state: 'restored', replaced }, () => `ComfyUI’s environment is as it was before ${snapshot.id}.${kept} Restart ComfyUI.`)
+  const { snapshot, ...rest } = await restoreHost(engine, id ?? '', waiting, force)
+  output.result({ snapshot: snapshot.id, state: 'restored', ...rest }, () => `ComfyUI’s environment is as it was before ${snapshot.id}.${besides(rest)} Restart ComfyUI.`)
   return 0
 }

@@ -39,11 +39,15 @@ export async function walk(folder: string): Promise<string[]> {
 
 const isFolder = (path: string): Promise<boolean> => lstat(path).then((found) => found.isDirectory(), () => false)
 
-/** Paths that a RECORD names. Throws VERIFY_FAILED where it cannot be read. */
-export async function recordedPaths({ site, folder }: DistInfo): Promise<string[]> {
+const hex = (hash: string | null): string | null => hash && Buffer.from(hash, 'base64url').toString('hex')
+
+/** Files that a RECORD names, with the hashes that it gives. Throws VERIFY_FAILED where it cannot be read. */
+export async function recordedFiles({ site, folder }: DistInfo): Promise<{ file: string; sha256: string | null }[]> {
   const text = await readFile(join(site, folder, 'RECORD'), 'utf8').catch((cause: unknown) => Promise.reject(cannotKeep(`${join(site, folder, 'RECORD')} cannot be read: which files belong to it is not known.`, cause)))
-  return parseRecord(text).map(({ path }) => resolve(site, path))
+  return parseRecord(text).map(({ path, hash }) => ({ file: resolve(site, path), sha256: hex(hash) }))
 }
+
+export const recordedPaths = async (info: DistInfo): Promise<string[]> => (await recordedFiles(info)).map(({ file }) => file)
 
 /** Folders that an installer looks into when it removes these files: theirs, and those above them in site-packages. */
 export function visited(site: string, files: readonly string[]): string[] {
@@ -76,15 +80,13 @@ export function mapped(path: string, from: Scheme, to: Scheme): string[] {
   return [...new Set(kinds.filter((kind) => from[kind].length === longest).map((kind) => join(to[kind], path.slice(longest))))]
 }
 
-const hex = (hash: string | null): string | null => hash && Buffer.from(hash, 'base64url').toString('hex')
-
 /** What an install writes below `to`, by what the same install wrote below `from`. `site`: whose folder the names are from. */
 export async function filesWritten(from: Scheme, to: Scheme, site: string): Promise<WrittenFile[]> {
   const written = new Map<string, string | null>()
   for (const staged of sitesOf(from)) {
     for (const folder of (await readdir(staged).catch(() => [] as string[])).filter((name) => name.endsWith('.dist-info'))) {
-      for (const { path, hash } of parseRecord(await readFile(join(staged, folder, 'RECORD'), 'utf8'))) {
-        for (const target of mapped(resolve(staged, path), from, to)) written.set(nameIn(site, target), isBelow(to.scripts, target) ? null : hex(hash)) // scripts name their Python
+      for (const { file, sha256 } of await recordedFiles({ site: staged, folder })) {
+        for (const target of mapped(file, from, to)) written.set(nameIn(site, target), isBelow(to.scripts, target) ? null : sha256) // scripts name their Python
       }
     }
   }

@@ -41,6 +41,7 @@ function kept(id: string, path: string, text: string, { damaged, ...about }: Par
 function ops(state: Snapshot['state'] = 'done', id = '2026-01-01T00-00-00-000Z-0000'): Snapshot {
   const files = [kept(id, 'a.py', 'A OLD'), kept(id, 'b.py', 'B OLD')]
   const written = Object.entries({ 'a.py': 'A NEW', 'shared.py': 'S NEW', 'new/x.py': 'X NEW' }).map(([path, text]) => ({ path, sha256: sha(text) }))
+  put('somebody-1.dist-info/RECORD', 'shared.py,sha256=of-what-it-was,5\n')
   return { schema: 1, id, state, created: 1, pack: 'a', interpreter: '/p', site, added: [], kept: [{ name: 'ops', version: '1', files }], others: [kept(id, 'shared.py', 'S OLD')], written, folders: ['new'] }
 }
 const BEFORE: Record<string, string | null> = { 'a.py': 'A OLD', 'b.py': 'B OLD', 'shared.py': 'S OLD', 'new/x.py': null }
@@ -113,7 +114,7 @@ describe('a change that was broken off', () => {
       await saveSnapshot(home, ops('open'))
       expect([mixture(number), await recoverInPlace(home)]).toEqual([mixture(number), [expect.stringContaining('has been undone')]])
       expect([mixture(number), found()]).toEqual([mixture(number), BEFORE])
-      expect(readdirSync(site).sort()).toEqual(['a.py', 'b.py', 'shared.py'])
+      expect(readdirSync(site).sort()).toEqual(['a.py', 'b.py', 'shared.py', 'somebody-1.dist-info'])
     }
   })
 
@@ -181,6 +182,34 @@ describe('restore', () => {
     expect(found()).toEqual(BEFORE)
   })
 
+  /** What a RECORD says of a file of this content. */
+  const row = (path: string, text: string): string => `${path},sha256=${Buffer.from(sha(text), 'hex').toString('base64url')},${text.length}\n`
+
+  test('leaves what another package, updated or installed since, has there, and says so', async () => {
+    fill({ ...AFTER, 'shared.py': 'S UPDATED' })
+    const snapshot = ops()
+    fill({ 'somebody-1.dist-info/RECORD': null, 'somebody-2.dist-info/RECORD': row('shared.py', 'S UPDATED'), 'later-1.dist-info/RECORD': row('new/x.py', 'X NEW') })
+    expect(await restoreSnapshot(home, snapshot)).toMatchObject({ replaced: null, left: ['new/x.py', 'shared.py'] })
+    expect(found()).toEqual({ ...BEFORE, 'shared.py': 'S UPDATED', 'new/x.py': 'X NEW' })
+  })
+
+  test('leaves the same content too where another package came to have it since, and puts a changed file of one back where it had it then', async () => {
+    const snapshot = ops()
+    fill({ ...AFTER, 'somebody-1.dist-info/RECORD': row('shared.py', 'S NEW') })
+    expect((await restoreSnapshot(home, { ...snapshot, claims: { 'shared.py': [sha('S OLD')] } })).left).toEqual(['shared.py'])
+    fill(AFTER)
+    expect((await restoreSnapshot(home, { ...snapshot, claims: { 'shared.py': [sha('S NEW')] } })).left).toEqual([])
+    expect(found()).toEqual(BEFORE)
+  })
+
+  test('brings back no file of a package that somebody has removed since', async () => {
+    fill({ ...AFTER, 'shared.py': null })
+    const snapshot = ops()
+    rmSync(join(site, 'somebody-1.dist-info'), { recursive: true })
+    expect((await restoreSnapshot(home, snapshot)).left).toEqual(['shared.py'])
+    expect(found()).toEqual({ ...BEFORE, 'shared.py': null })
+  })
+
   test('names all damaged copies before it changes anything', async () => {
     fill(AFTER)
     const snapshot = ops()
@@ -197,7 +226,7 @@ describe('restore', () => {
     expect((await listSnapshots(home)).snapshots[0]?.state).toBe('open')
     rmSync(join(site, 'shared.py'), { recursive: true })
     expect(await recoverInPlace(home)).toEqual([expect.stringContaining('has been undone')])
-    expect([found(), readdirSync(site).sort()]).toEqual([BEFORE, ['a.py', 'b.py', 'shared.py']])
+    expect([found(), readdirSync(site).sort()]).toEqual([BEFORE, ['a.py', 'b.py', 'shared.py', 'somebody-1.dist-info']])
   })
 
   test('keeps modes, times and symbolic links', async () => {

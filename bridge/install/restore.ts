@@ -4,11 +4,12 @@ import { BridgeError, toWire } from '../errors/bridgeError'
 import { errnoOf, flush, unwritable } from '../files'
 import { ifFree } from '../osLock'
 import { isBytecode, isOfItsSource, removeBytecode, sourceOf } from './bytecode'
+import { withoutTheirs } from './claims'
 import { contentAt, copyFlushed, flushFile, forEach, isSame, someOf } from './contents'
 import { sha256Of } from './download'
 import { endLeftOver } from './leftOver'
-import { changedSince, completed, unknownFiles, type Whole } from './sinceThen'
-import { copyOf, folderOf, foldersOf, hostLock, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots } from './snapshot'
+import { changedSince, completed, unknownFiles } from './sinceThen'
+import { copyOf, folderOf, foldersOf, hostLock, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots, type Whole } from './snapshot'
 
 const isAsBefore = async (site: string, file: KeptFile): Promise<boolean> => isSame(await contentAt(pathIn(site, file.path)), file)
 
@@ -139,6 +140,8 @@ export interface Restored {
   snapshot: Snapshot
   /** Where copies lie of what was there and may not have been ours; null: there was no such thing. */
   replaced: string | null
+  /** Files that are another package's by now, or that somebody has removed: they are as they were found. */
+  left: string[]
 }
 
 /**
@@ -150,7 +153,7 @@ export async function restoreSnapshot(home: string, snapshot: Snapshot, force = 
   try {
     await endLeftOver(snapshot.id)
     await refuseDamaged(home, snapshot, keptIn(snapshot).values())
-    const whole = await completed(snapshot)
+    const { snapshot: whole, left } = await withoutTheirs(await completed(snapshot))
     const taken = await refuseChanged(whole, snapshot.written === undefined, force)
     const replaced = await keepReplaced(home, snapshot, taken)
     const ours = withTaken(whole, taken)
@@ -161,12 +164,18 @@ export async function restoreSnapshot(home: string, snapshot: Snapshot, force = 
       const hint = `Close what uses these files (ComfyUI, pip), then: comfy-env restore ${snapshot.id}`
       throw new BridgeError('VERIFY_FAILED', `ComfyUI’s environment is not yet as it was before ${snapshot.id}: ${someOf(wrong)} could not be put back.`, { hint, details: { files: wrong } })
     }
-    return { snapshot: await saveSnapshot(home, { ...ours, state: 'restored' }), replaced }
+    return { snapshot: await saveSnapshot(home, { ...ours, state: 'restored' }), replaced, left }
   } catch (error) {
     if (errnoOf(error) === undefined || error instanceof BridgeError) throw error
     const { code, message } = toWire(unwritable(snapshot.site, error))
     throw new BridgeError(code, message, { hint: `Mend that, then: comfy-env restore ${snapshot.id}`, cause: error })
   }
+}
+
+/** What a user should know besides: what was copied first, and what was left. */
+export function besides({ replaced, left }: Pick<Restored, 'replaced' | 'left'>): string {
+  const copied = replaced === null ? '' : ` What was there is kept in ${replaced}.`
+  return left.length === 0 ? copied : `${copied} ${someOf(left)}: left, other packages have it now or somebody removed it.`
 }
 
 /** Undoes one change that was broken off. Returns what to tell of it. Never throws. */
@@ -175,8 +184,7 @@ async function undo(home: string, snapshot: Snapshot): Promise<string> {
   try {
     const later = onTopOf((await listSnapshots(home)).snapshots, snapshot)
     if (later) return `${what} and cannot be undone before ${later.id}, which was installed after it: comfy-env restore ${later.id}`
-    const { replaced } = await restoreSnapshot(home, snapshot)
-    return `${what} and has been undone.${replaced === null ? '' : ` What was there is kept in ${replaced}.`}`
+    return `${what} and has been undone.${besides(await restoreSnapshot(home, snapshot))}`
   } catch (error) {
     const { message, hint } = toWire(error)
     return `${what} and cannot be undone: ${message} ${hint}`

@@ -1,16 +1,10 @@
-import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Scheme } from '../probe/interpreter'
 import { isBytecode } from './bytecode'
+import { claimsOfOthers } from './claims'
 import { contentAt, forEach, isSame } from './contents'
-import { type DistInfo, distInfos, filesRemovedWith, recordedPaths, visited, walk } from './foresee'
-import { keptIn, nameIn, pathIn, type Snapshot, type WrittenFile } from './snapshot'
-
-/** A snapshot that knows all that the change wrote. */
-export interface Whole extends Snapshot {
-  written: WrittenFile[]
-  folders: string[]
-}
+import { type DistInfo, distInfos, filesRemovedWith, visited, walk } from './foresee'
+import { keptIn, nameIn, namesOf, pathIn, type Snapshot, type Whole } from './snapshot'
 
 /** Where the folders of an environment lie, by its site-packages: what is undone may be what keeps its Python from answering. */
 function schemeOf(site: string): Scheme {
@@ -19,32 +13,22 @@ function schemeOf(site: string): Scheme {
   return { purelib: site, platlib: site, scripts: join(data, windows ? 'Scripts' : 'bin'), headers: join(data, 'include'), data }
 }
 
-const namesOf = ({ added, kept }: Snapshot): string[] => [...added, ...kept.map(({ name }) => name)]
-
-/** Paths that stand in the RECORD of a package that is none of these. One without a RECORD owns none. */
-async function ownedByOthers(site: string, infos: readonly DistInfo[]): Promise<Set<string>> {
-  const own = new Set(infos.map(({ folder }) => folder))
-  const folders = (await readdir(site)).filter((name) => name.endsWith('.dist-info') && !own.has(name))
-  const paths = await Promise.all(folders.map((folder) => recordedPaths({ site, folder }).catch(() => [])))
-  return new Set(paths.flat())
-}
-
 async function infosOf(site: string, names: readonly string[]): Promise<DistInfo[]> {
   return (await Promise.all(names.map((name) => distInfos([site], name)))).flat()
 }
 
 /** What goes with some packages and belongs to no other. A package whose RECORD a broken-off install has taken has its metadata only. */
-async function filesOfOnly(site: string, infos: readonly DistInfo[]): Promise<string[]> {
-  const others = await ownedByOthers(site, infos)
+async function filesOfOnly(site: string, names: readonly string[], infos: readonly DistInfo[]): Promise<string[]> {
+  const others = await claimsOfOthers(site, names)
   const files = await Promise.all(infos.map((info) => filesRemovedWith(info, schemeOf(site)).catch(() => walk(join(site, info.folder)))))
-  return [...new Set(files.flat())].filter((file) => !others.has(file) && !isBytecode(file))
+  return [...new Set(files.flat())].filter((file) => !others.has(nameIn(site, file)) && !isBytecode(file))
 }
 
 /** Adds to a snapshot of an older version what the packages that it names have written, as far as no other package has it too. */
 export async function completed(snapshot: Snapshot): Promise<Whole> {
   const { site, written, folders } = snapshot
   if (written) return { ...snapshot, written, folders: folders ?? [] }
-  const files = await filesOfOnly(site, await infosOf(site, namesOf(snapshot)))
+  const files = await filesOfOnly(site, namesOf(snapshot), await infosOf(site, namesOf(snapshot)))
   return { ...snapshot, written: files.map((file) => ({ path: nameIn(site, file), sha256: null })), folders: visited(site, files).map((folder) => nameIn(site, folder)) }
 }
 
@@ -70,7 +54,7 @@ export async function changedSince(snapshot: Whole): Promise<Since> {
   })
   const folders = new Set([...known].map((path) => path.split('/')[0]))
   const infos = (await infosOf(site, namesOf(snapshot))).filter(({ folder }) => !folders.has(folder))
-  const foreign = infos.length === 0 ? [] : (await filesOfOnly(site, infos)).map((file) => nameIn(site, file)).filter((path) => !known.has(path))
+  const foreign = infos.length === 0 ? [] : (await filesOfOnly(site, namesOf(snapshot), infos)).map((file) => nameIn(site, file)).filter((path) => !known.has(path))
   return { changed: changed.sort(), packages: infos.map(({ folder }) => folder.replace(/\.dist-info$/, '')), foreign }
 }
 

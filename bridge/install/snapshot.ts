@@ -43,8 +43,19 @@ const Snapshot = z.strictObject({
   written: z.array(WrittenFile).optional(),
   /** Folders that were not there. */
   folders: z.array(z.string()).optional(),
+  /** Which of all these files other packages had too, with the hashes in their RECORDs. */
+  claims: z.record(z.string(), z.array(z.string())).optional(),
 })
 export type Snapshot = z.infer<typeof Snapshot>
+
+/** A snapshot that knows all that the change wrote. */
+export interface Whole extends Snapshot {
+  written: WrittenFile[]
+  folders: string[]
+}
+
+/** The packages that the change is about. */
+export const namesOf = ({ added, kept }: Snapshot): string[] => [...added, ...kept.map(({ name }) => name)]
 
 export const snapshotsIn = (home: string): string => join(home, 'snapshots')
 export const folderOf = (home: string, id: string): string => join(snapshotsIn(home), id)

@@ -6,6 +6,7 @@ import { readInstalled } from '../packs/installed'
 import { askInterpreter, type Scheme } from '../probe/interpreter'
 import { normalizeName } from '../resolve/requirement'
 import { removeBytecode, isBytecode, sourceOf } from './bytecode'
+import { claimsOfOthers, claimsOn } from './claims'
 import { cannotKeep, contentAt, copyFlushed, flushFile, forEach, someOf } from './contents'
 import { sha256Of } from './download'
 import { pythonIn } from './envStore'
@@ -72,7 +73,9 @@ export async function takeSnapshot({ full, home, site, interpreter }: InPlaceInp
   const { snapshots } = await listSnapshots(home)
   const created = Math.max(Date.now(), (snapshots[0]?.created ?? 0) + 1) // their order is what stands on what, also where the clock was set back
   const added = names.filter((name) => removed.get(name)?.length === 0)
-  const snapshot: Snapshot = { schema: 1, id, state: 'open', created, pack: full.lock.pack, interpreter, site, added, kept, others, written, folders: await newFolders(site, targets) }
+  const paths = new Set([...own, ...written.map(({ path }) => path)])
+  const about = { folders: await newFolders(site, targets), claims: claimsOn(paths, await claimsOfOthers(site, names)) }
+  const snapshot: Snapshot = { schema: 1, id, state: 'open', created, pack: full.lock.pack, interpreter, site, added, kept, others, written, ...about }
   await refuseOther(home, id, keptIn(snapshot).values())
   for (const folder of foldersOf([...keptIn(snapshot).keys()].map((path) => copyOf(home, id, path)))) await flush(folder)
   for (const folder of [join(folderOf(home, id), 'files'), folderOf(home, id), snapshotsIn(home)]) await flush(folder)

@@ -80,15 +80,35 @@ test('what others changed since is not lost: restore names it and changes nothin
   const now = state()
   const refused = await host.comfyEnv('restore', snapshot)
   expect([refused.code, errorOf(refused).code]).toEqual([1, 'HOST_CHANGED'])
-  expect(errorOf(refused).message).toMatch(/ops-3\.0.* was installed; .*eye\/__init__\.py/)
+  expect(errorOf(refused).message).toMatch(/ops-3\.0.* was installed; .*ops\/__init__\.py/)
   expect(state()).toEqual(now)
   const { json } = await restored(snapshot, '--force')
   const { replaced } = json as { replaced: string }
-  expect(readFileSync(join(replaced, 'eye', '__init__.py'), 'utf8')).toContain('plain 1.1')
   expect(readFileSync(join(replaced, 'ops', '__init__.py'), 'utf8')).toContain('3.0')
-  expect(host.says(`${EYE}; import ops; print(ops.__version__)`)).toBe('plain 1 plain 1\n1.0')
+  expect(host.says(`${EYE}; import ops; print(ops.__version__)`)).toBe('plain 1.1 plain 1.1\n1.0')
   await host.uvInstall(['--reinstall', 'eye_plain==1.0'])
   expect(state()).toEqual(before)
+})
+
+test('what another package has by now is left to it: one that came or was updated since, and one that is gone', async () => {
+  const before = state()
+  const updated = await installed('updated', [], ['eye_window'])
+  await host.uvInstall(['eye_plain==1.1'])
+  expect((await restored(updated)).json).toMatchObject({ replaced: null, left: ['eye/__init__.py', 'eye/core/__init__.py'] })
+  expect(host.says(EYE)).toBe('plain 1.1 plain 1.1')
+  await host.uvInstall(['eye_plain==1.0'])
+  expect(state()).toEqual(before)
+
+  const gone = await installed('gone', [], ['eye_window'])
+  await host.uvUninstall('eye_plain')
+  await restored(gone)
+  expect(existsSync(join(host.site, 'eye'))).toBe(false)
+
+  const later = await installed('later', [], ['eye_window'])
+  await host.uvInstall(['eye_plain==1.0'])
+  await restored(later)
+  expect(state()).toEqual(before)
+  expect(host.says(EYE)).toBe('plain 1 plain 1')
 })
 
 test('bytecode of another content decides nothing, neither after the install nor after its undoing', async () => {

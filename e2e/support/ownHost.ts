@@ -35,6 +35,10 @@ export class OwnHost {
     await promisify(execFile)(UV, ['pip', 'install', '--quiet', '--no-cache', '--python', this.python, '--default-index', this.index.simple, ...packages])
   }
 
+  async uvUninstall(name: string): Promise<void> {
+    await promisify(execFile)(UV, ['pip', 'uninstall', '--quiet', '--python', this.python, name])
+  }
+
   get site(): string {
     return join(this.venv, 'lib', readdirSync(join(this.venv, 'lib'))[0] ?? '', 'site-packages')
   }
