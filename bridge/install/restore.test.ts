@@ -161,10 +161,10 @@ describe('restore', () => {
   })
 
   test('refuses where another version was installed since, though it has none of the files', async () => {
-    fill({ ...AFTER, 'ops-9.dist-info/RECORD': 'other.py,,\n', 'other.py': '9' })
+    fill({ ...AFTER, 'ops-9.dist-info/RECORD': 'other.py,,\ncommon.py,,\n', 'other.py': '9', 'common.py': 'C', 'else-1.dist-info/RECORD': 'common.py,,\n' })
     await expect(restoreSnapshot(home, ops())).rejects.toMatchObject({ code: 'HOST_CHANGED', details: { packages: ['ops-9'] } })
     const { replaced } = await restoreSnapshot(home, ops(), true)
-    expect([found(), read('other.py')]).toEqual([BEFORE, null])
+    expect([found(), read('other.py'), read('common.py')]).toEqual([BEFORE, null, 'C'])
     expect(readdirSync(replaced ?? '').sort()).toEqual(['ops-9.dist-info', 'other.py'])
   })
 
@@ -188,7 +188,7 @@ describe('restore', () => {
   test('leaves what another package, updated or installed since, has there, and says so', async () => {
     fill({ ...AFTER, 'shared.py': 'S UPDATED' })
     const snapshot = ops()
-    fill({ 'somebody-1.dist-info/RECORD': null, 'somebody-2.dist-info/RECORD': row('shared.py', 'S UPDATED'), 'later-1.dist-info/RECORD': row('new/x.py', 'X NEW') })
+    fill({ 'somebody-1.dist-info/RECORD': null, 'somebody-2.dist-info/RECORD': row('shared.py', 'S UPDATED'), 'later-1.dist-info/RECORD': 'new/x.py,,\n' })
     expect(await restoreSnapshot(home, snapshot)).toMatchObject({ replaced: null, left: ['new/x.py', 'shared.py'] })
     expect(found()).toEqual({ ...BEFORE, 'shared.py': 'S UPDATED', 'new/x.py': 'X NEW' })
   })
@@ -227,6 +227,16 @@ describe('restore', () => {
     rmSync(join(site, 'shared.py'), { recursive: true })
     expect(await recoverInPlace(home)).toEqual([expect.stringContaining('has been undone')])
     expect([found(), readdirSync(site).sort()]).toEqual([BEFORE, ['a.py', 'b.py', 'shared.py', 'somebody-1.dist-info']])
+  })
+
+  test.runIf(process.platform !== 'win32')('looks at its end whether all of it is as it was', async () => {
+    fill(AFTER)
+    symlinkSync('.', join(site, 'same'))
+    const snapshot = ops()
+    const others = [...(snapshot.others ?? []), kept(snapshot.id, 'same/a.py', 'A ELSE')]
+    const written = [...(snapshot.written ?? []), { path: 'same/a.py', sha256: sha('A NEW') }]
+    await expect(restoreSnapshot(home, { ...snapshot, others, written, claims: { 'same/a.py': [] } }, true)).rejects.toMatchObject({ code: 'VERIFY_FAILED', details: { files: [expect.stringMatching(/a\.py/)] } })
+    expect((await listSnapshots(home)).snapshots[0]?.state).toBe('open')
   })
 
   test('keeps modes, times and symbolic links', async () => {
