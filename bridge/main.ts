@@ -14,7 +14,7 @@ import { resolveCommand, whyCommand } from './cli/resolveCommand'
 import { serveCommand } from './cli/serveCommand'
 import { makeEngine, type Engine } from './engine'
 import { BridgeError } from './errors/bridgeError'
-import { recoverInPlace } from './install/inPlace'
+import { recoverInPlace } from './install/restore'
 import { packAt } from './packs/scan'
 import { OVERRIDE_NAMES, readSettings } from './settings'
 
@@ -39,7 +39,7 @@ const OWN: Record<string, ParseArgsConfig['options']> = {
   torch: { 'to-cuda': text },
   install: { pack: { ...text, short: 'd' }, env: text, sealed: text, overlay: flag, 'in-place': flag, yes: flag, 'dry-run': flag },
   snapshots: {},
-  restore: {},
+  restore: { force: flag },
   init: { dir: { ...text, short: 'd' } },
   undo: {},
   repair: {},
@@ -110,7 +110,7 @@ const COMMANDS: Record<string, Command> = {
   export: (given, engine, output) => exportCommand(given.rest[0], given.rest[1], engine, output),
   import: (given, engine, output) => importCommand(given.rest[0], engine, output),
   snapshots: (_, engine, output) => snapshotsCommand(engine, output),
-  restore: (given, engine, output) => restoreCommand(given.rest[0], engine, output),
+  restore: (given, engine, output) => restoreCommand(given.rest[0], given.flag('force'), engine, output),
   cleanup: (given, engine, output) => cleanupCommand(given.flag('delete'), engine, output),
   doctor: (_, engine, output) => doctorCommand(engine, output),
   serve: (given, engine, output) => serveCommand(given.text('port'), given.flag('parent'), engine, output),

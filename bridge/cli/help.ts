@@ -9,6 +9,7 @@ export const HELP = `comfy-env — CUDA wheels, safe installs and isolated node 
                                           [--sealed best|3.12/2.8.0/12.8]  [--overlay]
                                           [--in-place --yes]  into ComfyUI's own, with a snapshot
   comfy-env snapshots | restore SNAPSHOT  what ComfyUI's own environment can be put back to
+                                          [--force]  also what others have changed since
   comfy-env init [FOLDER]                 write a commented config for a node pack
   comfy-env packs                         node packs and their state
   comfy-env envs                          environments and their size

@@ -1,6 +1,8 @@
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
-import { hostLock, installInPlace } from '../install/inPlace'
+import { installInPlace } from '../install/inPlace'
+import { besides } from '../install/restore'
+import { hostLock } from '../install/snapshot'
 import { withLock } from '../osLock'
 import type { PackFolder } from '../packs/scan'
 import { hostChanges, restoreHost } from '../serve/hostChanges'
@@ -35,9 +37,10 @@ export async function snapshotsCommand(engine: Engine, output: Output): Promise<
   return 0
 }
 
-/** `comfy-env restore SNAPSHOT`: ComfyUI's own environment as it was before, without network. */
-export async function restoreCommand(id: string | undefined, engine: Engine, output: Output): Promise<number> {
-  const snapshot = await restoreHost(engine, id ?? '', { signal: interruptSignal(), onWait: waitsFor('ComfyUI’s own environment', output) })
-  output.result({ snapshot: snapshot.id, state: 'restored' }, () => `ComfyUI’s environment is as it was before ${snapshot.id}. Restart ComfyUI.`)
+/** `comfy-env restore SNAPSHOT`: ComfyUI's own environment as it was before, without network. `force`: also what others have changed since. */
+export async function restoreCommand(id: string | undefined, force: boolean, engine: Engine, output: Output): Promise<number> {
+  const waiting = { signal: interruptSignal(), onWait: waitsFor('ComfyUI’s own environment', output) }
+  const { snapshot, ...rest } = await restoreHost(engine, id ?? '', waiting, force)
+  output.result({ snapshot: snapshot.id, state: 'restored', ...rest }, () => `ComfyUI’s environment is as it was before ${snapshot.id}.${besides(rest)} Restart ComfyUI.`)
   return 0
 }

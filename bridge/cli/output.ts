@@ -1,37 +1,48 @@
+import { jsonText, terminalText } from '../../schemas/shownText'
 import { CATALOGUE } from '../errors/catalogue'
 import { toWire } from '../errors/bridgeError'
 
-/** Where a command writes: with --json one object on stdout and nothing else, human text on stderr. */
+/**
+ * Where a command writes: with --json one object on stdout and nothing else, human text on stderr. Packs, wheels, indexes and logs choose much of what is
+ * written; here, where it leaves, nothing that a terminal would obey is left of it.
+ */
 export interface Output {
   json: boolean
   /** The command's answer. */
   result: (value: unknown, human: () => string) => void
+  /** Objects for a program that asked with many: one a line, whatever the form of the answer. */
+  objects: (values: unknown[]) => void
   /** Progress and notes. */
   note: (text: string) => void
 }
 
+const writeObject = (value: unknown): void => void process.stdout.write(`${jsonText(value)}\n`)
+const writeNote = (text: string): void => void process.stderr.write(`${terminalText(text)}\n`)
+
 export function makeOutput(json: boolean): Output {
   return {
     json,
-    result: (value, human) => process.stdout.write(json ? `${JSON.stringify(value)}\n` : `${human()}\n`),
-    note: (text) => process.stderr.write(`${text}\n`),
+    result: (value, human) => (json ? writeObject(value) : process.stdout.write(`${terminalText(human())}\n`)),
+    objects: (values) => void process.stdout.write(values.map((value) => `${jsonText(value)}\n`).join('')),
+    note: writeNote,
   }
 }
 
 /** Prints an error as the command line's contract says and returns the exit code. */
 export function reportError(thrown: unknown, output: Output): number {
   const error = toWire(thrown)
-  if (output.json) process.stdout.write(`${JSON.stringify({ error: { ...error, details: error.details ?? {} } })}\n`)
-  else process.stderr.write(`${error.message}\n${error.hint ? `\nhint: ${error.hint}\n` : ''}`)
-  if (error.code === 'INTERNAL' && thrown instanceof Error) process.stderr.write(`${thrown.stack}\n`)
+  if (output.json) writeObject({ error: { ...error, details: error.details ?? {} } })
+  else writeNote(`${error.message}${error.hint ? `\n\nhint: ${error.hint}` : ''}`)
+  if (error.code === 'INTERNAL' && thrown instanceof Error) writeNote(String(thrown.stack))
   return CATALOGUE[error.code].exit
 }
 
 /** Tells that a command waits for another, and what for. Ctrl-C ends that. */
 export const waitsFor = (what: string, output: Output) => (): void => output.note(`waiting for another change of ${what}`)
 
-/** Rows as aligned columns. */
-export function table(rows: string[][]): string {
+/** Rows as aligned columns. A cell is one line: what looks like another row is none. */
+export function table(cells: string[][]): string {
+  const rows = cells.map((row) => row.map((cell) => terminalText(cell.trimEnd()).replaceAll('\n', '␊')))
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()).join('\n')
 }

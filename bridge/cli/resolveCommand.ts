@@ -53,7 +53,7 @@ export async function whyCommand(names: string[], engine: Engine, output: Output
   if (names.length === 0) throw new BadUsage('why needs a wheel’s file name or address')
   if (names.length === 1 && names[0] === '-') {
     const lines = (await text(process.stdin)).split(/\r?\n/).filter(Boolean)
-    process.stdout.write(lines.map((line) => `${JSON.stringify(why(line, engine.target))}\n`).join(''))
+    output.objects(lines.map((line) => why(line, engine.target)))
     return 0
   }
   for (const name of names) {

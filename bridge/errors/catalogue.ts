@@ -48,6 +48,7 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   VERIFY_FAILED: failed('The old environment stays in use. The log names the file or the import.'),
   ENV_BUSY: failed('Wait for the running job, or cancel it.'),
   ENV_BROKEN: failed('`comfy-env repair ENV` rebuilds it from its lock.'),
+  HOST_CHANGED: failed('`comfy-env restore SNAPSHOT --force` puts everything back all the same, and keeps a copy of these files.'),
   CANCELLED: { exit: 130, hint: 'Nothing was changed.' },
   SANDBOX_UNAVAILABLE: failed('Install it (Debian, Ubuntu: `apt install bubblewrap`), or take the pack out of [sandbox] in settings.toml.'),
   WORKER_START_FAILED: failed('The worker’s log has its last lines.'),

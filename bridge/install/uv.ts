@@ -3,6 +3,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { BridgeError } from '../errors/bridgeError'
 import type { Settings } from '../settings'
+import { CHANGE_MARK } from './leftOver'
 
 /** A line that uv printed. */
 export type OnLine = (text: string) => void
@@ -25,8 +26,8 @@ export function findUv(settings: Settings, interpreter: string): string | null {
 }
 
 export interface Uv {
-  /** Runs uv to its end. Throws UV_FAILED with the last lines, DISK_FULL or CANCELLED. */
-  run(args: string[], options?: { onLine?: OnLine; signal?: AbortSignal }): Promise<string>
+  /** Runs uv to its end. `change`: what it and all that it starts are marked with. Throws UV_FAILED with the last lines, DISK_FULL or CANCELLED. */
+  run(args: string[], options?: { onLine?: OnLine; signal?: AbortSignal; change?: string }): Promise<string>
   version(): Promise<string>
 }
 
@@ -45,7 +46,7 @@ function failure(args: string[], code: number | undefined, signal: string | unde
 
 /** The one place that runs uv: without a shell, without the user's uv configuration, never building from source. */
 export function makeUv(path: string | null, cache: string, settings: Pick<Settings, 'offline' | 'proxy'>): Uv {
-  const run: Uv['run'] = async (args, { onLine, signal } = {}) => {
+  const run: Uv['run'] = async (args, { onLine, signal, change } = {}) => {
     if (!path) throw new BridgeError('UV_MISSING', 'uv was not found.')
     const lines: string[] = []
     const note = (line: string): void => {
@@ -53,7 +54,7 @@ export function makeUv(path: string | null, cache: string, settings: Pick<Settin
       onLine?.(line)
     }
     const child = execa(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...(settings.offline ? ['--offline'] : []), ...args], {
-      env: cleanEnvironment(settings.proxy),
+      env: { ...cleanEnvironment(settings.proxy), ...(change !== undefined && { [CHANGE_MARK]: change }) },
       extendEnv: false,
       stdin: 'ignore',
       reject: false,

@@ -15,20 +15,27 @@ const Answer = z.object({
   glibc: z.string().nullable(),
   sites: z.array(z.string()),
   in_venv: z.boolean(),
+  /** Where installers put each kind of file. */
+  scheme: z.object({ purelib: z.string(), platlib: z.string(), scripts: z.string(), headers: z.string(), data: z.string() }),
 })
 export type InterpreterFacts = z.infer<typeof Answer>
+export type Scheme = InterpreterFacts['scheme']
 
 const QUESTION = `
 import json, os, platform, sys, sysconfig
 name, version = platform.libc_ver()
 paths = sysconfig.get_paths()
 sites = [paths["purelib"], paths["platlib"]]
+venv = sys.prefix != sys.base_prefix
+# as pip and uv: a venv has no folder of its own in sysconfig
+headers = os.path.join(sys.prefix, "include", "site", "python%d.%d" % sys.version_info[:2]) if venv else paths["include"]
 print(json.dumps({
   "version": platform.python_version(), "executable": sys.executable, "base": getattr(sys, "_base_executable", sys.executable),
   "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
   "platform": sysconfig.get_platform(), "machine": platform.machine(),
   "glibc": version if name == "glibc" else None,
-  "sites": sorted(set(sites)), "in_venv": sys.prefix != sys.base_prefix,
+  "sites": sorted(set(sites)), "in_venv": venv,
+  "scheme": {"headers": headers, **{kind: paths[kind] for kind in ("purelib", "platlib", "scripts", "data")}},
 }))`
 
 /** Asks the interpreter at `path`; -I: neither its environment variables nor its user's packages count. */

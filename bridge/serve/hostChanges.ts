@@ -1,11 +1,9 @@
 import type { HostChange } from '../../schemas/env'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
-import { hostLock, listSnapshots, restoreSnapshot, type Snapshot } from '../install/inPlace'
+import { type Restored, restoreSnapshot } from '../install/restore'
+import { hostLock, listSnapshots, onTopOf, type Snapshot } from '../install/snapshot'
 import { type Waiting, withLock } from '../osLock'
-
-/** The change that stands on top of this one, so that this one cannot be put back before it; undefined: none. */
-const onTopOf = (all: Snapshot[], { created }: Snapshot): Snapshot | undefined => all.find((one) => one.created > created && one.state === 'done')
 
 /** What was changed in ComfyUI's own environment, newest first. */
 export async function hostChanges({ settings }: Engine): Promise<HostChange[]> {
@@ -17,10 +15,13 @@ export async function hostChanges({ settings }: Engine): Promise<HostChange[]> {
   })
 }
 
-/** Puts ComfyUI's own environment back to what it was before a change, without network. Throws UNKNOWN_ENV, ENV_BUSY, VERIFY_FAILED or CANCELLED. */
-export function restoreHost({ settings }: Engine, id: string, waiting: Waiting): Promise<Snapshot> {
+/**
+ * Puts ComfyUI's own environment back to what it was before a change, without network. `force`: what others have changed since is copied and put back too.
+ * Throws UNKNOWN_ENV, ENV_BUSY, HOST_CHANGED, VERIFY_FAILED or CANCELLED.
+ */
+export function restoreHost({ settings }: Engine, id: string, waiting: Waiting, force = false): Promise<Restored> {
   const { home } = settings
-  return withLock(hostLock(home), waiting, async () => restoreSnapshot(home, await restorable(home, id)))
+  return withLock(hostLock(home), waiting, async () => restoreSnapshot(home, await restorable(home, id), force))
 }
 
 async function restorable(home: string, id: string): Promise<Snapshot> {

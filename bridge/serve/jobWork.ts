@@ -2,8 +2,9 @@ import type { JobRequest } from '../../schemas/job'
 import type { Engine } from '../engine'
 import { buildEnv, type Reporter } from '../install/build'
 import { envIdOf } from '../install/envStore'
-import { hostLock, installInPlace } from '../install/inPlace'
+import { installInPlace } from '../install/inPlace'
 import type { FullPlan } from '../install/plan'
+import { hostLock } from '../install/snapshot'
 import { withLock } from '../osLock'
 
 export const envOf = (request: JobRequest): string => (request.action === 'repair' ? request.env : envIdOf(request.pack))

@@ -97,8 +97,8 @@ function environments({ context, packs, jobs, workers }: PanelServices) {
       return {}
     },
     'host.restore': async ({ change }: Params<'host.restore'>) => {
-      const restored = await restoreHost(engine, change, busy('ComfyUI’s own environment'))
-      packs.needRestart(`ComfyUI’s own environment was put back to what it was before ${restored.pack}.`)
+      const { snapshot } = await restoreHost(engine, change, busy('ComfyUI’s own environment'))
+      packs.needRestart(`ComfyUI’s own environment was put back to what it was before ${snapshot.pack}.`)
       await packs.rescan()
       return {}
     },

@@ -1,25 +1,18 @@
-import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { InstallPlan } from '../../schemas/env.ts'
-import { PYTHON } from '../../scripts/devPython.ts'
-import { type CliResult, type RunningCli, startComfyEnv } from '../support/cli.ts'
-import { errorOf, LOCAL, makeNeedyPack, WAITS } from '../support/installs.ts'
+import type { CliResult } from '../support/cli.ts'
+import { errorOf, LOCAL, WAITS } from '../support/installs.ts'
+import { OwnHost } from '../support/ownHost.ts'
 import { until } from '../support/processes.ts'
 import { treeHash } from '../support/trees.ts'
-import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
-let index: WheelIndex
-let folder: string
-/** A venv that stands for ComfyUI's own: it has torch's stand-in, an older ops and a helper. */
-let python: string
+let host: OwnHost
 let site: string
 
 beforeAll(async () => {
-  index = await startWheelIndex(PYTHON, [
+  const wheels = [
     { name: 'ops', version: '1.0', ...LOCAL, files: 20 },
     { name: 'ops', version: '2.0', ...LOCAL, files: 20 },
     { name: 'waits', version: '1.0', ...LOCAL, code: WAITS },
@@ -29,37 +22,17 @@ beforeAll(async () => {
     { name: 'extra', version: '1.0', requires: ['helper'] },
     { name: 'torch', version: '2.13.0', python: 'here', tag: 'here' },
     { name: 'torch', version: '2.14.0', python: 'here', tag: 'here' },
-  ])
-  folder = mkdtempSync(join(tmpdir(), 'envmanager-inplace-'))
-  const venv = join(folder, 'venv')
-  const uv = join(PYTHON, '..', 'uv')
-  execFileSync(uv, ['venv', '--quiet', '--python', PYTHON, venv])
-  python = join(venv, 'bin', 'python')
-  await promisify(execFile)(uv, ['pip', 'install', '--quiet', '--no-cache', '--python', python, '--default-index', index.simple, 'torch==2.13.0', 'helper==1.0', 'ops==1.0'])
-  site = join(venv, 'lib', readdirSync(join(venv, 'lib'))[0] ?? '', 'site-packages')
+  ]
+  host = await OwnHost.start(wheels, ['torch==2.13.0', 'helper==1.0', 'ops==1.0'])
+  site = host.site
 })
 
-afterAll(async () => {
-  await index.close()
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => host.close())
 
-const makePack = (name: string, wheels: string[], packages: string[] = []): string => makeNeedyPack(folder, name, wheels, packages)
-
-const settings = (): Record<string, string> => ({
-  COMFY_ENV_INTERPRETER: python,
-  COMFY_ENV_UV: join(PYTHON, '..', 'uv'),
-  COMFY_ENV_SOURCES: index.simple,
-  COMFY_ENV_INDEX: index.simple,
-  COMFY_ENV_CACHE: join(folder, 'cache'),
-  COMFY_ENV_TORCH: '2.13.0', // the stand-in has no version file
-  COMFY_ENV_CUDA: 'none',
-})
-
-const start = (args: string[], env: Record<string, string> = {}): RunningCli => startComfyEnv([...args, '--home', join(folder, 'home'), '--json'], { env: { ...settings(), ...env } })
-const comfyEnv = (...args: string[]): Promise<CliResult> => start(args).ended
-const inPlace = (pack: string, ...args: string[]): Promise<CliResult> => comfyEnv('install', '--pack', pack, '--in-place', ...args)
-const versions = (): string => execFileSync(python, ['-c', 'import importlib.metadata as m; print(*(f"{d.name}={d.version}" for d in sorted(m.distributions(), key=lambda d: d.name)))'], { encoding: 'utf8' }).trim()
+const comfyEnv = (...args: string[]): Promise<CliResult> => host.comfyEnv(...args)
+const inPlace = (pack: string, ...args: string[]): Promise<CliResult> => host.inPlace(pack, ...args)
+const makePack = (name: string, wheels: string[], packages: string[] = []): string => host.pack(name, wheels, packages)
+const versions = (): string => host.says('import importlib.metadata as m; print(*(f"{d.name}={d.version}" for d in sorted(m.distributions(), key=lambda d: d.name)))')
 
 test('the plan is shown and nothing happens without --yes', async () => {
   const before = treeHash(site, true)
@@ -96,9 +69,9 @@ test.each([
 
 /** Starts an install of two wheels, sends it a signal while the second one's import waits, and waits for its end. */
 async function endWhileImporting(name: string, signal: NodeJS.Signals): Promise<CliResult> {
-  const gate = join(folder, 'gate')
+  const gate = join(host.folder, 'gate')
   writeFileSync(gate, '')
-  const running = start(['install', '--pack', makePack(name, ['ops==2.0', 'waits==1.0']), '--in-place', '--yes'], { GATE: gate })
+  const running = host.start(['install', '--pack', makePack(name, ['ops==2.0', 'waits==1.0']), '--in-place', '--yes'], { GATE: gate })
   await until('the imports', () => running.stderr().includes('— verifying —'))
   expect(versions()).toContain('ops=2.0')
   running.process.kill(signal)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join, relative } from 'node:path'
 
 /** Hash over names and contents of all files below a folder, but for what Python and uv write for themselves. */
@@ -13,4 +13,15 @@ export function treeHash(folder: string, all = false): string {
     hash.update(`${relative(folder, file)}\0`).update(readFileSync(file))
   }
   return hash.digest('hex')
+}
+
+/** Every file and link below a folder with its mode and content, but for bytecode, which Python writes for itself. */
+export function treeState(folder: string): Record<string, string> {
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => !path.includes('__pycache__')).sort()
+  const stateOf = (path: string): string => {
+    const found = lstatSync(path)
+    if (found.isSymbolicLink()) return `link to ${readlinkSync(path)}`
+    return found.isDirectory() ? 'folder' : `${(found.mode & 0o777).toString(8)} ${createHash('sha256').update(readFileSync(path)).digest('hex')}`
+  }
+  return Object.fromEntries(paths.map((path) => [path, stateOf(join(folder, path))]))
 }

@@ -34,6 +34,7 @@ export interface WheelSpec {
   requires?: string[]
   files?: number
   plain_metadata?: boolean
+  extra?: Record<string, string>
 }
 
 /** Serves freshly made wheels, the sample packs' or the given ones, as a simple index on a free loopback port. */

@@ -34,10 +34,12 @@ def make_wheel(
     requires: tuple[str, ...] = (),
     files: int = 0,
     plain_metadata: bool = False,
+    extra: dict[str, str] | None = None,
 ) -> None:
     """Write `name-version+local-python-abi-tag.whl` with a module `name`.
 
-    `files` adds so many modules, `plain_metadata` leaves the local part out of METADATA, as some publishers do.
+    `files` adds so many modules, `extra` files of these contents (`DATA/` and `INFO/` stand for the wheel's own folders), `plain_metadata`
+    leaves the local part out of METADATA, as some publishers do.
     """
     full = f"{version}+{local}" if local else version
     stated = version if plain_metadata else full
@@ -48,6 +50,7 @@ def make_wheel(
         f"{name}/__init__.py": module,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {stated}\n{needs}",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: e2e\nRoot-Is-Purelib: false\nTag: {python}-{abi or python}-{tag}\n",
+        **{path.replace("DATA/", f"{name}-{full}.data/").replace("INFO/", f"{info}/"): text for path, text in (extra or {}).items()},
         **{f"{name}/part_{number}.py": f"NUMBER = {number}\nVERSION = {full!r}\n" for number in range(files)},
     }
     rows = [f"{path},{digest(text.encode())},{len(text.encode())}" for path, text in content.items()]

@@ -29,9 +29,14 @@ def run(arguments: list[str], cwd: str | None = None) -> tuple[int, dict[str, An
         raise EnvManagerError(f"comfy-env ended with exit code {done.returncode}.", done.stderr[-2000:]) from None
 
 
+def _printable(text: str) -> str:
+    """Text without anything that a terminal would obey."""
+    return str(part("wire.errors").printable(text))
+
+
 def _raise(code: int, answer: dict[str, Any]) -> None:
     error: dict[str, Any] = answer.get("error") or {"code": "INTERNAL", "message": f"comfy-env ended with exit code {code}.", "hint": ""}
-    text, hint, details = error["message"], error.get("hint", ""), error.get("details") or {}
+    text, hint, details = _printable(error["message"]), _printable(error.get("hint", "")), error.get("details") or {}
     if error["code"] == "NO_WHEEL" or code == 3:
         raise WheelNotFoundError(details.get("requirement", "a package"), reason=f"{text} {hint}")
     if error["code"] in ("CONFIG_SYNTAX", "CONFIG_INVALID"):
@@ -67,9 +72,9 @@ def install(
         _raise(code, answer)
     plan = answer["plan"]
     for entry in plan["add"]:
-        say(f"{'would install' if dry_run else 'installed'} {entry['name']} {entry['version']}")
+        say(_printable(f"{'would install' if dry_run else 'installed'} {entry['name']} {entry['version']}"))
     for entry in plan["change"]:
-        say(f"{'would change' if dry_run else 'changed'} {entry['name']} {entry['from']} to {entry['to']}")
+        say(_printable(f"{'would change' if dry_run else 'changed'} {entry['name']} {entry['from']} to {entry['to']}"))
     if not plan["add"] and not plan["change"]:
         say("Everything is there.")
     return True

@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -26,6 +27,8 @@ TIMEOUT = 600.0
 #: A worker is told to end, and ended after so many seconds.
 _STOP = 2.0
 _LINES = 200
+#: Colours of a terminal, which are of no use where its other sequences are spelled out.
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class Worker:
@@ -211,11 +214,12 @@ def _pump(stream: Any, chunks: Any) -> None:
 
 def _listen(stream: Any, said: Any, name: str) -> None:
     quiet = os.environ.get("COMFYUI_ISOLATION_QUIET") == "1"
+    printable = part("wire.errors").printable
     for line in iter(stream.readline, b""):
         text = line.decode("utf-8", "replace").rstrip()
         said.append(text)
         if not quiet:
-            print(f"[{name}] {text}", file=sys.stderr)
+            print(f"[{name}] {printable(_COLOURS.sub('', text))}", file=sys.stderr)
     stream.close()
 
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { isSuspect, parseAnsi, plainText } from './ansi'
+import { isSuspect } from '../../schemas/shownText'
+import { parseAnsi, plainText } from './ansi'
 import { HOSTILE } from './hostile'
 import { markSpans } from './marks'
 

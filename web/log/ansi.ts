@@ -1,3 +1,5 @@
+import { ESCAPE, isSuspect, visible } from '../../schemas/shownText'
+
 /** A piece of a log line in one look. `colour`: 0–7 and 8–15 (bright) of the terminal's palette. */
 export interface Span {
   text: string
@@ -5,30 +7,6 @@ export interface Span {
   bold: boolean
   italic: boolean
   underline: boolean
-}
-
-// ECMA-48: CSI … final byte; OSC, DCS, APC, PM, SOS … until BEL or ST; any other two-character escape
-// oxlint-disable-next-line no-control-regex -- control characters are what this file is about
-const ESCAPE = /\u001b\[([0-?]*)([ -/]*[@-~])|\u001b[\]PX^_][\s\S]*?(?:\u0007|\u001b\\|$)|\u001b[ -/]*[0-~]?|\u009b([0-?]*)([ -/]*[@-~])/g
-// oxlint-disable-next-line no-control-regex -- the same
-const CONTROL = /[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g
-/** Characters that turn text around or hide it (Unicode TR 36, bidirectional and invisible controls). */
-const TRICKS = /[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g
-
-// oxlint-disable-next-line no-control-regex -- the same
-const SUSPECT = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/
-
-/** Whether a text holds anything that is not simply shown. */
-export const isSuspect = (text: string): boolean => SUSPECT.test(text)
-
-const named = (character: string): string => `⟨U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}⟩`
-
-/** Text with nothing in it that a browser would not show: it cannot pose as something else. */
-export function visible(text: string): string {
-  return text.replace(TRICKS, named).replace(CONTROL, (character) => {
-    const code = character.charCodeAt(0)
-    return code < 32 ? String.fromCharCode(0x2400 + code) : named(character)
-  })
 }
 
 interface Look {

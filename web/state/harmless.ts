@@ -1,4 +1,4 @@
-import { isSuspect, visible } from '../log/ansi'
+import { isSuspect, visible } from '../../schemas/shownText'
 
 /**
  * The same state with every text in it shown as what it is: packs and wheels choose their names, and may choose characters that
