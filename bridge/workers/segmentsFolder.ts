@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { lstat, mkdir, rm } from 'node:fs/promises'
-import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
 
@@ -13,7 +12,7 @@ const MEMORY = '/dev/shm'
  * process: a sandboxed worker writes into its own, and reads the others. Throws FORBIDDEN where another user has taken its name.
  */
 export async function makeSegmentsFolder(home: string): Promise<string> {
-  const { uid } = userInfo()
+  const uid = process.getuid?.() ?? -1
   const folder = join(MEMORY, `envmanager-${uid}-${createHash('sha256').update(home).digest('hex').slice(0, 12)}`)
   const found = await lstat(folder).catch(() => null)
   if (found && (!found.isDirectory() || found.uid !== uid)) {
