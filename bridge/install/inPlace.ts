@@ -4,13 +4,15 @@ import { dirname, join, relative, resolve, sep } from 'node:path'
 import { z } from 'zod'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { asDiskError, flush, namesIn, writeAtomic } from '../files'
+import { markFolder } from '../mark'
 import { ifFree, lockIn, withLock } from '../osLock'
 import { distInfoOf, readInstalled } from '../packs/installed'
 import { normalizeName } from '../resolve/requirement'
 import { readState, rewriteState } from '../stateFile'
 import type { Http } from '../sources/http'
 import type { Reporter } from './build'
-import { cacheLock, fetchWheel, sha256Of } from './download'
+import { sha256Of } from './cache'
+import { cacheLock, fetchWheel } from './download'
 import { inspectWheel, refuseWrongMetadata } from './inspect'
 import { directWheels, uvLock } from './lock'
 import { type FullPlan, TORCH_FAMILY } from './plan'
@@ -63,7 +65,7 @@ export async function listSnapshots(home: string): Promise<{ snapshots: Snapshot
   const faults: string[] = []
   const read = async (name: string): Promise<Snapshot[]> => {
     const found = await readState(recordOf(home, name), Snapshot).catch((error: unknown) => void faults.push(toWire(error).message))
-    return found ? [found.value] : []
+    return found && found.value.id === name ? [found.value] : [] // a copy that somebody has made is none
   }
   const all = await Promise.all((await namesIn(snapshotsIn(home))).map(read))
   return { snapshots: all.flat().sort((a, b) => b.created - a.created), faults }
@@ -100,6 +102,7 @@ async function keep(home: string, id: string, site: string, name: string, versio
 /** Keeps every file that the plan will change, and notes what it will add, before anything is touched. */
 async function takeSnapshot({ full, home, site, interpreter }: InPlaceInput): Promise<Snapshot> {
   const id = `${new Date().toISOString().replace(/[:.]/g, '-')}-${randomBytes(2).toString('hex')}`
+  await markFolder(join(snapshotsIn(home), id), 'snapshot', id)
   const installed = await readInstalled([site])
   const names = full.lock.packages.map(({ name }) => normalizeName(name))
   const kept: Snapshot['kept'] = []

@@ -34,8 +34,9 @@ export async function makeRunFolder(home: string): Promise<string> {
   const folder = join(home, 'run')
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await chmod(folder, 0o700)
-  const left = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.sock'))
-  await Promise.all(left.map((name) => rm(join(folder, name), { force: true })))
+  // links are not followed, and a file that somebody has called so is no socket
+  const left = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isSocket() && entry.name.endsWith('.sock'))
+  await Promise.all(left.map(({ parentPath, name }) => rm(join(parentPath, name), { force: true })))
   return folder
 }
 

@@ -2,7 +2,6 @@ import { realpathSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
-import { envIdOf } from '../install/envStore'
 import { readPackNeeds } from '../packs/config'
 import { socketPath } from '../rpc/connectionFile'
 import { findBwrap, pythonFolders, type Sandbox } from '../workers/sandbox'
@@ -50,7 +49,7 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
   if (settings.sandboxFault) throw settings.sandboxFault
   const id = `${pool.id}#${number}`
   const packs = await Promise.all(pool.packs.map(async (name) => ({ id: name, dir: (await packFolder(context, name)).dir })))
-  const [record, ...given] = await Promise.all([envs.read(envIdOf(pack)), ...packs.map(({ dir }) => variables(context, dir))])
+  const [record, ...given] = await Promise.all([envs.ofPack(pack), ...packs.map(({ dir }) => variables(context, dir))])
   const python = record ? envs.pythonOf(record) : interpreter
   const isSandboxed = pool.packs.some((name) => wantsSandbox(context, name))
   const web = await webFolderOf(context, id, isSandboxed)
