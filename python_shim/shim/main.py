@@ -79,16 +79,20 @@ class Shim:
     async def _on_startup(self, app: Any) -> None:
         self._connected()
         try:
-            self.facts.keep()
+            self._keep_facts()
         except Exception as error:  # noqa: BLE001 - ComfyUI's server would not start
             log.warning("comfyui-envmanager: what the panel shows of node classes was not kept: %s", error)
 
+    def _keep_facts(self, exchanged: bool = False) -> None:
+        if places.is_ours(self.process.home):
+            self.facts.keep(exchanged)
+
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.facts.keep()
+        self._keep_facts()
         return self.registry.on_prompt(body)
 
     def _exchanged(self, pack: str) -> None:
-        self.facts.keep(exchanged=True)
+        self._keep_facts(exchanged=True)
         self.client.notify("pack.exchanged", {"pack": self.registry.report_pack(pack)})
 
     def _instance_gone(self, name: str) -> None:
@@ -100,6 +104,7 @@ class Shim:
 
     def _bridge_ready(self) -> None:
         self.calls.bridge_ready()
+        self._keep_facts()
         self.client.connect()
 
     def _status_changed(self) -> None:
