@@ -3,6 +3,7 @@ import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promi
 import { dirname, join } from 'node:path'
 import type { z } from 'zod'
 import { BridgeError } from './errors/bridgeError'
+import { reasonOf } from './errors/systemError'
 
 /** The system's own code of an error; undefined: it has none. */
 export const errnoOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
@@ -91,9 +92,6 @@ export async function readCached<T>(path: string, schema: z.ZodType<T, unknown>)
     return null
   }
 }
-
-/** `EIO: i/o error, read` without the call and the path. */
-const reasonOf = (error: unknown): string => (error instanceof Error ? (error.message.split(', ')[0] ?? error.message) : String(error))
 
 /** FILE_UNREADABLE. `damaged`: its content is at fault, so reading it again cannot help. */
 export function unreadable(path: string, reason: string, { cause, damaged = false }: { cause?: unknown; damaged?: boolean } = {}): BridgeError {

@@ -99,7 +99,8 @@ test('the folder for downloads may lie in the home, or be it', async () => {
   expect(() => check(home, null, join(home, 'downloads'))).not.toThrow()
   put('home/theirs/x')
   expect(() => check(home, null, join(home, 'downloads'))).toThrow(/holds `theirs`/)
-  expect(cacheFolder(home, home)).toBe(join(home, 'cache'))
+  put('home/cache/mine/x')
+  for (const named of [home, join(home, 'cache')]) expect(cacheFolder(named, home)).toBe(join(home, 'cache'))
 })
 
 test('a home that is itself named by a link is ours', async () => {

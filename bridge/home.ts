@@ -103,7 +103,8 @@ function refuse(folder: string, kind: Kind, comfyui: string | null, known?: stri
  * the rest stays as it is.
  */
 export function cacheFolder(named: string | null, home: string): string {
-  if (named === null || named === home) return join(home, 'cache')
+  const own = join(home, 'cache')
+  if (named === null || named === home || named === own) return own
   try {
     return contentFault(realOf(named), 'cache') === null ? named : join(named, 'comfyui-envmanager')
   } catch {

@@ -1,7 +1,7 @@
 import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { ConnectionFile, StateFile } from '../schemas/connection'
+import { StateFile } from '../schemas/connection'
 import { EnvRecord } from '../schemas/env'
 import { LogLine } from '../schemas/job'
 import { isFolder } from './mark'
@@ -42,6 +42,7 @@ function firstLine(path: string): string {
 
 const Entry = z.looseObject({ time: z.iso.datetime(), event: z.string() })
 const Queue = z.looseObject({ schema: z.number(), jobs: z.array(z.looseObject({ id: z.string(), request: z.looseObject({ action: z.string() }) })) })
+const Connection = z.looseObject({ protocol: z.number(), port: z.number(), token: z.string().regex(/^[0-9a-f]{64}$/), pid: z.number() })
 const Page = z.looseObject({ url: z.string(), contentType: z.string(), text: z.string(), next: z.string().nullable() })
 
 /** Whether a file of lines begins as one of ours: a job's or worker's log, or the bridge's journal. */
@@ -71,7 +72,7 @@ const hasSnapshot = (home: string): boolean =>
 /** What ComfyUI's side wrote of a bridge that never came up: nothing else is there. */
 function hasOnlyOurRun(home: string): boolean {
   const all = names(join(home, 'run'))
-  return all.includes('bridge.log') && all.every((name) => name === 'bridge.log' || name.startsWith('classes.'))
+  return all.includes('bridge.log') && all.every((name) => name === 'bridge.log' || name.startsWith('classes.') || /^[0-9a-f]{12}$/.test(name))
 }
 
 /** Whether a record of ours is in what may be a cache of an earlier version. */
@@ -85,7 +86,7 @@ export function isProvenHome(home: string): boolean {
   return (
     holds(join(home, 'state.json'), StateFile) ||
     holds(join(home, 'jobs', 'queue.json'), Queue) ||
-    holds(join(home, 'run', 'bridge.json'), ConnectionFile) ||
+    holds(join(home, 'run', 'bridge.json'), Connection) ||
     hasLocks(home) || hasLog('logs') || hasLog('jobs') || hasEnv(home) || hasSnapshot(home) || hasOnlyOurRun(home) || isProvenCache(join(home, 'cache'))
   ) // prettier-ignore
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { PanelSettings } from '../schemas/care'
 import type { BridgeError } from './errors/bridgeError'
 import { cacheFolder } from './home'
-import { readSettingsFile } from './settingsFile'
+import { panelPart, readSettingsFile } from './settingsFile'
 import { pathOf, userFolder } from './user'
 
 /** Facts that a user sets in place of what the probe finds: to plan for another machine. */
@@ -128,6 +128,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
   const fallback = comfyui ? join(comfyui, 'user', '__envmanager') : join(userFolder() ?? '.', '.comfyui-envmanager')
   const home = given === null ? resolve(fallback) : pathOf(given)
   const { values: file, unknown, fault, sandboxFault } = readSettingsFile(home)
+  const panel = panelPart(file)
   return {
     home,
     comfyui: comfyui && resolve(comfyui),
@@ -140,17 +141,17 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
     index: env.COMFY_ENV_INDEX || file.index || null,
     findLinks: env.COMFY_ENV_FIND_LINKS || file.find_links || null,
     torchIndex: env.COMFY_ENV_TORCH_INDEX || file.torch_index || null,
-    registry: env.COMFY_ENV_REGISTRY ? yes(env.COMFY_ENV_REGISTRY) : (file.registry ?? true),
-    offline: env.COMFY_ENV_OFFLINE || options.offline ? yes(value('offline', 'COMFY_ENV_OFFLINE')) : (file.offline ?? fault !== null),
+    registry: env.COMFY_ENV_REGISTRY ? yes(env.COMFY_ENV_REGISTRY) : panel.registry,
+    offline: env.COMFY_ENV_OFFLINE || options.offline ? yes(value('offline', 'COMFY_ENV_OFFLINE')) : panel.offline || fault !== null,
     proxy: env.COMFY_ENV_PROXY || file.proxy || null,
     mirrors: [...mirrorPairs(env.COMFY_ENV_MIRRORS), ...Object.entries(file.mirrors ?? {})],
     githubToken: env.COMFY_ENV_GITHUB_TOKEN || env.GITHUB_TOKEN || null,
     workers: {
-      perPack: Number(env.COMFY_ENV_WORKERS_PER_PACK) || file.workers?.per_pack || 1,
-      share: env.COMFY_ENV_SHARE_WORKERS ? yes(env.COMFY_ENV_SHARE_WORKERS) : (file.workers?.share ?? false),
-      idleMinutes: env.COMFY_ENV_IDLE_MINUTES ? Number(env.COMFY_ENV_IDLE_MINUTES) : (file.workers?.idle_minutes ?? 10),
-      keepWarm: env.COMFY_ENV_KEEP_WARM ? list(env.COMFY_ENV_KEEP_WARM) : (file.workers?.keep_warm ?? []),
-      memoryGb: Number(env.COMFY_ENV_WORKER_MEMORY_GB) || file.workers?.memory_gb || 0,
+      perPack: Number(env.COMFY_ENV_WORKERS_PER_PACK) || panel.workers_per_pack,
+      share: env.COMFY_ENV_SHARE_WORKERS ? yes(env.COMFY_ENV_SHARE_WORKERS) : panel.share_workers,
+      idleMinutes: env.COMFY_ENV_IDLE_MINUTES ? Number(env.COMFY_ENV_IDLE_MINUTES) : panel.idle_minutes,
+      keepWarm: env.COMFY_ENV_KEEP_WARM ? list(env.COMFY_ENV_KEEP_WARM) : panel.keep_warm,
+      memoryGb: Number(env.COMFY_ENV_WORKER_MEMORY_GB) || panel.memory_gb,
     },
     straight: process.platform === 'linux' && yes(env.COMFY_ENV_STRAIGHT_CALLS || '1'),
     sandbox: {

@@ -41,6 +41,12 @@ const SettingsFile = z.strictObject({
 })
 type SettingsFile = z.infer<typeof SettingsFile>
 
+/** What the file says of the settings that the panel may change, or what holds where it says nothing. */
+export function panelPart({ offline = false, registry = true, workers = {} }: SettingsFile): PanelSettings {
+  const { per_pack = 1, share = false, idle_minutes = 10, keep_warm = [], memory_gb = 0 } = workers
+  return { offline, registry, workers_per_pack: per_pack, share_workers: share, idle_minutes, keep_warm, memory_gb }
+}
+
 const pathIn = (home: string): string => join(home, 'settings.toml')
 
 /** What the file says, what in it we do not know, each with its line, and what keeps it from being read at all. */

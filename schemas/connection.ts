@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** `run/bridge.json`, mode 0600 in a folder 0700: how the shim finds its bridge. */
+/** `run/<name>/bridge.json`, mode 0600 in a folder 0700: how whoever has started a bridge talks with it. Its path is in the first line that the bridge prints. */
 export const ConnectionFile = z
   .strictObject({
     protocol: z.number().int(),
@@ -8,6 +8,7 @@ export const ConnectionFile = z
     socket: z.string().nullable().describe('a Unix socket that does the same as the port, and is faster; null where there is none'),
     token: z.string().regex(/^[0-9a-f]{64}$/),
     pid: z.number().int(),
+    parent: z.number().int().describe('the process that started it'),
     segments: z.string().nullable().describe('folder for shared memory with names, where a sandbox needs them; null: it is anonymous'),
   })
   .meta({ id: 'ConnectionFile' })

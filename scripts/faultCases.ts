@@ -82,4 +82,5 @@ export const FAULT_CASES: FaultCase[] = [
   row(69, 'leaks: 200 restarts of a worker', /69: a worker restarted again and again/),
   row(70, 'leaks: 200 kills of a worker', /70: a worker killed again and again/),
   row(71, 'leaks: 100 kills of the bridge', /71: the bridge killed again and again/),
+  row(72, 'everything at once, with kills, failing disks and other clocks', /^72: /),
 ]

@@ -29,8 +29,8 @@ export async function serveCommand(port: string | undefined, parent: boolean, en
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('asked'))
   })
   const bridge = await startBridge(engine, portOf(port))
-  const { protocol } = bridge
-  output.result({ port: bridge.port, protocol, pid: process.pid }, () => `The bridge listens on 127.0.0.1:${bridge.port}.`)
+  const { protocol, run } = bridge
+  output.result({ port: bridge.port, protocol, pid: process.pid, run }, () => `The bridge listens on 127.0.0.1:${bridge.port}.`)
   // what was compiled is kept for the next start, also if this one is killed
   setTimeout(() => module.flushCompileCache?.(), 1000).unref()
   const how = await ended

@@ -1,5 +1,6 @@
 import type { ErrorCode, RemoteException, WireError } from '../../schemas/errors'
 import { CATALOGUE } from './catalogue'
+import { fileFault } from './systemError'
 
 interface Extra {
   hint?: string
@@ -30,12 +31,14 @@ export class BridgeError extends Error {
   }
 }
 
-/** Any thrown thing as it travels. What is not ours is a fault of ours, and says so. */
+/** Any thrown thing as it travels: what the file system has refused, too. Anything else that is not ours is a fault of ours, and says so. */
 export function toWire(thrown: unknown): WireError {
   if (thrown instanceof BridgeError) {
     const { code, message, hint, details, exception } = thrown
     return { code, message, hint, ...(details && { details }), ...(exception && { exception }) }
   }
+  const fault = fileFault(thrown)
+  if (fault) return { ...fault, hint: CATALOGUE[fault.code].hint }
   const message = thrown instanceof Error ? thrown.message : String(thrown)
   return { code: 'INTERNAL', message, hint: CATALOGUE.INTERNAL.hint }
 }

@@ -20,7 +20,6 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   PROTOCOL_VERSION: failed('Restart ComfyUI so that all parts are of one version.'),
   CONNECTION_LOST: failed('Wait for the reconnect, or restart ComfyUI.'),
   PORT_TAKEN: failed('Leave --port out, and a free port is chosen.'),
-  ALREADY_RUNNING: failed('Stop the other bridge first, or give this one another --home.'),
   CONFIG_SYNTAX: bad('Correct the file at that line.'),
   CONFIG_INVALID: bad('Correct that value.'),
   NOT_OURS: bad('Name a folder that is empty or not there yet, with COMFY_ENV_HOME or --home.'),

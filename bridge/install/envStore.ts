@@ -11,6 +11,7 @@ import { ifFree, lockIn, type Waiting, withLock } from '../osLock'
 import { readState, rewriteState } from '../stateFile'
 import { isEnvOf, isOurEnv, makeGeneration, numberOf, removeEnv, removeGeneration, removeIfUnused, wholeGenerations } from './envFolders'
 import { envIdOf, olderEnvIdOf } from './envIds'
+import { holdGeneration, unlessUsed } from './envUse'
 import { parseLock, type EnvLock } from './lock'
 
 /** The interpreter inside an env's folder. */
@@ -107,6 +108,20 @@ export class EnvStore {
       const [whole] = await this.#whole(id)
       const hint = whole ? `\`comfy-env repair ${id}\` builds it again from its newest whole state.` : `No whole state of it is left: delete ${this.folder(id)}, then install the pack again.`
       throw new BridgeError('ENV_BROKEN', cause.message, { cause, hint })
+    }
+  }
+
+  /**
+   * An env's record, and a hold on the generation that it names: nobody deletes that until `leave`. Null: there is no env. Throws as `read` does.
+   */
+  async use(id: string): Promise<{ record: EnvRecord; leave: () => void } | null> {
+    for (;;) {
+      const record = await this.read(id)
+      if (!record) return null
+      const leave = await holdGeneration(this.#home, id, record.generation)
+      const now = await this.read(id).catch((error: unknown) => (leave(), Promise.reject(error)))
+      if (now?.generation === record.generation) return { record: now, leave }
+      leave() // another process has switched it meanwhile
     }
   }
 
@@ -209,12 +224,16 @@ export class EnvStore {
     })
   }
 
-  /** Deletes what is ours of an env. Throws NOT_OURS where nothing is, and FILE_UNWRITABLE where it cannot be. */
+  /** Deletes what is ours of an env. Throws NOT_OURS where nothing is, ENV_BUSY where a worker of any process runs on it, FILE_UNWRITABLE where it cannot be. */
   remove(id: string, waiting: Waiting): Promise<void> {
     return this.exclusive(id, waiting, async () => {
       const folder = this.folder(id)
       if (!(await exists(folder))) return
       if (!(await isOurEnv(folder, id))) throw new BridgeError('NOT_OURS', `${folder} has neither our mark nor a record of ours.`, { hint: 'Delete it yourself if it is not needed.' })
+      for (const generation of (await namesIn(folder)).map(numberOf).filter(Boolean)) {
+        const isUnused = await unlessUsed(this.#home, id, generation, async () => undefined)
+        if (!isUnused) throw new BridgeError('ENV_BUSY', `${id} is used by workers of another ComfyUI.`, { hint: 'Switch the isolation of its pack off there, or stop that ComfyUI.' })
+      }
       await markFolder(folder, 'env', id).catch(() => undefined) // on a full disk it goes without
       const doomed = join(this.#root, `${REMOVED}${id}-${randomBytes(4).toString('hex')}`)
       await rename(folder, doomed).catch((error: unknown) => Promise.reject(unwritable(folder, error)))
@@ -244,7 +263,7 @@ export class EnvStore {
   async #sweepEnv({ id, generation, previous }: EnvRecord): Promise<void> {
     const names = await namesIn(this.folder(id)).catch(() => [] as string[])
     const doomed = names.filter((name) => numberOf(name) > 0 && numberOf(name) !== generation && numberOf(name) !== previous)
-    for (const name of doomed) await removeGeneration(this.folder(id), id, name).catch(() => undefined)
+    for (const name of doomed) await unlessUsed(this.#home, id, numberOf(name), () => removeGeneration(this.folder(id), id, name)).catch(() => undefined)
   }
 }
 

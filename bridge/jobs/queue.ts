@@ -3,9 +3,11 @@ import { z } from 'zod'
 import { JobRequest } from '../../schemas/job'
 import { JobId } from '../../schemas/ids'
 import { lockIn } from '../osLock'
-import { updateState } from '../stateFile'
+import { isServing } from '../rpc/runFolder'
+import { readState, updateState } from '../stateFile'
 
-const Entry = z.strictObject({ id: JobId, request: JobRequest, started: z.number(), attempts: z.number().int() })
+/** `owner`: the name of the bridge's run folder at which it is under way. */
+const Entry = z.strictObject({ id: JobId, request: JobRequest, started: z.number(), attempts: z.number().int(), owner: z.string().optional() })
 type Entry = z.infer<typeof Entry>
 const QueueFile = z.strictObject({ schema: z.literal(1), jobs: z.array(Entry) })
 
@@ -20,31 +22,34 @@ export class JobQueue {
   readonly #own = new Set<string>()
   #saving: Promise<void> = Promise.resolve()
 
-  /** `onFault` hears what cannot be written: that loses the queue's memory, not the jobs. */
+  /** `owner`: this bridge's run folder. `onFault` hears what cannot be written: that loses the queue's memory, not the jobs. */
   constructor(
-    home: string,
+    private readonly home: string,
+    private readonly owner: string,
     private readonly onFault: (error: unknown) => void,
   ) {
     this.#path = join(home, 'jobs', 'queue.json')
     this.#lock = lockIn(home, 'queue.json')
   }
 
-  add(entry: Entry): void {
+  add(entry: Omit<Entry, 'owner'>): void {
     this.#own.add(entry.id)
-    this.#save((jobs) => [...jobs, entry])
+    this.#save((jobs) => [...jobs, { ...entry, owner: this.owner }])
   }
 
   remove(id: string): void {
     this.#save((jobs) => jobs.filter((job) => job.id !== id))
   }
 
-  /** What an earlier bridge left, counted as one more attempt. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */
+  /** What bridges have left that live no more, counted as one more attempt. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */
   async takeUp(): Promise<Entry[]> {
     const left: Entry[] = []
+    const ended = await this.#endedOwners()
     await this.#change((jobs) => {
-      const others = jobs.filter(({ id }) => !this.#own.has(id))
-      left.push(...others.filter(({ attempts }) => attempts < MOST_ATTEMPTS).map(({ id, request, started, attempts }) => ({ id, request, started, attempts: attempts + 1 })))
-      return [...left, ...jobs.filter(({ id }) => this.#own.has(id))]
+      const isUnderWay = ({ id, owner }: Entry): boolean => this.#own.has(id) || (owner !== undefined && !ended.has(owner))
+      const others = jobs.filter((job) => !isUnderWay(job))
+      left.push(...others.filter(({ attempts }) => attempts < MOST_ATTEMPTS).map(({ id, request, started, attempts }) => ({ id, request, started, attempts: attempts + 1, owner: this.owner })))
+      return [...left, ...jobs.filter(isUnderWay)]
     })
     left.forEach(({ id }) => this.#own.add(id))
     return left
@@ -53,6 +58,14 @@ export class JobQueue {
   /** Settles when everything is on disk. */
   settled(): Promise<void> {
     return this.#saving
+  }
+
+  /** The bridges that have ended, of those that jobs name. Who has ended stays so; who begins meanwhile is not among them. */
+  async #endedOwners(): Promise<Set<string>> {
+    const jobs = (await readState(this.#path, QueueFile))?.value.jobs ?? []
+    const ended = new Set<string>()
+    for (const owner of new Set(jobs.map((job) => job.owner))) if (owner !== undefined && !(await isServing(this.home, owner))) ended.add(owner)
+    return ended
   }
 
   async #change(change: (jobs: Entry[]) => Entry[]): Promise<void> {

@@ -1,11 +1,11 @@
-import { rm } from 'node:fs/promises'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import type { JobInfo, JobRequest } from '../../schemas/job'
 import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
 import { toWire } from '../errors/bridgeError'
-import { claimHome, makeRunFolder, newToken, removeConnectionFile, socketPath, writeConnectionFile } from '../rpc/connectionFile'
+import { newToken, writeConnectionFile } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
+import { type RunFolder, socketPath, takeRunFolder } from '../rpc/runFolder'
 import { listen, serveText } from '../rpc/server'
 import { Store } from '../state/store'
 import { sweepHome } from '../sweep'
@@ -20,13 +20,17 @@ import { JobService } from './jobService'
 import { metricsText } from './metrics'
 import { PackService } from './packService'
 import { PanelLinks } from './panelLinks'
+import { SharedFiles } from './sharedFiles'
 import { ShimLink, type ShimEvents } from './shimLink'
+import { sweepWorkerLogs } from './workerLogs'
 import { WorkerService } from './workerService'
 
 export interface Bridge {
   port: number
   protocol: number
-  /** Ends jobs and workers, and removes the connection file. `abandoned`: ComfyUI has gone, so workers are not asked first. */
+  /** The folder of its connection file. */
+  run: string
+  /** Ends jobs and workers, and removes its run folder. `abandoned`: ComfyUI has gone, so workers are not asked first. */
   close: (abandoned: boolean) => Promise<void>
 }
 
@@ -107,33 +111,34 @@ async function serveMetrics({ engine: { settings }, store, problems }: Context):
 }
 
 /** Sandboxed processes cannot open each other's anonymous memory: where there are any, all memory has names. */
-async function segmentsFolder({ settings }: Engine): Promise<string | null> {
-  return settings.sandbox.packs.length > 0 && findBwrap() !== null ? makeSegmentsFolder(settings.home) : null
+async function segmentsFolder({ settings }: Engine, run: string): Promise<string | null> {
+  return settings.sandbox.packs.length > 0 && findBwrap() !== null ? makeSegmentsFolder(run) : null
 }
 
-/** Starts the bridge of a home. Throws ALREADY_RUNNING. */
+/** Starts a bridge, beside others of the same home if there are any. */
 export async function startBridge(engine: Engine, port: number): Promise<Bridge> {
-  const leave = await claimHome(engine.settings.home)
+  const run = await takeRunFolder(engine.settings.home)
   try {
-    const bridge = await compose(engine, port)
-    return { ...bridge, close: (abandoned) => bridge.close(abandoned).finally(leave) }
+    const bridge = await compose(engine, run, port)
+    return { ...bridge, close: (abandoned) => bridge.close(abandoned).finally(run.leave) }
   } catch (error) {
-    leave()
+    await run.leave()
     throw error
   }
 }
 
 /** Builds the bridge out of its parts. Holds no logic of its own. */
-async function compose(engine: Engine, port: number): Promise<Bridge> {
+async function compose(engine: Engine, run: RunFolder, port: number): Promise<Bridge> {
   const { home, cache } = engine.settings
   await sweepHome(home, cache)
   await engine.envs.sweep()
+  await sweepWorkerLogs(home)
   const store = new Store(plainHost(engine), (event) => {
     context.journal.changed(event)
     panels.tell(event)
   })
-  const segments = await segmentsFolder(engine)
-  const context: Context = await newContext(engine, store, segments)
+  const segments = await segmentsFolder(engine, run.path)
+  const context: Context = await newContext(engine, store, run, segments)
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
@@ -160,29 +165,30 @@ async function compose(engine: Engine, port: number): Promise<Bridge> {
   const calls = new CallLinks(context, workers, (leases) => shim.tell('lease.release', { leases }))
   const isolation: IsolationService = new IsolationService(context, packs, workers, shim, (pack) => panels.nodesChanged(pack))
   const panels: PanelLinks = new PanelLinks({ context, packs, jobs, workers, isolation })
+  const shared = new SharedFiles(context, packs, isolation, () => workers.settingsChanged())
   const token = newToken()
-  const socket = socketPath(await makeRunFolder(home), 'calls.sock')
+  const socket = socketPath(run.path, 'calls.sock')
   const server = await listen(port, socket, token, {
     messages: (link) => (link.role === 'shim' ? shim : panels).accept(link),
     calls: (connection) => calls.accept(connection),
   })
   const endMetrics = await serveMetrics(context)
   store.apply({ kind: 'host', host: await hostInfo(engine, null, context.problems) })
-  await writeConnectionFile(home, { port: server.port, socket, segments }, token)
+  await writeConnectionFile(run.path, { port: server.port, socket, segments }, token)
   context.journal.write('bridge', { pid: process.pid, status: 'started' })
   background(context, 'The node packs could not be looked at', packs.rescan())
   background(context, 'Installs that were under way do not go on', jobs.resume())
   return {
     port: server.port,
     protocol: PROTOCOL_VERSION,
+    run: run.path,
     close: async (abandoned) => {
+      shared.end()
       if (abandoned) workers.killAll()
       try {
         await Promise.all([jobs.suspendAll(), workers.stopAll()])
-        await removeConnectionFile(home)
         await Promise.all([server.close(), endMetrics?.()])
       } finally {
-        if (segments) await rm(segments, { recursive: true, force: true })
         context.journal.write('bridge', { pid: process.pid, status: abandoned ? 'ended with ComfyUI' : 'ended' })
         await context.journal.close()
       }

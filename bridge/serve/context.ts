@@ -5,6 +5,7 @@ import type { Engine } from '../engine'
 import { toWire } from '../errors/bridgeError'
 import { lockIn } from '../osLock'
 import { findPack, type PackFolder } from '../packs/scan'
+import type { RunFolder } from '../rpc/runFolder'
 import { readState, updateState } from '../stateFile'
 import type { Store } from '../state/store'
 import { Journal } from './journal'
@@ -14,6 +15,8 @@ export interface Context {
   engine: Engine
   store: Store
   journal: Journal
+  /** Files of this bridge alone. */
+  run: Pick<RunFolder, 'name' | 'path'>
   /** Folder for shared memory with names; null: no sandbox needs one. */
   segments: string | null
   /** What is wrong here beyond what `hostInfo` finds. */
@@ -35,9 +38,15 @@ export function packRoots({ host, engine }: Context): string[] {
 
 export const packFolder = (context: Context, id: string): Promise<PackFolder> => findPack(packRoots(context), id)
 
-const statePath = (home: string): string => join(home, 'state.json')
+export const statePath = (home: string): string => join(home, 'state.json')
 
-/** What the user has chosen, from `state.json`, and what is wrong with that file. */
+/** What the user has chosen, as it is on disk now. Throws FILE_UNREADABLE. */
+export async function savedChoices(home: string): Promise<Pick<Context, 'isolated' | 'classes'>> {
+  const value = (await readState(statePath(home), StateFile))?.value
+  return { isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
+}
+
+/** The same for a start, and what is wrong with that file. */
 async function readChoices(home: string): Promise<{ value: StateFile | null; problems: string[] }> {
   try {
     const read = await readState(statePath(home), StateFile)
@@ -47,12 +56,15 @@ async function readChoices(home: string): Promise<{ value: StateFile | null; pro
   }
 }
 
+/** A command runs no workers and has no folder of its own. */
+const COMMAND = { name: 'command', path: '' }
+
 /** A context with what the user has chosen. Whatever cannot be read of that is a problem to show, and keeps nothing from starting. */
-export async function newContext(engine: Engine, store: Store, segments: string | null = null): Promise<Context> {
+export async function newContext(engine: Engine, store: Store, run: Context['run'] = COMMAND, segments: string | null = null): Promise<Context> {
   const { home, unknown, fault } = engine.settings
   const { value, problems } = await readChoices(home)
   const all = [...unknown, ...(fault ? [`The settings are not known: ${fault.message}`] : []), ...problems, ...(await engine.envs.problems())]
-  return { engine, store, segments, problems: all, journal: new Journal(home), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
+  return { engine, store, run, segments, problems: all, journal: new Journal(home, run.name), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
 }
 
 /** Writes what is chosen for one pack, and leaves those of others as they are on disk. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { LoadedPack, type PackNode, type PackNodes } from '../../schemas/pack'
 import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { readCached, writeAtomic } from '../files'
-import { packFolder, saveChoice, usesWorker, type Context } from './context'
+import { packFolder, saveChoice, savedChoices, usesWorker, type Context } from './context'
 import type { PackService } from './packService'
 import type { WorkerService } from './workerService'
 
@@ -47,7 +48,7 @@ export class IsolationService {
       if (on) this.context.isolated.add(pack)
       else this.context.isolated.delete(pack)
     }
-    await this.#inTurn(pack, () => this.#switch(pack, choose))
+    await this.#choose(pack, choose)
   }
 
   /** Sets a node class apart from its pack; `on` null: as its pack. */
@@ -58,7 +59,50 @@ export class IsolationService {
       if (Object.keys(classes).length > 0) this.context.classes.set(pack, classes)
       else this.context.classes.delete(pack)
     }
-    await this.#inTurn(pack, () => this.#switch(pack, choose))
+    await this.#choose(pack, choose)
+  }
+
+  /** A choice of the user, on top of what is chosen on disk: another process may have changed that. Throws FILE_UNREADABLE. */
+  #choose(pack: string, choose: () => void): Promise<void> {
+    return this.#inTurn(pack, async () => {
+      const saved = await savedChoices(this.context.engine.settings.home).catch((error: unknown) => {
+        this.packs.setIsolation(pack, { state: 'failed', reason: toWire(error).message })
+        throw error
+      })
+      this.#put(pack, { on: saved.isolated.has(pack), classes: saved.classes.get(pack) })
+      await this.#switch(pack, choose)
+    })
+  }
+
+  /** Does here what another process of this home has chosen. Throws FILE_UNREADABLE. */
+  async follow(): Promise<void> {
+    const saved = await savedChoices(this.context.engine.settings.home)
+    const { isolated, classes } = this.context
+    const packs = new Set([...isolated, ...classes.keys(), ...saved.isolated, ...saved.classes.keys()])
+    await Promise.all([...packs].filter((pack) => !this.#isAsIn(saved, pack)).map((pack) => this.#inTurn(pack, () => this.#followOne(pack))))
+  }
+
+  /** Runs a pack on its environment as it is now, if another process has changed that. */
+  followEnv(pack: string): Promise<void> {
+    return this.#inTurn(pack, async () => {
+      if (!(await this.workers.isOutdated(pack))) return
+      await this.workers.retire(pack)
+      await this.#switch(pack, () => undefined, false)
+    })
+  }
+
+  #isAsIn({ isolated, classes }: Pick<Context, 'isolated' | 'classes'>, pack: string): boolean {
+    return this.context.isolated.has(pack) === isolated.has(pack) && isDeepStrictEqual(this.context.classes.get(pack), classes.get(pack))
+  }
+
+  async #followOne(pack: string): Promise<void> {
+    const saved = await savedChoices(this.context.engine.settings.home) // as it is when its turn has come
+    if (this.#isAsIn(saved, pack)) return
+    const choose = (): void => this.#put(pack, { on: saved.isolated.has(pack), classes: saved.classes.get(pack) })
+    const folder = await packFolder(this.context, pack).catch(() => null)
+    if (!folder) return choose() // this ComfyUI does not have it
+    await this.packs.refresh(folder)
+    await this.#switch(pack, choose, false)
   }
 
   #inTurn(pack: string, work: () => Promise<void>): Promise<void> {
@@ -83,7 +127,8 @@ export class IsolationService {
     return (kept?.classes ?? []).map(({ name, display_name, live_inputs }) => ({ name, display_name: display_name ?? name, live_inputs }))
   }
 
-  async #switch(pack: string, choose: () => void): Promise<void> {
+  /** `save` false: it is what the file says. */
+  async #switch(pack: string, choose: () => void, save = true): Promise<void> {
     const folder = await packFolder(this.context, pack)
     const { isolated, classes } = this.context
     const before = { on: isolated.has(pack), classes: classes.get(pack) }
@@ -94,8 +139,8 @@ export class IsolationService {
     try {
       if (needsWorker) this.#refuseUnready(pack)
       const loaded = needsWorker ? await this.load(pack) : null
-      await saveChoice(this.context, pack)
-      saved = true
+      if (save) await saveChoice(this.context, pack)
+      saved = save
       const applied = this.context.host ? await this.host.apply(pack, isolated.has(pack), classes.get(pack) ?? {}, loaded) : null
       if (applied) this.context.hostPacks.set(pack, applied.pack)
       this.onNodesChanged(pack)
@@ -103,7 +148,7 @@ export class IsolationService {
       const later = applied?.restart_needed
       this.packs.setIsolation(pack, later ? { state: 'restart_needed', reason: later } : { state: isolated.has(pack) ? 'on' : 'off' })
     } catch (error) {
-      if (needsWorker || !saved) this.#put(pack, before)
+      if (needsWorker || (save && !saved)) this.#put(pack, before)
       const unsaved = saved ? await saveChoice(this.context, pack).then(() => null, toWire) : null
       const later = unsaved ? ` After ComfyUI’s next start it is as chosen all the same: ${unsaved.message}` : ''
       this.packs.setIsolation(pack, { state: 'failed', reason: `${toWire(error).message}${later}` })
@@ -132,7 +177,7 @@ export class IsolationService {
         this.packs.setIsolation(pack, { state: this.context.isolated.has(pack) ? 'on' : 'off' })
         throw error
       }
-      if (usesWorker(this.context, pack)) await this.#switch(pack, () => undefined)
+      if (usesWorker(this.context, pack)) await this.#switch(pack, () => undefined, false)
     })
   }
 

@@ -43,7 +43,7 @@ export class JobService {
     private readonly events: JobEvents,
     persist: boolean,
   ) {
-    this.#queue = persist ? new JobQueue(context.engine.settings.home, (error) => this.#unsaved(error)) : null
+    this.#queue = persist ? new JobQueue(context.engine.settings.home, context.run.name, (error) => this.#unsaved(error)) : null
   }
 
   /** Takes up the jobs that an earlier bridge did not finish. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */

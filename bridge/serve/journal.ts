@@ -49,13 +49,17 @@ export class Journal {
   readonly #recent: string[] = []
   readonly #known = new Map<string, string>()
 
-  constructor(home: string) {
+  /** `bridge`: the name of its run folder. Bridges that serve the same home write into the same file. */
+  constructor(
+    home: string,
+    private readonly bridge: string,
+  ) {
     this.#path = journalPath(home)
   }
 
   write(event: string, ids: Ids = {}): void {
     const { message } = ids
-    const line = JSON.stringify({ time: new Date().toISOString(), event, ...ids, ...(message !== undefined && { message: redactSecrets(message) }) })
+    const line = JSON.stringify({ time: new Date().toISOString(), bridge: this.bridge, event, ...ids, ...(message !== undefined && { message: redactSecrets(message) }) })
     this.#recent.push(line)
     if (this.#recent.length > KEPT) this.#recent.shift()
     this.#stream ??= open(this.#path)

@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { z } from 'zod'
 import type { Straight } from '../../schemas/callLink'
 import type { LoadedPack } from '../../schemas/pack'
@@ -9,12 +8,13 @@ import type { LogLine } from '../../schemas/job'
 import { BridgeError } from '../errors/bridgeError'
 import { LogFile } from '../jobs/logFile'
 import type { Handlers } from '../rpc/peer'
-import { LOOK_MS, readVram, UsageMeter } from '../workers/usage'
 import { goneObject, Worker } from '../workers/worker'
 import { background } from './background'
 import type { Context } from './context'
 import { Sharing, type Pool } from './sharing'
-import { fileOf, specOf } from './workerSpecs'
+import { UsageWatch } from './usageWatch'
+import { workerLog } from './workerLogs'
+import { specOf } from './workerSpecs'
 
 export interface WorkerServiceEvents {
   onLine: (worker: string, line: LogLine) => void
@@ -47,17 +47,18 @@ export class WorkerService {
   /** How many workers of a pool are being made. */
   readonly #making = new WeakMap<Worker[], number>()
   readonly #sharing: Sharing
-  readonly #meter = new UsageMeter()
-  readonly #watches: NodeJS.Timeout[]
-  #measuring = false
+  /** What lets go of a worker's environment. */
+  readonly #leave = new Map<Worker, () => void>()
+  readonly #usage: UsageWatch
+  readonly #idleWatch: NodeJS.Timeout
 
   constructor(
     private readonly context: Context,
     private readonly events: WorkerServiceEvents,
   ) {
     this.#sharing = new Sharing(context)
-    this.#watches = [setInterval(() => this.#endIdle(), LOOK_FOR_IDLE_MS), setInterval(() => void this.#measure(), LOOK_MS)]
-    this.#watches.forEach((watch) => watch.unref())
+    this.#usage = new UsageWatch(context, this.#alive, events.watched)
+    this.#idleWatch = setInterval(() => this.#endIdle(), LOOK_FOR_IDLE_MS).unref()
   }
 
   /** The workers of a pack; the first is made at first need. */
@@ -67,19 +68,22 @@ export class WorkerService {
     if (known) return known
     const first = await this.#make(pack, pool, 1)
     const meanwhile = this.#pools.get(pool.id) // two first calls at once want one worker
-    if (meanwhile) return meanwhile
+    if (meanwhile) {
+      this.#letGo(first)
+      return meanwhile
+    }
     this.#pools.set(pool.id, [first])
     this.#alive.add(first)
     return [first]
   }
 
   async #make(pack: string, pool: Pool, number: number): Promise<Worker> {
-    const { engine, store } = this.context
-    const spec = await specOf(this.context, pack, pool, number)
+    const { engine, store, run } = this.context
+    const { spec, leave } = await specOf(this.context, pack, pool, number)
     const { id } = spec
-    const log = this.#logs.get(id) ?? new LogFile(join(engine.settings.home, 'logs', `${fileOf(id)}.ndjson`), (line) => this.events.onLine(id, line))
+    const log = this.#logs.get(id) ?? new LogFile(workerLog(engine.settings.home, run, id), (line) => this.events.onLine(id, line))
     this.#logs.set(id, log)
-    return new Worker(spec, log, {
+    const worker = new Worker(spec, log, {
       onChange: (info) => store.apply({ kind: 'worker', worker: info }),
       onLoaded: this.events.onLoaded,
       onGone: (owner, names) => {
@@ -90,6 +94,14 @@ export class WorkerService {
       folders: () => this.context.host?.folders ?? null,
       notes: this.events.notes,
     })
+    this.#leave.set(worker, leave)
+    return worker
+  }
+
+  /** A worker has ended for good: its environment may be deleted. */
+  #letGo(worker: Worker): void {
+    this.#leave.get(worker)?.()
+    this.#leave.delete(worker)
   }
 
   find(id: string): Worker {
@@ -116,6 +128,14 @@ export class WorkerService {
     const [first] = await this.#of(pack)
     if (!first) throw new BridgeError('UNKNOWN_PACK', `${pack} has no worker.`)
     return first.import(pack)
+  }
+
+  /** Whether the pack's workers run on another generation of its environment than the one that is in use now. */
+  async isOutdated(pack: string): Promise<boolean> {
+    const { id } = await this.#sharing.poolOf(pack)
+    const workers = this.#pools.get(id) ?? []
+    const record = workers.length > 0 ? await this.context.engine.envs.ofPack(pack) : null
+    return workers.some(({ spec }) => spec.generation !== (record?.generation ?? null))
   }
 
   /** The warm worker of a pack, for what goes beside its calls; null if none is warm. */
@@ -249,6 +269,7 @@ export class WorkerService {
         await worker.idle(LAST_CALLS_MS)
         await worker.retire(true)
         this.#alive.delete(worker)
+        this.#letGo(worker)
       }),
     )
   }
@@ -268,26 +289,13 @@ export class WorkerService {
     }
   }
 
-  /** What each worker takes, while a panel is open. One look at a time. */
-  async #measure(): Promise<void> {
-    const running = [...this.#alive].flatMap((worker) => (worker.pid === null ? [] : [{ worker, pid: worker.pid }]))
-    if (this.#measuring || running.length === 0 || !this.events.watched()) return
-    this.#measuring = true
-    try {
-      const vram = this.context.engine.fingerprint.gpus.length > 0 ? await readVram() : null
-      this.#meter.forget(running.map(({ pid }) => pid))
-      for (const { worker, pid } of running) worker.measured(await this.#meter.measure(pid, vram))
-    } finally {
-      this.#measuring = false
-    }
-  }
-
   killAll(): void {
     this.#alive.forEach((worker) => worker.kill())
   }
 
   async stopAll(): Promise<void> {
-    this.#watches.forEach((watch) => clearInterval(watch))
+    clearInterval(this.#idleWatch)
+    this.#usage.end()
     await Promise.all([...this.#alive].map((worker) => worker.retire()))
   }
 }

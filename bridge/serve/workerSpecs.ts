@@ -3,70 +3,76 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
 import { readPackNeeds } from '../packs/config'
-import { socketPath } from '../rpc/connectionFile'
+import { socketPath } from '../rpc/runFolder'
 import { findBwrap, pythonFolders, type Sandbox } from '../workers/sandbox'
 import type { WorkerSpec } from '../workers/workerSpec'
 import { packFolder, type Context } from './context'
 import type { Pool } from './sharing'
+import { fileOf } from './workerLogs'
 
 /** Environment variables of a pack's config. A broken one is the pack's state already, and keeps no worker from starting. */
 async function variables({ engine }: Context, dir: string): Promise<Record<string, string>> {
   return readPackNeeds(dir, engine.fingerprint.platform.os).then(({ environment }) => environment, () => ({}))
 }
 
-/** The name of a worker's files. */
-export const fileOf = (worker: string): string => worker.replace('#', '-')
-
 /** The folder of a worker's HTTP sockets, one for each process of it: the run folder; of a sandboxed worker one of its own, the only one of these that it sees. */
-async function webFolderOf({ engine }: Context, worker: string, sandboxed: boolean): Promise<string> {
-  const run = join(engine.settings.home, 'run')
-  if (!sandboxed) return run
-  const own = join(run, fileOf(worker))
+async function webFolderOf({ run }: Context, worker: string, sandboxed: boolean): Promise<string> {
+  if (!sandboxed) return run.path
+  const own = join(run.path, fileOf(worker))
   await mkdir(own, { recursive: true, mode: 0o700 })
   return own
 }
 
-const classesFile = ({ engine }: Pick<Context, 'engine'>): string => join(engine.settings.home, 'run', 'classes.json')
+const classesFile = ({ run }: Context): string => join(run.path, 'classes.json')
 
 /** Throws SANDBOX_UNAVAILABLE: what the user wants sandboxed never runs without. */
-function sandboxOf({ engine, segments }: Context, own: { folders: string[]; packs: string[]; web: string }): Sandbox {
+function sandboxOf(context: Context, own: { folders: string[]; packs: string[]; web: string }): Sandbox {
+  const { engine, segments } = context
   const { settings } = engine
   const bwrap = findBwrap()
   if (bwrap === null || segments === null) throw new BridgeError('SANDBOX_UNAVAILABLE', 'A worker is to run in a sandbox, and bubblewrap (bwrap) is not installed.')
   return {
     bwrap,
     network: settings.sandbox.network,
-    readable: [...own.folders, settings.pythonShim, segments, classesFile({ engine }), ...settings.sandbox.read],
+    readable: [...own.folders, settings.pythonShim, segments, classesFile(context), ...settings.sandbox.read],
     writable: [...own.packs.map((dir) => realpathSync(dir)), own.web, ...settings.sandbox.write],
     hidden: [settings.home],
   }
 }
 
-/** Everything that starting a worker of a pool takes. Throws why settings.toml does not say who is to be sandboxed, SANDBOX_UNAVAILABLE, or why the environment cannot be read. */
-export async function specOf(context: Context, pack: string, pool: Pool, number: number): Promise<WorkerSpec> {
+/** Everything that starting a worker of a pool takes; `leave` lets go of its environment. Throws why settings.toml does not say who is to be sandboxed, SANDBOX_UNAVAILABLE, or why the environment cannot be read. */
+export async function specOf(context: Context, pack: string, pool: Pool, number: number): Promise<{ spec: WorkerSpec; leave: () => void }> {
   const { engine, segments } = context
   const { envs, settings, interpreter } = engine
   if (settings.sandboxFault) throw settings.sandboxFault
   const id = `${pool.id}#${number}`
   const packs = await Promise.all(pool.packs.map(async (name) => ({ id: name, dir: (await packFolder(context, name)).dir })))
-  const [record, ...given] = await Promise.all([envs.ofPack(pack), ...packs.map(({ dir }) => variables(context, dir))])
-  const python = record ? envs.pythonOf(record) : interpreter
+  const given = await Promise.all(packs.map(({ dir }) => variables(context, dir)))
   const isSandboxed = pool.packs.some((name) => wantsSandbox(context, name))
   const web = await webFolderOf(context, id, isSandboxed)
-  const folders = [...pythonFolders(python), ...pythonFolders(interpreter), ...(record ? [envs.generation(record.id, record.generation)] : [])]
-  return {
-    id,
-    env: record?.id ?? null,
-    python,
-    shim: settings.pythonShim,
-    packs,
-    variables: Object.assign({}, ...given) as Record<string, string>,
-    memoryBytes: settings.workers.memoryGb > 0 ? Math.round(settings.workers.memoryGb * 2 ** 30) : null,
-    sandbox: isSandboxed ? sandboxOf(context, { folders, packs: packs.map(({ dir }) => dir), web }) : null,
-    segments,
-    classes: classesFile(context),
-    socket: (owner) => socketPath(web, `${owner}.web.sock`),
-    straight: settings.straight && !isSandboxed ? (owner) => socketPath(join(settings.home, 'run'), `${owner}.sock`) : null,
+  const { record = null, leave = () => undefined } = (await envs.use(envs.idOf(pack))) ?? {}
+  try {
+    const python = record ? envs.pythonOf(record) : interpreter
+    const folders = [...pythonFolders(python), ...pythonFolders(interpreter), ...(record ? [envs.generation(record.id, record.generation)] : [])]
+    const spec: WorkerSpec = {
+      id,
+      env: record?.id ?? null,
+      generation: record?.generation ?? null,
+      python,
+      shim: settings.pythonShim,
+      packs,
+      variables: Object.assign({}, ...given) as Record<string, string>,
+      memoryBytes: settings.workers.memoryGb > 0 ? Math.round(settings.workers.memoryGb * 2 ** 30) : null,
+      sandbox: isSandboxed ? sandboxOf(context, { folders, packs: packs.map(({ dir }) => dir), web }) : null,
+      segments,
+      classes: classesFile(context),
+      socket: (owner) => socketPath(web, `${owner}.web.sock`),
+      straight: settings.straight && !isSandboxed ? (owner) => socketPath(context.run.path, `${owner}.sock`) : null,
+    }
+    return { spec, leave }
+  } catch (error) {
+    leave()
+    throw error
   }
 }
 

@@ -8,6 +8,8 @@ import type { Sandbox } from './sandbox'
 export interface WorkerSpec {
   id: string
   env: string | null
+  /** Of that environment; null: it runs on ComfyUI's own. */
+  generation: number | null
   python: string
   /** Folder of `python_shim`. */
   shim: string

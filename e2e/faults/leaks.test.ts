@@ -11,7 +11,7 @@ import { figure, Subject } from '../support/faults.ts'
 import { type Held, heldBy, processesBelow } from '../support/held.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { isAlive, until } from '../support/processes.ts'
-import { finished, forgetHistory, forgetResults, type Outcome, type Prompt, queue, run } from '../support/prompts.ts'
+import { cancelled, finished, forgetHistory, forgetResults, type Outcome, type Prompt, queue, run } from '../support/prompts.ts'
 
 const ALL = process.env.LEAKS === '1'
 const rounds = (full: number): number => (ALL ? full : full / 20)
@@ -141,26 +141,18 @@ describe.skipIf(process.platform !== 'linux')('what is left behind (skipped: cou
     afterEach(() => subject.end())
 
     const runs = (): number => statSync(join(subject.comfy.base, 'output', 'runs.log'), { throwIfNoEntry: false })?.size ?? 0
-    const interrupt = (): Promise<unknown> => fetch(`${subject.comfy.url}/api/interrupt`, { method: 'POST', body: '{}' })
 
     /** Cancelled when the node runs, or at any moment before. */
-    async function cancelled(number: number): Promise<Outcome> {
+    async function cancelledAt(number: number): Promise<Outcome> {
       const before = runs()
       const id = await queue(subject.comfy.url, sleeping(number % 10 !== 0))
       if (number % 3 !== 0) await until('a node to run', () => runs() > before)
       await pause(number % 7)
-      // a prompt that has not begun yet forgets the wish: it is said until it is heard
-      const wishing = setInterval(() => void interrupt(), 100)
-      await interrupt()
-      try {
-        return await finished(subject.comfy.url, id)
-      } finally {
-        clearInterval(wishing)
-      }
+      return cancelled(subject.comfy.url, id)
     }
 
     test('67: cancelled again and again', PATIENT, async () => {
-      expect(await growth(subject, 67, 1000, async (number) => expect((await cancelled(number)).end).toBe('execution_interrupted'))).toEqual([])
+      expect(await growth(subject, 67, 1000, async (number) => expect((await cancelledAt(number)).end).toBe('execution_interrupted'))).toEqual([])
     })
 
     test('68: a node fails again and again while one of another pack runs', PATIENT, async () => {

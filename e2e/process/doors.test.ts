@@ -1,7 +1,7 @@
 /** What others of this computer find of a running bridge: nothing but its doors, and those locked. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Subject } from '../support/faults.ts'
 import { run } from '../support/prompts.ts'
@@ -31,19 +31,19 @@ describe.skipIf(process.platform !== 'linux')('a running bridge (read from /proc
   })
 
   test('its token stands in one file only: in no argument, no environment, no log', async () => {
-    const { token } = subject.connection()
+    const { token, run } = subject.connection()
     for (const pid of await pids()) {
       for (const name of ['cmdline', 'environ']) expect(readFileSync(`/proc/${pid}/${name}`, 'utf8')).not.toContain(token)
     }
     const files = readdirSync(join(subject.comfy.base, 'user'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
     const holding = files.map(({ parentPath, name }) => join(parentPath, name)).filter((path) => statSync(path).size < 5_000_000 && readFileSync(path).includes(token))
-    expect(holding).toEqual([join(subject.comfy.home, 'run', 'bridge.json')])
+    expect(holding).toEqual([join(run, 'bridge.json')])
     expect(subject.comfy.output()).not.toContain(token)
   })
 
   test('its folder and what lies in it are this user’s alone; another user cannot connect', async () => {
-    const folder = join(subject.comfy.home, 'run')
-    expect(lstatSync(folder).mode & 0o777).toBe(0o700)
+    const { run: folder } = subject.connection()
+    for (const each of [folder, dirname(folder)]) expect(lstatSync(each).mode & 0o777).toBe(0o700)
     expect(lstatSync(join(folder, 'bridge.json')).mode & 0o777).toBe(0o600)
     expect(readdirSync(join(subject.comfy.home, 'logs')).map((name) => lstatSync(join(subject.comfy.home, 'logs', name)).mode & 0o077)).not.toContain(0o044)
     if (process.getuid?.() !== 0 || !existsSync('/usr/bin/perl')) return console.warn('not tried as another user: that needs root and perl')

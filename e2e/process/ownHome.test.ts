@@ -144,7 +144,9 @@ test('a user without a name and without a home folder can run it', async (contex
   try {
     await until(`the bridge: ${said}`, () => said.includes('\n') || bridge.exitCode !== null)
     expect(said).toContain('"port"')
-    const { port, token } = JSON.parse(readFileSync(join(own, 'home', 'run', 'bridge.json'), 'utf8')) as { port: number; token: string }
+    const { run } = JSON.parse(said.split('\n').find((line) => line.includes('"port"')) ?? '') as { run: string }
+    expect(dirname(dirname(run))).toBe(join(own, 'home'))
+    const { port, token } = JSON.parse(readFileSync(join(run, 'bridge.json'), 'utf8')) as { port: number; token: string }
     const socket = new WebSocket(`ws://127.0.0.1:${port}/panel`, { headers: { authorization: `Bearer ${token}` } })
     const answer = await new Promise<{ result?: { parts: unknown[] }; error?: unknown }>((resolve, reject) => {
       socket.on('error', reject)

@@ -163,6 +163,34 @@ describe.each(Object.entries(UPDATES))('%s', (name, { change, runs }) => {
   })
 })
 
+test('what the older files have made is not kept: an equal prompt has the result of the newer ones', async () => {
+  await restart()
+  const equal = async (): Promise<string> => {
+    const { outputs, error } = await run(comfy.url, prompt('ChangingScale', { value: 3 }))
+    return String(outputs['2']?.text?.[0] ?? error.exception_message)
+  }
+  expect(await equal()).toBe('first 3')
+  nodes((text) => text.replace('"first {value}"', '"second {value}"'))()
+  await panel.call('worker.restart', { worker: `${PACK}#1` })
+  await expect.poll(() => panel.exchanged, { timeout: 20_000 }).toContain(PACK)
+  expect(await equal()).toBe('second 3')
+})
+
+test('switched off, a node that has run in a worker runs inside ComfyUI; switched on, in a worker again', async () => {
+  await restart() // ComfyUI has never imported the pack
+  const ranIn = async (value: number): Promise<string> => {
+    await panel.call('worker.stop', { worker: `${PACK}#1` }).catch(() => undefined)
+    const { outputs, error } = await run(comfy.url, prompt('ChangingScale', { value }))
+    const started = (await panel.snapshot()).workers.some(({ packs, pid }) => packs.includes(PACK) && pid !== null)
+    return `${outputs['2']?.text?.[0] ?? error.exception_message} ${started ? 'in a worker' : 'inside'}`
+  }
+  expect(await ranIn(1)).toBe('first 1 in a worker')
+  await panel.call('isolation.set', { pack: PACK, on: false })
+  expect(await ranIn(2)).toBe('first 2 inside')
+  await panel.call('isolation.set', { pack: PACK, on: true })
+  expect(await ranIn(3)).toBe('first 3 in a worker')
+})
+
 test('a pack that is loaded inside ComfyUI too: a sentence until ComfyUI is restarted, and no mixture', async () => {
   nodes((text) => text.replace('"first {value}"', '"second {value}"'))()
   expect(await said()).toBe('first 3')

@@ -194,10 +194,12 @@ class Comfy:
 
     def bridge(self) -> int | None:
         """The process of the bridge."""
-        try:
-            return json.loads((self.base / "user" / "__envmanager" / "run" / "bridge.json").read_text())["pid"]
-        except (OSError, ValueError):
-            return None
+        for file in (self.base / "user" / "__envmanager" / "run").glob("*/bridge.json"):
+            with contextlib.suppress(OSError, ValueError):
+                pid = json.loads(file.read_text())["pid"]
+                os.kill(pid, 0)  # a killed one has left its file
+                return pid
+        return None
 
     def stop(self) -> None:
         """End it as Ctrl-C does, and remove its folder."""

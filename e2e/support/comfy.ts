@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -98,7 +98,7 @@ export async function startComfy(options: ComfyOptions): Promise<Comfy> {
 
 async function startOn(port: number, base: string, options: ComfyOptions): Promise<Comfy> {
   const real = options.real !== false && process.env.COMFYUI_DIR ? resolve(process.env.COMFYUI_DIR) : null
-  const home = join(base, 'user', '__envmanager')
+  const home = options.env?.COMFY_ENV_HOME ?? join(base, 'user', '__envmanager')
   const { file, args, cwd } = command(base, port, options, real)
   const child = spawn(file, args, { cwd, env: { ...process.env, COMFY_ENV_REGISTRY: 'off', ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let printed = ''
@@ -119,7 +119,7 @@ async function startOn(port: number, base: string, options: ComfyOptions): Promi
     real: real !== null,
     output: () => printed,
     stop: async (signal = 'SIGINT') => {
-      const bridge = bridgePid(home)
+      const bridge = bridgePid(home, child.pid)
       if (child.exitCode === null && child.signalCode === null) child.kill(signal)
       const late = setTimeout(() => child.kill('SIGKILL'), 5000)
       await exited
@@ -131,11 +131,30 @@ async function startOn(port: number, base: string, options: ComfyOptions): Promi
   }
 }
 
-/** The bridge's process id, from its connection file; null if there is none. */
-export function bridgePid(home: string): number | null {
+export interface Connection {
+  /** The folder that its file lies in. */
+  run: string
+  port: number
+  token: string
+  socket: string | null
+  pid: number
+  parent: number
+}
+
+function connectionIn(run: string): Connection | null {
   try {
-    return (JSON.parse(readFileSync(join(home, 'run', 'bridge.json'), 'utf8')) as { pid: number }).pid
+    return { run, ...(JSON.parse(readFileSync(join(run, 'bridge.json'), 'utf8')) as Omit<Connection, 'run'>) }
   } catch {
     return null
   }
 }
+
+/** The bridges that serve a home now: any of them, or that of one process. */
+export function bridgesOf(home: string, parent?: number): Connection[] {
+  const runs = existsSync(join(home, 'run')) ? readdirSync(join(home, 'run')) : []
+  const found = runs.map((name) => connectionIn(join(home, 'run', name))).filter((one) => one !== null)
+  return found.filter((one) => isAlive(one.pid) && (parent === undefined || one.parent === parent))
+}
+
+/** The bridge's process id; null if there is none. */
+export const bridgePid = (home: string, parent?: number): number | null => bridgesOf(home, parent)[0]?.pid ?? null

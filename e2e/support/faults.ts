@@ -1,8 +1,7 @@
 import { appendFileSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { WorkerInfo } from '../../schemas/worker.ts'
 import { FRONTENDS } from '../../scripts/devPython.ts'
-import { type Comfy, startComfy } from './comfy.ts'
+import { bridgesOf, type Comfy, type Connection, startComfy } from './comfy.ts'
 import { PanelClient } from './panelClient.ts'
 import { until } from './processes.ts'
 import { queue, type Prompt } from './prompts.ts'
@@ -63,8 +62,10 @@ export class Subject {
   }
 
   /** Port and token of the bridge. */
-  connection(): { port: number; token: string; pid: number } {
-    return JSON.parse(readFileSync(join(this.comfy.home, 'run', 'bridge.json'), 'utf8')) as { port: number; token: string; pid: number }
+  connection(): Connection {
+    const [found] = bridgesOf(this.comfy.home, this.comfy.process.pid)
+    if (!found) throw new Error('no bridge')
+    return found
   }
 
   async end(signal: NodeJS.Signals = 'SIGINT'): Promise<void> {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FRONTENDS, ROOT } from '../../scripts/devPython.ts'
 import { SHARED_CACHE } from './cache.ts'
-import { bridgePid, startComfy, type Comfy } from './comfy.ts'
+import { bridgePid, startComfy, type Comfy, type ComfyOptions } from './comfy.ts'
 import { PanelClient } from './panelClient.ts'
 import { isAlive, until } from './processes.ts'
 import { forgetResults, run, type Outcome, type Prompt } from './prompts.ts'
@@ -94,15 +94,15 @@ export class Keeper {
   #edition = 1
 
   private constructor(
-    readonly comfy: Comfy,
+    public comfy: Comfy,
     public panel: PanelClient,
     folder: string | null,
   ) {
     this.#folder = folder
   }
 
-  /** `index`: the pack has an environment of its own, from there. */
-  static async start({ index, args = [], env = {} }: { index?: WheelIndex; args?: string[]; env?: Record<string, string> } = {}): Promise<Keeper> {
+  /** `index`: the pack has an environment of its own, from there. `apart`: ComfyUI itself has never imported the pack. */
+  static async start({ index, apart = false, args = [], env = {} }: { index?: WheelIndex; apart?: boolean; args?: string[]; env?: Record<string, string> } = {}): Promise<Keeper> {
     const folder = index ? mkdtempSync(join(tmpdir(), 'envmanager-handles-')) : null
     const pack = folder ? join(folder, PACK) : PACK
     if (folder) {
@@ -110,18 +110,31 @@ export class Keeper {
       writeFileSync(join(pack, 'comfyui_env.toml'), NEEDS)
     }
     const sources = index ? { COMFY_ENV_SOURCES: index.simple, COMFY_ENV_CACHE: SHARED_CACHE } : {}
-    const comfy = await startComfy({ frontend: FRONTENDS[0], packs: [pack, 'value-host'], args, env: { ...sources, COMFY_ENV_BRIDGE_DEATHS: '100', ...env } })
-    const panel = await PanelClient.connect(comfy.url)
-    const keeper = new Keeper(comfy, panel, folder)
+    const options = { frontend: FRONTENDS[0], args, env: { ...sources, COMFY_ENV_BRIDGE_DEATHS: '100', ...env } }
+    const comfy = await startComfy({ ...options, packs: [pack, 'value-host'] })
+    const keeper = new Keeper(comfy, await PanelClient.connect(comfy.url), folder)
     try {
-      await panel.until(({ packs, host }) => host.comfyui !== null && packs.some(({ id, reason }) => id === PACK && reason !== 'Being checked.'), PACK)
-      if (index) await panel.install(PACK)
+      await keeper.#checked()
+      if (index) await keeper.panel.install(PACK)
       await keeper.isolate(true)
+      if (apart) await keeper.#startAgain(options)
       return keeper
     } catch (error) {
       await keeper.end()
       throw error
     }
+  }
+
+  async #checked(): Promise<void> {
+    await this.panel.until(({ packs, host }) => host.comfyui !== null && packs.some(({ id, reason }) => id === PACK && reason !== 'Being checked.'), PACK)
+  }
+
+  async #startAgain(options: Omit<ComfyOptions, 'packs'>): Promise<void> {
+    this.panel.close()
+    await this.comfy.stop()
+    this.comfy = await startComfy({ ...options, packs: [], base: this.comfy.base })
+    this.panel = await PanelClient.connect(this.comfy.url)
+    await this.#checked()
   }
 
   async end(): Promise<void> {
@@ -255,13 +268,15 @@ export class Keeper {
     return this.#renewed(() => this.panel.call('install.undo', { env: PACK }))
   }
 
-  /** The pack's files are others, as after `git pull`, and it is installed again. */
-  update(): Promise<void> {
-    return this.#renewed(async () => {
+  /** The pack's files are others, as after `git pull`, and it is installed again. For a pack that ComfyUI has never imported. */
+  async update(): Promise<void> {
+    const times = this.panel.exchanged.length
+    await this.#renewed(async () => {
       const file = join(this.comfy.base, 'custom_nodes', PACK, '__init__.py')
       const code = readFileSync(file, 'utf8')
       writeFileSync(file, code.replace(/^EDITION = \d+$/m, `EDITION = ${++this.#edition}`))
       await this.panel.install(PACK)
     })
+    await until('the classes of the new files', () => this.panel.exchanged.length > times, 10_000)
   }
 }

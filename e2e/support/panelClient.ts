@@ -13,6 +13,8 @@ interface Reply {
 export class PanelClient {
   #next = 1
   readonly events: StateEvent[] = []
+  /** Packs whose node classes were exchanged, one entry for each time. */
+  readonly exchanged: string[] = []
   readonly notices: { status: string; message: string; hint: string }[] = []
   readonly #waiting = new Map<number, (reply: Reply) => void>()
   readonly #socket: WebSocket
@@ -22,6 +24,7 @@ export class PanelClient {
     socket.on('message', (data: Buffer) => {
       const message = JSON.parse(data.toString()) as Reply
       if (message.method === 'state.changed') this.events.push(message.params as StateEvent)
+      if (message.method === 'nodes.changed') this.exchanged.push((message.params as { pack: string }).pack)
       if (message.method === 'shim.status') this.notices.push(message.params as PanelClient['notices'][number])
       if (message.id !== undefined) this.#waiting.get(message.id)?.(message)
     })

@@ -37,6 +37,17 @@ export async function finished(url: string, id: string, timeoutMs = 60_000): Pro
   }
 }
 
+/** Presses Cancel and waits for the prompt's end. A prompt that has not begun yet forgets the wish: it is said until it is heard. */
+export async function cancelled(url: string, id: string): Promise<Outcome> {
+  const state = { ended: false }
+  const ending = finished(url, id).finally(() => (state.ended = true))
+  while (!state.ended) {
+    await fetch(`${url}/api/interrupt`, { method: 'POST', body: '{}' })
+    await Promise.race([ending, new Promise((done) => setTimeout(done, 100))])
+  }
+  return ending
+}
+
 /** Makes ComfyUI forget cached results: a node with the same inputs is not run again otherwise, isolated or not. */
 export async function forgetResults(url: string): Promise<void> {
   await fetch(`${url}/api/free`, { method: 'POST', body: JSON.stringify({ free_memory: true }) })

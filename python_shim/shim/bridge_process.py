@@ -50,6 +50,8 @@ class BridgeProcess:
         self._process: subprocess.Popen[bytes] | None = None
         #: Which bridge it is, counted.
         self.number = 0
+        #: The folder of what the bridge that runs shares with us; None before the first has said it.
+        self.run: pathlib.Path | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
 
@@ -152,6 +154,7 @@ class BridgeProcess:
         first = self._process.stdout.readline()
         answer = _parse(first)
         if "port" in answer:
+            self.run = pathlib.Path(answer["run"])
             self.number += 1
             self._set("running", "The bridge runs.")
             self._on_ready()
@@ -162,8 +165,10 @@ class BridgeProcess:
         return error.get("message") or (tail[0] if tail else f"Its exit code was {code}.")
 
     def connection(self) -> dict[str, Any]:
-        """The bridge's port and token. Raises OSError or ValueError before it has written them."""
-        return json.loads((self.home / "run" / "bridge.json").read_text())
+        """Port and token of the bridge that we have started, never of another. Raises OSError or ValueError before they are there."""
+        if self.run is None:
+            raise OSError("there is no bridge yet")
+        return json.loads((self.run / "bridge.json").read_text())
 
 
 def _parse(line: bytes) -> dict[str, Any]:

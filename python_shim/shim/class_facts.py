@@ -11,6 +11,7 @@ import os
 import pathlib
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from . import log
@@ -24,23 +25,25 @@ NAMES = (
 class ClassFacts:
     """Keeps the file in step with `nodes.NODE_CLASS_MAPPINGS`."""
 
-    def __init__(self, file: pathlib.Path) -> None:
-        self._file, self._told = file, frozenset[str]()
+    def __init__(self, folder: Callable[[], pathlib.Path | None]) -> None:
+        """`folder`: where the bridge that runs has its files; None before there is one."""
+        self._folder = folder
+        #: The folder that holds them, and their names.
+        self._told: tuple[pathlib.Path | None, frozenset[str]] = (None, frozenset())
 
     def keep(self, exchanged: bool = False) -> None:
         """Write it anew, beside whoever calls, if there are other names than at the last call, or classes were `exchanged`."""
         classes = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
-        names = frozenset(list(classes))
-        if exchanged or names != self._told:
-            self._told = names
-            threading.Thread(target=self._write, args=(dict(classes),), name="envmanager-classes", daemon=True).start()
+        folder, names = self._folder(), frozenset(list(classes))
+        if folder is not None and (exchanged or (folder, names) != self._told):
+            self._told = folder, names
+            threading.Thread(target=self._write, args=(folder, dict(classes)), name="envmanager-classes", daemon=True).start()
 
-    def _write(self, classes: dict[str, Any]) -> None:
+    def _write(self, folder: pathlib.Path, classes: dict[str, Any]) -> None:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = self._file.with_suffix(f".{os.getpid()}.new")
+            fresh = folder / f"classes.{os.getpid()}.new"
             fresh.write_text(json.dumps({name: _facts(cls) for name, cls in classes.items()}, default=str))
-            os.replace(fresh, self._file)
+            os.replace(fresh, folder / "classes.json")
         except OSError as error:
             log.debug("comfyui-envmanager: the node classes were not written down: %s", error)
 

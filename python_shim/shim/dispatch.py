@@ -113,6 +113,10 @@ class Dispatch:
         kind.execute_async = self._prompting(kind.execute_async)
         self.reason = None
 
+    def pack_changed(self) -> None:
+        """ComfyUI has other node classes of a pack now, under the same names."""
+        self._kept.outdate()
+
     def _mapping(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(inner)
         async def map_node(prompt_id: Any, unique_id: Any, obj: Any, input_data_all: Any, func: Any, *args: Any, **kwargs: Any) -> Any:
@@ -170,6 +174,10 @@ class Dispatch:
             known = self._classes.setdefault(id(cls), (cls, "", []))
         return known[1], known[2]
 
+    def _is_replaced(self, obj: Any) -> bool:
+        """Whether a node object is of a proxy in whose place ComfyUI has another class now, which it would go on to call all the same."""
+        return is_proxy(type(obj)) and self.pack_of(type(obj))[0] == ""
+
     def _prompting(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(inner)
 
@@ -184,6 +192,7 @@ class Dispatch:
                 self._choices.freeze(prompt)
                 self._types[prompt] = class_types(given.get("prompt"))
                 self._guarded(self._kept.begin, executing.caches)
+                self._guarded(executor.forget_objects, executing.caches, self._is_replaced)
                 self._guarded(self._instances.sweep, executor.node_objects(executing.caches))
                 return await inner(executing, *args, **kwargs)
             finally:

@@ -111,6 +111,13 @@ def node_objects(caches: Any) -> Iterator[Any]:
         yield from kept.values()
 
 
+def forget_objects(caches: Any, is_bad: Callable[[Any], bool]) -> None:
+    """Forget kept node objects: ComfyUI makes new ones of the classes that it has now."""
+    for kept in _dicts_in(caches.objects):
+        for key in [key for key, obj in kept.items() if is_bad(obj)]:
+            del kept[key]
+
+
 def forget(caches: Any, step: Step | None, is_bad: Callable[[Any], bool]) -> None:
     """Forget kept outputs, also what nodes of the running prompt were to be given (0.33), but for those that have begun: they have it."""
     for kept in kept_outputs(caches):

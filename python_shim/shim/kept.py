@@ -69,12 +69,20 @@ class KeptOutputs:
         self._tried: set[tuple[str, Object]] = set()
         #: Where an output that is kept was made, by its key.
         self._made: dict[Any, str | None] = {}
+        #: Whether a pack has changed since all these outputs were made.
+        self._outdated = False
+
+    def outdate(self) -> None:
+        """A pack is another one now. ComfyUI knows a node by its class name and inputs: it would give what the older files have made, and
+        what was made out of that."""
+        self._outdated = True
 
     def begin(self, caches: Any) -> None:
         """Before a prompt: what cannot be used is not there."""
         for part in (self._asked, self._had, self._tried):
             part.clear()
-        executor.forget(caches, None, lambda entry: holds(executor.outputs_in(entry), self._is_dead))
+        outdated, self._outdated = self._outdated, False
+        executor.forget(caches, None, lambda entry: outdated or holds(executor.outputs_in(entry), self._is_dead))
         kept = {key for part in executor.kept_outputs(caches) for key in part}
         self._made = {key: place for key, place in self._made.items() if key in kept}
 

@@ -36,7 +36,7 @@ class Shim:
         self.registry.on_exchanged = self._exchanged
         self.prompts.on_end.append(lambda prompt: self.client.notify("prompt.ended", {"prompt": prompt}))
         self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
-        self.facts = ClassFacts(self.process.home / "run" / "classes.json")
+        self.facts = ClassFacts(lambda: self.process.run)
         self.relay: Any = None
         self.client = BridgeClient(
             self.process,
@@ -79,20 +79,16 @@ class Shim:
     async def _on_startup(self, app: Any) -> None:
         self._connected()
         try:
-            self._keep_facts()
+            self.facts.keep()
         except Exception as error:  # noqa: BLE001 - ComfyUI's server would not start
             log.warning("comfyui-envmanager: what the panel shows of node classes was not kept: %s", error)
 
-    def _keep_facts(self, exchanged: bool = False) -> None:
-        if places.is_ours(self.process.home):
-            self.facts.keep(exchanged)
-
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
-        self._keep_facts()
+        self.facts.keep()
         return self.registry.on_prompt(body)
 
     def _exchanged(self, pack: str) -> None:
-        self._keep_facts(exchanged=True)
+        self.facts.keep(exchanged=True)
         self.client.notify("pack.exchanged", {"pack": self.registry.report_pack(pack)})
 
     def _instance_gone(self, name: str) -> None:
@@ -104,7 +100,7 @@ class Shim:
 
     def _bridge_ready(self) -> None:
         self.calls.bridge_ready()
-        self._keep_facts()
+        self.facts.keep()
         self.client.connect()
 
     def _status_changed(self) -> None:

@@ -54,7 +54,7 @@ class Registry:
         chosen = saved.classes_apart(pack)
         if chosen and error is None:
             self.choices.set_pack(pack, False, chosen)
-            self._calls.pack_keys[pack] = pack_key(folder)
+            self._has_key(pack, pack_key(folder))
 
     def own_classes(self, pack: str) -> dict[str, Any]:
         """The pack's node classes in ComfyUI, by name."""
@@ -66,7 +66,7 @@ class Registry:
         nodes = sys.modules["nodes"]
         self._folders[pack] = folder
         self._errors[pack] = None
-        self._calls.pack_keys[pack] = report["key"]
+        self._has_key(pack, report["key"])
         known = self._proxies.setdefault(pack, {})
         for spec in report["classes"]:
             name = spec["name"]
@@ -124,6 +124,12 @@ class Registry:
         log.info("comfyui-envmanager: the node classes of %s are others now, and were loaded anew.", pack)
         self.on_exchanged(pack)
 
+    def _has_key(self, pack: str, key: str) -> None:
+        """The classes that ComfyUI has of a pack are of these files."""
+        if self._calls.pack_keys.get(pack, key) != key:
+            self._dispatch.pack_changed()
+        self._calls.pack_keys[pack] = key
+
     def _forget(self, pack: str, names: Iterable[str]) -> None:
         for name in names:
             self._proxies[pack].pop(name, None)
@@ -168,7 +174,7 @@ class Registry:
         self.choices.set_pack(pack, whole, params["classes"])
         # what ComfyUI has imported is of the files of then: a newer key would mix both
         if not (inside and pack in self._calls.pack_keys):
-            self._calls.pack_keys[pack] = loaded["key"]
+            self._has_key(pack, loaded["key"])
         if whole:
             self.offered(loaded)
         elsewhere = [spec for spec in self._own_specs(pack, loaded) if whole and spec["name"] not in inside]
@@ -201,7 +207,7 @@ class Registry:
             self._proxies.pop(pack, None)
             return
         with self._prompts.between():
-            self._calls.pack_keys[pack] = pack_key(self._folder(pack))
+            self._has_key(pack, pack_key(self._folder(pack)))
             taken = {name for name in list(_mappings()) if not self._may_have(pack, name)}
             loading = self.load_in_host(self._folder(pack), self._reserved | taken)
             asyncio.run_coroutine_threadsafe(loading, _server().loop).result(120)

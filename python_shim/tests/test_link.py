@@ -107,7 +107,7 @@ def link():
         process, {"wait": wait}, {"fails": fail, "note": told.append}, lambda: told.append("linked"), lambda: told.append("lost")
     )
     client.connect()
-    assert until(lambda: client.connected)
+    assert until(lambda: client.connected and bridge.sockets)  # either end may be the first to know
     yield client, bridge, process, told
     process.alive = False
     if bridge.sockets:

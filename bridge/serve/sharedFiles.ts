@@ -1,0 +1,99 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { toWire } from '../errors/bridgeError'
+import { errnoOf } from '../files'
+import { packFolder, statePath, usesWorker, type Context } from './context'
+import type { IsolationService } from './isolationService'
+import type { PackService } from './packService'
+import { followSettings } from './settingsService'
+
+const LOOK_MS = 1000
+
+/** Tells a file from what it was before, and from another one; null: it is not there. */
+async function versionOf(path: string): Promise<string | null> {
+  try {
+    const { mtimeMs, size, ino } = await stat(path)
+    return `${mtimeMs} ${size} ${ino}`
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null
+    throw error
+  }
+}
+
+/**
+ * What other processes of this home change — another ComfyUI, a command — is seen here: choices, settings and environments. By looking, since a folder on
+ * a network tells nobody of its changes.
+ */
+export class SharedFiles {
+  readonly #versions = new Map<string, string | null>()
+  readonly #timer: NodeJS.Timeout
+  #looking = false
+  /** What went wrong last time: it is told once. */
+  #fault: string | null = null
+
+  constructor(
+    private readonly context: Context,
+    private readonly packs: PackService,
+    private readonly isolation: IsolationService,
+    private readonly onSettings: () => void,
+  ) {
+    this.#timer = setInterval(() => void this.#look(), LOOK_MS).unref()
+  }
+
+  end(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** One look at a time. Never rejects. */
+  async #look(): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    try {
+      await this.#lookAt()
+      this.#fault = null
+    } catch (error) {
+      const { message } = toWire(error)
+      if (message !== this.#fault) this.context.journal.write('bridge', { pid: process.pid, status: `What another process has changed is not seen: ${message}` })
+      this.#fault = message
+    } finally {
+      this.#looking = false
+    }
+  }
+
+  async #lookAt(): Promise<void> {
+    const { home } = this.context.engine.settings
+    if (await this.#isAnother(join(home, 'settings.toml'))) {
+      followSettings(this.context)
+      this.onSettings()
+    }
+    await this.#lookAtEnvs()
+    if (await this.#isAnother(statePath(home))) await this.isolation.follow()
+  }
+
+  async #isAnother(path: string): Promise<boolean> {
+    const version = await versionOf(path)
+    if (this.#versions.has(path) && this.#versions.get(path) === version) return false
+    this.#versions.set(path, version)
+    return true
+  }
+
+  async #lookAtEnvs(): Promise<void> {
+    const { store, engine } = this.context
+    const underWay = new Set([...store.jobs.values()].filter(({ state }) => state.status === 'running').map(({ env }) => env))
+    const records = new Map((await engine.envs.list()).map((record) => [record.id, record]))
+    const ids = new Set([...records.keys(), ...[...store.envs.values()].filter(({ state }) => state === 'ready').map(({ id }) => id)])
+    const others = [...ids].filter((id) => {
+      const [now, shown] = [records.get(id), store.envs.get(id)]
+      return !underWay.has(id) && (now?.generation !== shown?.generation || (now !== undefined && (now.previous !== null) !== shown?.can_undo))
+    })
+    if (others.length === 0) return
+    const changed = new Set(others.flatMap((id) => [records.get(id)?.pack ?? [], store.envs.get(id)?.pack ?? []].flat()))
+    await this.packs.refreshEnvs()
+    for (const pack of changed) {
+      const folder = await packFolder(this.context, pack).catch(() => null)
+      if (!folder) continue
+      if (usesWorker(this.context, pack)) await this.isolation.followEnv(pack)
+      await this.packs.refresh(folder)
+    }
+  }
+}
