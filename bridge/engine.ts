@@ -5,7 +5,7 @@ import type { Fingerprint } from '../schemas/host'
 import type { EnvOffer, Resolution } from '../schemas/wheel'
 import { BridgeError } from './errors/bridgeError'
 import { defaultIndexOf } from './install/defaultIndex'
-import { EnvStore, envIdOf } from './install/envStore'
+import { EnvStore } from './install/envStore'
 import { parseLock } from './install/lock'
 import { planInstall, planOf, type FullPlan } from './install/plan'
 import { findUv, makeUv, type Uv } from './install/uv'
@@ -132,7 +132,7 @@ function makeLookups({ settings, target, uv, http, envs, pages }: Parts) {
 
   const lookUp: Engine['lookUp'] = async (pack, signal) => {
     const { needs, resolutions } = await lookUpFor(pack, target, signal)
-    const record = await envs.read(envIdOf(pack.id))
+    const record = await envs.ofPack(pack.id)
     const differs = record?.kind === 'sealed' ? [] : differsFromHost(needs, target)
     const told = `It asks for ${differs.join(' and ')}; ComfyUI’s own are shared unless it gets a sealed environment.`
     return { needs: differs.length > 0 ? { ...needs, warnings: [...needs.warnings, told] } : needs, resolutions }
@@ -154,7 +154,7 @@ function makeLookups({ settings, target, uv, http, envs, pages }: Parts) {
 function makePlans({ settings, fingerprint, target, interpreter, uv, http, envs, pages }: Parts, { lookUpFor }: ReturnType<typeof makeLookups>) {
   const plan: Engine['plan'] = async (pack, choice, onLine, signal) => {
     pages.clear()
-    const env = envIdOf(pack.id)
+    const env = envs.idOf(pack.id)
     const record = await envs.read(env)
     const kept = choice.inPlace ? null : (record?.combination ?? null)
     const combination = choice.combination === undefined ? kept : choice.combination
@@ -181,8 +181,8 @@ function makePlans({ settings, fingerprint, target, interpreter, uv, http, envs,
 
   const planFromFile: Engine['planFromFile'] = async (path) => {
     const lock = parseLock(await readFile(path, 'utf8'), path)
-    const record = await envs.read(envIdOf(lock.pack))
-    return planOf(lock, envIdOf(lock.pack), await heldBy(record, envs), [])
+    const record = await envs.ofPack(lock.pack)
+    return planOf(lock, envs.idOf(lock.pack), await heldBy(record, envs), [])
   }
 
   return { plan, planFromLock, planFromFile }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { z } from 'zod'
 import { BridgeError } from './errors/bridgeError'
@@ -47,11 +47,18 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** Removes what killed processes were about to write into a folder. Names that older versions gave have no process in them. */
+/** Nobody takes so long to write a file of ours. A process that cannot be seen here (of a container beside) may be at it before. */
+const ABANDONED_MS = 3600_000
+
+/** Whether nothing has changed a file or folder itself for a time. */
+export const isOlder = (path: string, ms: number): Promise<boolean> => lstat(path).then(({ mtimeMs }) => Date.now() - mtimeMs > ms, () => false)
+
+/** Removes what killed processes were about to write into a folder of ours. Names that older versions gave have no process in them. */
 export async function sweepUnfinished(folder: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [] as string[])) {
-    const [found, pid] = /\.(?:(\d+)-)?[0-9a-f]{12}\.tmp$/.exec(name) ?? []
-    if (found && !(pid !== undefined && isAlive(Number(pid)))) await rm(join(folder, name), { force: true }).catch(() => undefined)
+    const [found, pid] = /(?:\.json|\.toml|^\.comfyui-envmanager)\.(?:(\d+)-)?[0-9a-f]{12}\.tmp$/.exec(name) ?? []
+    if (!found || (pid !== undefined && isAlive(Number(pid))) || !(await isOlder(join(folder, name), ABANDONED_MS))) continue
+    await rm(join(folder, name), { force: true }).catch(() => undefined)
   }
 }
 

@@ -4,6 +4,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { HELP } from './cli/help'
 import { cleanupCommand, envsCommand, exportCommand, importCommand, repairCommand, undoCommand } from './cli/envCommands'
 import { findCommand, torchCommand } from './cli/findCommand'
+import { homeCommand } from './cli/homeCommand'
 import { inPlaceCommand, restoreCommand, snapshotsCommand } from './cli/inPlaceCommand'
 import { initCommand } from './cli/initCommand'
 import { installCommand } from './cli/installCommand'
@@ -14,6 +15,7 @@ import { resolveCommand, whyCommand } from './cli/resolveCommand'
 import { serveCommand } from './cli/serveCommand'
 import { makeEngine, type Engine } from './engine'
 import { BridgeError } from './errors/bridgeError'
+import { refuseForeign, takeHome } from './home'
 import { recoverInPlace } from './install/restore'
 import { packAt } from './packs/scan'
 import { OVERRIDE_NAMES, readSettings } from './settings'
@@ -50,8 +52,11 @@ const OWN: Record<string, ParseArgsConfig['options']> = {
   envs: {},
   doctor: {},
   logs: {},
+  home: {},
   serve: { port: text, parent: flag },
 }
+/** Commands that make nothing in the home. */
+const ONLY_READ = new Set(['info', 'why', 'init', 'logs', 'envs', 'snapshots'])
 
 interface Given {
   command: string
@@ -123,8 +128,11 @@ async function run(given: Given, output: Output): Promise<number> {
   const names = ['interpreter', 'home', ...OVERRIDE_NAMES]
   const offline = given.flag('offline') ? { offline: '1' } : {}
   const settings = readSettings({ ...Object.fromEntries(names.map((name) => [name, given.text(name)])), ...(comfyui && { comfyui }), ...offline })
-  if (settings.fault && command !== 'serve') throw settings.fault
+  if (command !== 'init') refuseForeign(settings)
+  if (settings.fault && command !== 'serve' && command !== 'home') throw settings.fault
   settings.unknown.forEach((text) => output.note(text))
+  if (!ONLY_READ.has(command)) await takeHome(settings)
+  if (command === 'home') return homeCommand(settings, output)
   if (command === 'logs') return logsCommand(rest[0], settings.home, output)
   if (command === 'init') return initCommand(given.text('dir') ?? rest[0], output)
   for (const told of await recoverInPlace(settings.home)) output.note(told)

@@ -1,9 +1,10 @@
-import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { PanelSettings } from '../schemas/care'
 import type { BridgeError } from './errors/bridgeError'
+import { cacheFolder } from './home'
 import { panelPart, readSettingsFile } from './settingsFile'
+import { pathOf, userFolder } from './user'
 
 /** Facts that a user sets in place of what the probe finds: to plan for another machine. */
 export interface Overrides {
@@ -123,8 +124,9 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
   }
   const cuda = cudaOverride(env)
   if (cuda && !overrides.cuda) overrides.cuda = cuda
-  const fallback = comfyui ? join(comfyui, 'user', '__envmanager') : join(homedir(), '.comfyui-envmanager')
-  const home = resolve(value('home', 'COMFY_ENV_HOME') ?? fallback)
+  const given = value('home', 'COMFY_ENV_HOME')
+  const fallback = comfyui ? join(comfyui, 'user', '__envmanager') : join(userFolder() ?? '.', '.comfyui-envmanager')
+  const home = given === null ? resolve(fallback) : pathOf(given)
   const { values: file, unknown, fault, sandboxFault } = readSettingsFile(home)
   const panel = panelPart(file)
   return {
@@ -135,7 +137,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
     sources: [...list(env.COMFY_ENV_SOURCES), ...(file.sources ?? [])],
     allowedHosts: [...list(env.COMFY_ENV_ALLOW_HOSTS), ...(file.allow_hosts ?? [])],
     uv: env.COMFY_ENV_UV || null,
-    cache: resolve(env.COMFY_ENV_CACHE || join(home, 'cache')),
+    cache: cacheFolder(env.COMFY_ENV_CACHE ? pathOf(env.COMFY_ENV_CACHE) : null, home),
     index: env.COMFY_ENV_INDEX || file.index || null,
     findLinks: env.COMFY_ENV_FIND_LINKS || file.find_links || null,
     torchIndex: env.COMFY_ENV_TORCH_INDEX || file.torch_index || null,

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import * as files from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -71,9 +71,12 @@ test('a write that fails leaves the old content and nothing beside it, and says 
   expect(readdirSync(folder).sort()).toEqual(['locks', 'state.json'])
 })
 
-test('what killed processes were writing is swept, what a living one writes is not', async () => {
+test('what killed processes were writing is swept once it is old, what a living one writes is not', async () => {
   const left = ['state.json.0123456789ab.tmp', 'state.json.999999999-0123456789ab.tmp', `state.json.${process.pid}-0123456789ab.tmp`, 'notes.tmp']
   left.forEach((name) => writeFileSync(join(folder, name), ''))
+  await sweepUnfinished(folder)
+  expect(readdirSync(folder).sort()).toEqual([...left].sort())
+  left.forEach((name) => utimesSync(join(folder, name), 1, 1))
   await sweepUnfinished(folder)
   expect(readdirSync(folder).sort()).toEqual(left.slice(2).sort())
 })

@@ -4,7 +4,6 @@ import type { EnvRecord } from '../../schemas/env'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { cleanUp } from '../install/cleanup'
-import { envIdOf } from '../install/envStore'
 import { parseLock, renderLock } from '../install/lock'
 import { folderSizes } from '../install/sizes'
 import { interruptSignal } from './interrupt'
@@ -68,7 +67,8 @@ export async function importCommand(file: string | undefined, engine: Engine, ou
   })
   const { pack } = parseLock(text, path)
   const job = await runJob({ action: 'import', pack, file: path }, engine, output)
-  output.result({ env: envIdOf(pack), job }, () => `${envIdOf(pack)} was built from ${file}.`)
+  const env = engine.envs.idOf(pack)
+  output.result({ env, job }, () => `${env} was built from ${file}.`)
   return 0
 }
 

@@ -22,6 +22,7 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   PORT_TAKEN: failed('Leave --port out, and a free port is chosen.'),
   CONFIG_SYNTAX: bad('Correct the file at that line.'),
   CONFIG_INVALID: bad('Correct that value.'),
+  NOT_OURS: bad('Name a folder that is empty or not there yet, with COMFY_ENV_HOME or --home.'),
   UNKNOWN_PACK: bad('`comfy-env packs` lists the node packs.'),
   UNKNOWN_ENV: bad('`comfy-env envs` lists the environments.'),
   UNKNOWN_JOB: bad('Reload the panel.'),

@@ -1,17 +1,19 @@
 import { createHash } from 'node:crypto'
-import { rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EnvRecord } from '../../schemas/env'
 import type { JobPhase, LogLine } from '../../schemas/job'
 import { BridgeError } from '../errors/bridgeError'
 import { asDiskError, writeAtomic } from '../files'
+import { emptyMarked } from '../mark'
 import { withLock } from '../osLock'
 import { readInstalled } from '../packs/installed'
 import { askInterpreter } from '../probe/interpreter'
 import { redact } from '../resolve/candidate'
 import { normalizeName } from '../resolve/requirement'
 import type { Http } from '../sources/http'
-import { cacheLock, fetchWheel, sha256Of } from './download'
+import { sha256Of } from './cache'
+import { cacheLock, fetchWheel } from './download'
 import { pythonIn, type EnvStore } from './envStore'
 import { inspectWheel, refuseWrongMetadata } from './inspect'
 import { directWheels, type EnvLock, renderLock, uvLock, withHashes } from './lock'
@@ -143,7 +145,7 @@ async function build(input: Ready): Promise<EnvRecord> {
   try {
     let site = await installInto(folder, files, input)
     if (await mendCache(site, input)) {
-      await rm(folder, { recursive: true, force: true })
+      await emptyMarked(folder)
       site = await installInto(folder, files, input)
     }
     if (packDir) await runInstallScript(packDir, pythonIn(folder), site, hostSites, full.lock, input)

@@ -1,8 +1,10 @@
-import { readdir, rm, stat } from 'node:fs/promises'
+import { lstat, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
-import { sweepUnfinished } from '../files'
+import { isOlder, namesIn } from '../files'
+import { isFolder, removeMarked } from '../mark'
 import { ifFree, type Waiting, withLock } from '../osLock'
+import { isOurCache, ourWheels } from './cache'
 import { cacheLock } from './download'
 import type { EnvStore } from './envStore'
 import { folderSizes } from './sizes'
@@ -24,23 +26,37 @@ const PART_DAYS = 7
 /** Deletes something of the cache while nobody installs out of it. */
 const alone = (cache: string, work: () => Promise<void>) => (waiting: Waiting): Promise<void> => withLock(cacheLock(cache), waiting, work)
 
-/** Wheels in our cache: what is installed does not need them, undo does not either; a repair without network does. */
+/** What we have downloaded: what is installed does not need it, undo does not either; a repair without network does. */
 async function cachedWheels(cache: string): Promise<Removable[]> {
-  const folder = join(cache, 'wheels')
-  const { bytes } = await folderSizes(folder)
-  return bytes > 0 ? [{ what: 'downloaded wheels that a repair without network would use', bytes, remove: alone(cache, () => rm(folder, { recursive: true, force: true })) }] : []
+  const folders = await ourWheels(cache)
+  const sizes = await Promise.all(folders.map((folder) => folderSizes(folder)))
+  const bytes = sizes.reduce((sum, size) => sum + size.bytes, 0)
+  const remove = async (): Promise<void> => {
+    for (const folder of folders) await removeMarked(folder)
+  }
+  return bytes > 0 ? [{ what: 'downloaded wheels that a repair without network would use', bytes, remove: alone(cache, remove) }] : []
 }
 
 async function oldParts(cache: string): Promise<Removable[]> {
-  const folder = join(cache, 'wheels')
-  const files = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   const found: Removable[] = []
-  for (const entry of files.filter(({ name }) => name.endsWith('.part'))) {
-    const path = join(entry.parentPath, entry.name)
-    const part = await stat(path).catch(() => null)
-    if (part && Date.now() - part.mtimeMs > PART_DAYS * DAY_MS) found.push({ what: `broken download ${entry.name}`, bytes: part.size, remove: alone(cache, () => rm(path, { force: true })) })
+  for (const folder of await ourWheels(cache)) {
+    for (const name of (await namesIn(folder)).filter((each) => each.endsWith('.part'))) {
+      const path = join(folder, name)
+      const part = await lstat(path).catch(() => null)
+      if (part && (await isOlder(path, PART_DAYS * DAY_MS))) found.push({ what: `broken download ${name}`, bytes: part.size, remove: alone(cache, () => rm(path, { force: true })) })
+    }
   }
   return found
+}
+
+/** What uv itself has at the top of its cache. */
+const OF_UV = /^(CACHEDIR\.TAG|\.gitignore|\.git|\.lock|[a-z-]+-v\d+)$/
+
+/** Lets uv delete what it does not need. It takes everything in its folder for its own. */
+async function pruneUv(cache: string, uv: Uv): Promise<void> {
+  const folder = join(cache, 'uv')
+  if (!isOurCache(cache) || !isFolder(folder) || !(await namesIn(folder)).every((name) => OF_UV.test(name))) return
+  await ifFree(cacheLock(cache), () => uv.run(['cache', 'prune']))
 }
 
 /** Earlier generations: each is what undo of its env needs. */
@@ -52,14 +68,6 @@ async function generations(envs: EnvStore): Promise<Removable[]> {
     found.push({ what: `the earlier state of ${record.id} (undo would be gone)`, bytes: unique, remove: (waiting) => envs.forgetPrevious(record.id, waiting) })
   }
   return found
-}
-
-/** Deletes what killed processes were about to write below a home and its cache, and where jobs of older versions stood in line. */
-export async function sweepHome(home: string, cache: string): Promise<void> {
-  const below = await Promise.all(['envs', 'snapshots'].map(async (name) => (await readdir(join(home, name)).catch(() => [] as string[])).map((each) => join(home, name, each))))
-  await Promise.all([home, join(cache, 'pages'), ...['jobs', 'run', 'classes'].map((name) => join(home, name)), ...below.flat()].map(sweepUnfinished))
-  const turns = (await readdir(join(home, 'jobs')).catch(() => [] as string[])).filter((name) => name.endsWith('.turns'))
-  await Promise.all(turns.map((name) => rm(join(home, 'jobs', name), { recursive: true, force: true }).catch(() => undefined)))
 }
 
 /** Deletes one thing. What is in use, and may not be waited for, stays. */
@@ -74,13 +82,13 @@ async function removeOne(item: Removable, waiting: Waiting): Promise<Leftover> {
   }
 }
 
-/** What may be deleted without losing an env, with its size; and deletes it where `remove` says so, uv's cache included. Throws CANCELLED. */
+/** What of ours may be deleted without losing an env, with its size; and deletes it where `remove` says so, uv's cache included. Throws CANCELLED. */
 export async function cleanUp(envs: EnvStore, cache: string, uv: Uv, remove: boolean, waiting: Waiting): Promise<Leftover[]> {
   const found = [...(await generations(envs)), ...(await oldParts(cache)), ...(await cachedWheels(cache))]
   if (!remove) return found.map(({ what, bytes }) => ({ what, bytes }))
   const done: Leftover[] = []
   for (const item of found) done.push(await removeOne(item, waiting))
-  await ifFree(cacheLock(cache), () => uv.run(['cache', 'prune'])).catch(() => undefined) // without uv there is nothing of it to prune
+  await pruneUv(cache, uv).catch(() => undefined) // without uv there is nothing of it to prune
   await envs.sweep()
   return done
 }

@@ -3,7 +3,7 @@ import { copyFile, lstat, mkdir, open, readlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
 import { errnoOf, unreadable } from '../files'
-import { sha256Of } from './download'
+import { sha256Of } from './cache'
 
 /** A file or a symbolic link: its content, and what else belongs to it. */
 export interface Content {

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { MARK } from '../mark'
 import { Http, type NetSettings } from '../sources/http'
 import { type FileServer, startFileServer } from '../testing/fileServer'
 import { makeWheel, sha256 } from '../testing/makeWheel'
@@ -42,7 +43,7 @@ const fetchIt = ({ sha = sha256(WHEEL), http = net(), url = address(), signal = 
   fetchWheel({ url, filename: FILENAME, sha256: sha }, cache, http, onBytes, signal)
 
 const leftFiles = (): string[] =>
-  readdirSync(cache, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile() && !entry.name.endsWith('.lock')).map(({ name }) => name)
+  readdirSync(cache, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile() && entry.name !== MARK && !entry.name.endsWith('.lock')).map(({ name }) => name)
 
 test('a wheel arrives whole, with progress', async () => {
   const told: [number, number | null][] = []

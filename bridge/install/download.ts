@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Response } from 'undici'
 import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import { asDiskError, readCached, writeAtomic } from '../files'
+import { markFolder } from '../mark'
 import { lockIn, withLock } from '../osLock'
 import { redact } from '../resolve/candidate'
 import { answerError, type Http, meaningOf } from '../sources/http'
+import { sha256Of, wheelsIn } from './cache'
 
 export interface Wanted {
   url: string
@@ -25,12 +25,6 @@ export type OnBytes = (done: number, total: number | null) => void
 export async function wheelBytes(url: string, http: Http, signal?: AbortSignal): Promise<number | null> {
   if (!url.startsWith('file:')) return http.bytes(url, signal)
   return stat(fileURLToPath(url)).then(({ size }) => size, () => null)
-}
-
-export async function sha256Of(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(path), hash)
-  return hash.digest('hex')
 }
 
 /** A wheel is a zip: it starts with `PK`. A page that says "not found" with status 200 does not. */
@@ -157,7 +151,7 @@ async function fetchFromAny(wanted: Wanted, transfer: Transfer): Promise<void> {
 /** Folder of the cache where a wheel lies: by its content where that is known, else by its address. */
 function cacheFolder({ url, sha256 }: Wanted, cache: string): string {
   const key = sha256 ?? createHash('sha256').update(url).digest('hex')
-  return join(cache, 'wheels', key.slice(0, 32))
+  return join(wheelsIn(cache), key.slice(0, 32))
 }
 
 async function fetchInto(path: string, wanted: Wanted, http: Http, onBytes: OnBytes, signal: AbortSignal): Promise<string> {
@@ -196,6 +190,7 @@ export async function fetchWheel(wanted: Wanted, cache: string, http: Http, onBy
   const folder = cacheFolder(wanted, cache)
   try {
     await mkdir(folder, { recursive: true })
+    await markFolder(folder, 'wheel', basename(folder)).catch(() => undefined) // of a cache that can only be read
   } catch (error) {
     throw asDiskError(error)
   }

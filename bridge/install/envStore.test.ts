@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -6,8 +7,10 @@ import type { EnvRecord } from '../../schemas/env'
 import { BridgeError } from '../errors/bridgeError'
 import { takeLock } from '../osLock'
 import { buildEnv, type BuildInput } from './build'
-import { cleanUp, sweepHome } from './cleanup'
+import { MARK, markFolder } from '../mark'
+import { cleanUp } from './cleanup'
 import { cacheLock } from './download'
+import { makeGeneration } from './envFolders'
 import { EnvStore } from './envStore'
 import type { Uv } from './uv'
 
@@ -23,7 +26,7 @@ const recordOf = (generation: number, previous: number | null = null): EnvRecord
   schema: 1, id: 'a', kind: 'overlay', pack: 'a', generation, previous, interpreter: '/p', host_site: null, combination: null, requirements_hash: '', packages: [], created: 1,
 })
 const envFile = (): string => join(home, 'envs', 'a', 'env.json')
-const inEnv = (): string[] => readdirSync(join(home, 'envs', 'a')).sort()
+const inEnv = (): string[] => readdirSync(join(home, 'envs', 'a')).filter((name) => name !== MARK).sort()
 
 /** A whole generation on disk. */
 function generation(number: number, previous: number | null = null): EnvRecord {
@@ -73,7 +76,6 @@ test('nothing else changes an env while an install is at it: what may not wait i
   const { promise: go, resolve } = Promise.withResolvers<void>()
   const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
   const run = async (): Promise<string> => {
-    mkdirSync(store.generation('a', 3), { recursive: true })
     begin()
     await go
     seen.push(existsSync(store.generation('a', 3)) ? 'the install ends whole' : 'its folder was deleted')
@@ -105,14 +107,14 @@ test('a second install says what it waits for, and can be cancelled meanwhile', 
 
 test('kept downloads stay while anybody installs out of them', async () => {
   const cache = join(home, 'cache')
-  mkdirSync(join(cache, 'wheels'), { recursive: true })
-  writeFileSync(join(cache, 'wheels', 'a.whl'), 'wheel')
+  await markFolder(join(cache, 'wheels', 'abc'), 'wheel', 'abc')
+  writeFileSync(join(cache, 'wheels', 'abc', 'a.whl'), 'wheel')
   const ended = await takeLock(cacheLock(cache), { shared: true })
   expect(await cleanUp(store, cache, uv(async () => ''), true, busy)).toMatchObject([{ bytes: 0 }])
-  expect(existsSync(join(cache, 'wheels', 'a.whl'))).toBe(true)
+  expect(existsSync(join(cache, 'wheels', 'abc', 'a.whl'))).toBe(true)
   ended()
-  expect(await cleanUp(store, cache, uv(async () => ''), true, busy)).toMatchObject([{ bytes: 5 }])
-  expect(existsSync(join(cache, 'wheels'))).toBe(false)
+  expect(await cleanUp(store, cache, uv(async () => ''), true, busy)).toMatchObject([{ bytes: expect.any(Number) }])
+  expect(readdirSync(join(cache, 'wheels'))).toEqual([])
 })
 
 test.each([
@@ -133,21 +135,156 @@ test.each([
   expect(await store.problems()).toEqual([])
 })
 
-test('what a kill has left is swept: generations without a name, halves of removals, turns of older versions', async () => {
+test('what a kill has left is swept: generations without a name, halves of removals', async () => {
   env()
-  for (const name of ['gen-1/x', 'gen-7/x']) mkdirSync(join(home, 'envs', 'a', name), { recursive: true })
-  mkdirSync(join(home, 'envs', 'first', 'gen-1'), { recursive: true })
-  mkdirSync(join(home, 'envs', '.removed-b-1'), { recursive: true })
-  writeFileSync(join(home, 'envs', '.removed-b-1', 'env.json'), '{}')
-  mkdirSync(join(home, 'envs', 'Not ours'), { recursive: true })
-  mkdirSync(join(home, 'jobs', 'a.turns'), { recursive: true })
-  writeFileSync(join(home, 'jobs', 'a.turns', '000000000000001-1-1-abcdef'), '')
-  writeFileSync(`${envFile()}.0123456789ab.tmp`, '')
-  await sweepHome(home, join(home, 'cache'))
+  await makeGeneration(store.folder('a'), 'a', 7)
+  mkdirSync(join(store.generation('a', 7), 'bin'))
+  await makeGeneration(store.folder('first'), 'first', 1)
+  await makeGeneration(join(home, 'envs', '.removed-b-1'), 'b', 1)
+  mkdirSync(join(home, 'envs', '.removed-c-1'))
+  writeFileSync(join(home, 'envs', '.removed-c-1', 'env.json'), JSON.stringify({ ...recordOf(1), id: 'c' })) // of an earlier version
   await store.sweep()
   expect(inEnv()).toEqual(['env.json', 'gen-1', 'gen-2'])
-  expect(readdirSync(join(home, 'envs')).sort()).toEqual(['Not ours', 'a'])
-  expect(readdirSync(join(home, 'jobs'))).toEqual([])
+  expect(readdirSync(join(home, 'envs'))).toEqual(['a'])
+})
+
+/** What somebody else has in a folder of environments. */
+const FOREIGN = ['envs/py311/bin/python', 'envs/tf-gpu/gen-1/weights', 'envs/gen-1/x', 'envs/a/notes.txt', 'envs/a/gen-7/thesis.npz', 'envs/a/gen-9x/x', 'envs/.removed-mine-1/x', 'envs/.removed-py311-12ab/thesis.npz', 'envs/Not ours/x', 'envs/file']
+function foreign(): void {
+  for (const name of FOREIGN) {
+    mkdirSync(join(home, name, '..'), { recursive: true })
+    writeFileSync(join(home, name), name)
+  }
+}
+const foreignLeft = (): string[] => FOREIGN.filter((name) => existsSync(join(home, name)))
+
+test('nothing that is not ours goes: by a sweep, a switch, a failed install, free space, undo or the deletion of the env that it lies in', async () => {
+  env()
+  foreign()
+  await store.sweep()
+  await store.publish(generation(3, 2))
+  expect(inEnv()).toEqual(['env.json', 'gen-2', 'gen-3', 'gen-7', 'gen-9x', 'notes.txt'])
+  await expect(build({})).rejects.toMatchObject({ code: 'UV_FAILED' })
+  await store.undo('a', {})
+  await cleanUp(store, join(home, 'cache'), uv(async () => ''), true, busy)
+  expect(foreignLeft()).toEqual(FOREIGN)
+  await store.remove('a', {})
+  await store.sweep()
+  expect(inEnv()).toEqual(['gen-7', 'gen-9x', 'notes.txt'])
+  expect(foreignLeft()).toEqual(FOREIGN)
+  expect(await store.list()).toEqual([])
+  for (const id of ['py311', 'tf-gpu', 'file']) await expect(store.remove(id, {})).rejects.toMatchObject({ code: 'NOT_OURS' })
+  expect(foreignLeft()).toEqual(FOREIGN)
+})
+
+test('a half-built generation of an earlier version has no proof and stays; one whose record is there goes', async () => {
+  env()
+  generation(5)
+  mkdirSync(join(store.generation('a', 6), 'bin'), { recursive: true })
+  await store.sweep()
+  expect(inEnv()).toEqual(['env.json', 'gen-1', 'gen-2', 'gen-6'])
+  expect(await store.stage('a', recordOf(2, 1))).toMatchObject({ generation: 7 })
+})
+
+test('a copy of an environment is nobody’s: it is not used, nor deleted, and what it says deletes nothing', async () => {
+  env()
+  await makeGeneration(store.folder('a'), 'a', 2)
+  cpSync(store.folder('a'), store.folder('a-backup'), { recursive: true })
+  await store.publish({ ...generation(3, 2), previous: 2 })
+  const copy = (): string[] => readdirSync(store.folder('a-backup')).filter((name) => name !== MARK).sort()
+  await store.sweep()
+  expect((await store.list()).map(({ id, generation: number }) => [id, number])).toEqual([['a', 3]])
+  expect([inEnv(), copy()]).toEqual([['env.json', 'gen-2', 'gen-3'], ['env.json', 'gen-1', 'gen-2']])
+  await expect(store.remove('a-backup', {})).rejects.toMatchObject({ code: 'NOT_OURS' })
+  await expect(build({ env: 'a-backup' })).rejects.toMatchObject({ code: 'NOT_OURS' })
+  expect(copy()).toEqual(['env.json', 'gen-1', 'gen-2'])
+})
+
+test('nothing is changed behind a link, in place of an env, of a generation or of all envs', async () => {
+  const elsewhere = mkdtempSync(join(tmpdir(), 'envmanager-elsewhere-'))
+  const count = (): number => readdirSync(elsewhere, { recursive: true }).length
+  try {
+    env()
+    generation(5)
+    cpSync(join(home, 'envs', 'a'), join(elsewhere, 'a'), { recursive: true })
+    rmSync(join(home, 'envs', 'a'), { recursive: true })
+    const before = count()
+    symlinkSync(join(elsewhere, 'a'), store.folder('a'))
+    const changes = [() => store.remove('a', {}), () => store.undo('a', {}), () => store.forgetPrevious('a', {}), () => build({})]
+    const refused = async (): Promise<void> => {
+      await store.sweep()
+      for (const change of changes) await expect(change()).rejects.toMatchObject({ code: 'NOT_OURS' })
+      expect(count()).toBe(before)
+    }
+    await refused()
+    rmSync(join(home, 'envs'), { recursive: true })
+    symlinkSync(elsewhere, join(home, 'envs'))
+    await refused()
+    rmSync(join(home, 'envs'))
+    env()
+    symlinkSync(join(elsewhere, 'a', 'gen-5'), store.generation('a', 5))
+    await store.sweep()
+    expect(count()).toBe(before)
+  } finally {
+    rmSync(elsewhere, { recursive: true })
+  }
+})
+
+test('the mark of a generation is there before anything else, and goes last', async () => {
+  const { folder } = await store.stage('a', null)
+  expect(readdirSync(folder)).toEqual([MARK])
+  expect(readdirSync(store.folder('a')).sort()).toEqual([MARK, 'gen-1'])
+  await store.giveUp('a', folder)
+  expect(existsSync(store.folder('a'))).toBe(false)
+})
+
+test('an environment of an earlier version is found under its older id, by its own pack and by no other', async () => {
+  const older = 'fancy-pack-e2b8ce'
+  mkdirSync(store.folder(older), { recursive: true })
+  writeFileSync(join(store.folder(older), 'env.json'), JSON.stringify({ ...recordOf(1), id: older, pack: 'Fancy Pack' }))
+  expect(store.idOf('Fancy Pack')).toBe(older)
+  expect(await store.ofPack('Fancy Pack')).toMatchObject({ id: older })
+  expect(store.idOf(older)).toMatch(/^fancy-pack-e2b8ce-[0-9a-f]{16}$/)
+  expect(await store.ofPack(older)).toBe(null)
+  // the record is lost: its generation says whose it is
+  mkdirSync(store.generation(older, 1))
+  writeFileSync(join(store.generation(older, 1), 'envmanager.json'), JSON.stringify({ ...recordOf(1), id: older, pack: 'Fancy Pack' }))
+  rmSync(join(store.folder(older), 'env.json'))
+  expect(store.idOf('Fancy Pack')).toBe(older)
+  // and the other way round, where the pack of that very name came first
+  writeFileSync(join(store.folder(older), 'env.json'), JSON.stringify({ ...recordOf(1), id: older, pack: older }))
+  rmSync(store.generation(older, 1), { recursive: true })
+  expect([store.idOf(older), store.idOf('Fancy Pack')]).toEqual([older, expect.stringMatching(/^fancy-pack-[0-9a-f]{16}$/)])
+})
+
+test('free space takes what we have downloaded; what somebody put there stays, and a uv cache with other files is not pruned', async () => {
+  const cache = join(home, 'cache')
+  await markFolder(home, 'home')
+  const put = (name: string, text = name): void => {
+    mkdirSync(join(cache, name, '..'), { recursive: true })
+    writeFileSync(join(cache, name), text)
+  }
+  await markFolder(join(cache, 'wheels', 'abc'), 'wheel', 'abc')
+  put('wheels/abc/ours.whl')
+  const earlier = createHash('sha256').update('earlier').digest('hex').slice(0, 32)
+  put(`wheels/${earlier}/earlier.whl`, 'earlier')
+  const theirs = ['wheels/mine/flash_attn-2.8.whl', 'wheels/notes.txt', `wheels/${'0'.repeat(32)}/built.whl`, 'wheels/mine/x.whl.part']
+  theirs.forEach((name) => put(name))
+  for (const name of ['wheels/abc/old.whl.part', 'wheels/mine/x.whl.part']) {
+    put(name)
+    utimesSync(join(cache, name), 1, 1)
+  }
+  const run = vi.fn<() => Promise<string>>(async () => '')
+  put('uv/wheels-v5/x')
+  put('uv/notes.txt')
+  expect((await cleanUp(store, cache, uv(run), false, busy)).map(({ what }) => what)).toEqual(['broken download old.whl.part', expect.stringContaining('downloaded wheels')])
+  await cleanUp(store, cache, uv(run), true, busy)
+  expect(readdirSync(join(cache, 'wheels')).sort()).toEqual(['0'.repeat(32), 'mine', 'notes.txt'])
+  expect(theirs.filter((name) => !existsSync(join(cache, name)))).toEqual([])
+  expect(run).not.toHaveBeenCalled()
+  rmSync(join(cache, 'uv', 'notes.txt'))
+  await cleanUp(store, cache, uv(run), true, busy)
+  expect(run).toHaveBeenCalledWith(['cache', 'prune'])
 })
 
 test('a generation that workers run on is not deleted, by a sweep, another install or with the env; when they have ended, it is', async () => {

@@ -1,28 +1,24 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { access, mkdir, readFile, rename, rm, rmdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { access, readFile, rename } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { EnvRecord } from '../../schemas/env'
 import { EnvId } from '../../schemas/ids'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { errnoOf, namesIn, unwritable } from '../files'
+import { isFolder, markFolder, refuseLink } from '../mark'
 import { ifFree, lockIn, type Waiting, withLock } from '../osLock'
 import { readState, rewriteState } from '../stateFile'
+import { isEnvOf, isOurEnv, makeGeneration, numberOf, removeEnv, removeGeneration, removeIfUnused, wholeGenerations } from './envFolders'
+import { envIdOf, olderEnvIdOf } from './envIds'
 import { holdGeneration, unlessUsed } from './envUse'
 import { parseLock, type EnvLock } from './lock'
-
-/** A pack's env id: its name in small letters, with a few digits of its hash if that loses something. */
-export function envIdOf(pack: string): string {
-  const plain = pack.toLowerCase().replace(/[^a-z0-9_-]+/g, '-').replace(/^[^a-z0-9]+/, '').slice(0, 48)
-  if (plain === pack && plain) return plain
-  return `${plain || 'pack'}-${createHash('sha256').update(pack).digest('hex').slice(0, 6)}`
-}
 
 /** The interpreter inside an env's folder. */
 export function pythonIn(folder: string): string {
   return process.platform === 'win32' ? join(folder, 'Scripts', 'python.exe') : join(folder, 'bin', 'python')
 }
 
-const numberOf = (name: string): number => Number(/^gen-(\d+)$/.exec(name)?.[1] ?? 0)
 const exists = (path: string): Promise<boolean> => access(path).then(() => true, () => false)
 
 /** An environment whose record cannot be read. `record`: what its newest whole generation says of itself; null: there is none. */
@@ -36,7 +32,8 @@ export interface Damaged {
 
 /**
  * The environments on disk: `envs/<id>/env.json` and `envs/<id>/gen-<n>/`. The record names the generation in use and is
- * replaced by one rename, last; so a kill at any moment leaves the old env or the new one. A record that cannot be read is never taken for absent.
+ * replaced by one rename, last; so a kill at any moment leaves the old env or the new one. A record that cannot be read is never taken for absent. What is not
+ * ours there (`envFolders.ts`) is left alone, and nothing is changed behind a link.
  *
  * Whatever changes an env holds its lock. `undo`, `forgetPrevious`, `remove` and `sweep` take it themselves; `stage`, `recover`, `publish` and `giveUp` are
  * for who holds it by `exclusive`.
@@ -58,13 +55,29 @@ export class EnvStore {
     return join(this.folder(id), `gen-${generation}`)
   }
 
+  /** The id of a pack's env: the one that it has, or that it would get. */
+  idOf(pack: string): string {
+    const [id, older] = [envIdOf(pack), olderEnvIdOf(pack)]
+    const isOlder = older !== id && !existsSync(this.#record(id)) && isEnvOf(this.folder(older), pack)
+    return isOlder ? older : id
+  }
+
+  /** A pack's env; null: it has none. Throws as `read` does. */
+  ofPack(pack: string): Promise<EnvRecord | null> {
+    return this.read(this.idOf(pack))
+  }
+
   pythonOf(record: EnvRecord): string {
     return pythonIn(this.generation(record.id, record.generation))
   }
 
-  /** Runs `work` while nothing else changes an env, in this process and in all. Throws CANCELLED. */
+  /** Runs `work` while nothing else changes an env, in this process and in all. Throws CANCELLED, or NOT_OURS where a link takes its place. */
   exclusive<T>(id: string, waiting: Waiting, work: () => Promise<T>): Promise<T> {
-    return withLock(this.#lock(id), waiting, work)
+    return withLock(this.#lock(id), waiting, () => {
+      refuseLink(this.#root)
+      refuseLink(this.folder(id))
+      return work()
+    })
   }
 
   #lock(id: string): string {
@@ -84,10 +97,12 @@ export class EnvStore {
     return parseLock(text, path)
   }
 
-  /** An env's record; null: it has none. Throws ENV_BROKEN where it is damaged, FILE_UNREADABLE where it could not be read now. */
+  /** An env's record; null: it has none. Throws ENV_BROKEN where it is damaged, NOT_OURS where it is another env's, FILE_UNREADABLE where it could not be read now. */
   async read(id: string): Promise<EnvRecord | null> {
     try {
-      return (await readState(this.#record(id), EnvRecord))?.value ?? null
+      const record = (await readState(this.#record(id), EnvRecord))?.value ?? null
+      if (record === null || record.id === id) return record
+      throw new BridgeError('NOT_OURS', `${this.#record(id)} is the record of another environment, \`${record.id}\`.`, { hint: 'Somebody has copied or renamed the folder: move it to another place.' })
     } catch (cause) {
       if (!(cause instanceof BridgeError) || cause.details?.damaged !== true) throw cause
       const [whole] = await this.#whole(id)
@@ -150,11 +165,8 @@ export class EnvStore {
     return notes().catch((error: unknown) => [toWire(error).message])
   }
 
-  /** What whole generations say of themselves, newest first. Their record is written last. */
-  async #whole(id: string): Promise<EnvRecord[]> {
-    const names = (await namesIn(this.folder(id))).filter((name) => numberOf(name) > 0).sort((a, b) => numberOf(b) - numberOf(a))
-    const records = await Promise.all(names.map((name) => readState(join(this.folder(id), name, 'envmanager.json'), EnvRecord).catch(() => null)))
-    return records.flatMap((read, at) => (read && read.value.generation === numberOf(names[at] ?? '') ? [read.value] : []))
+  #whole(id: string): Promise<EnvRecord[]> {
+    return wholeGenerations(this.folder(id), id)
   }
 
   /** The record of an env that is to be built again. A damaged one is put aside, and the newest whole generation takes its place. */
@@ -169,26 +181,26 @@ export class EnvStore {
   }
 
   /**
-   * A folder for a new generation, beside the one in use. Its number is one that no folder has: a uv that outlived a killed
+   * A folder for a new generation, beside the one in use, with our mark in it. Its number is one that no folder has: a uv that outlived a killed
    * bridge may still write into an older one.
    */
   async stage(id: string, current: EnvRecord | null): Promise<{ generation: number; folder: string }> {
     const taken = (await namesIn(this.folder(id))).map(numberOf)
     const generation = Math.max(0, current?.generation ?? 0, current?.previous ?? 0, ...taken) + 1
-    await mkdir(this.folder(id), { recursive: true }).catch((error: unknown) => Promise.reject(unwritable(this.folder(id), error)))
-    return { generation, folder: this.generation(id, generation) }
+    return { generation, folder: await makeGeneration(this.folder(id), id, generation) }
   }
 
   /** The switch: from here on the new generation is the env. */
   async publish(record: EnvRecord): Promise<void> {
     await rewriteState(this.#record(record.id), EnvRecord, () => record)
+    await markFolder(this.folder(record.id), 'env', record.id).catch(() => undefined) // that of an earlier version
     await this.#sweepEnv(record)
   }
 
   /** Deletes a generation that did not become the env, and the env's folder if nothing else is in it. */
   async giveUp(id: string, folder: string): Promise<void> {
-    await rm(folder, { recursive: true, force: true })
-    await rmdir(this.folder(id)).catch(() => undefined)
+    await removeGeneration(this.folder(id), id, basename(folder))
+    await removeIfUnused(this.folder(id), id).catch(() => undefined)
   }
 
   /** Back to the generation before, without network. Undoing again comes back. Throws UNKNOWN_ENV. */
@@ -212,47 +224,51 @@ export class EnvStore {
     })
   }
 
-  /** Deletes an env. Throws ENV_BUSY where a worker of any process runs on it, FILE_UNWRITABLE where it cannot be. */
+  /** Deletes what is ours of an env. Throws NOT_OURS where nothing is, ENV_BUSY where a worker of any process runs on it, FILE_UNWRITABLE where it cannot be. */
   remove(id: string, waiting: Waiting): Promise<void> {
     return this.exclusive(id, waiting, async () => {
-      for (const generation of (await namesIn(this.folder(id))).map(numberOf).filter(Boolean)) {
+      const folder = this.folder(id)
+      if (!(await exists(folder))) return
+      if (!(await isOurEnv(folder, id))) throw new BridgeError('NOT_OURS', `${folder} has neither our mark nor a record of ours.`, { hint: 'Delete it yourself if it is not needed.' })
+      for (const generation of (await namesIn(folder)).map(numberOf).filter(Boolean)) {
         const isUnused = await unlessUsed(this.#home, id, generation, async () => undefined)
         if (!isUnused) throw new BridgeError('ENV_BUSY', `${id} is used by workers of another ComfyUI.`, { hint: 'Switch the isolation of its pack off there, or stop that ComfyUI.' })
       }
+      await markFolder(folder, 'env', id).catch(() => undefined) // on a full disk it goes without
       const doomed = join(this.#root, `${REMOVED}${id}-${randomBytes(4).toString('hex')}`)
-      await rename(this.folder(id), doomed).catch((error: unknown) => (errnoOf(error) === 'ENOENT' ? undefined : Promise.reject(unwritable(this.folder(id), error))))
-      await rm(doomed, { recursive: true, force: true }).catch(() => undefined) // the next start goes on
+      await rename(folder, doomed).catch((error: unknown) => Promise.reject(unwritable(folder, error)))
+      await removeEnv(doomed, id, folder).catch(() => undefined) // the next start goes on
     })
   }
 
   /** Deletes what a kill left behind: generations that no record names, and removals that were not finished. What is being changed is left. Never throws. */
   async sweep(): Promise<void> {
-    const names = await namesIn(this.#root).catch(() => [] as string[])
-    for (const name of names) {
-      if (name.startsWith(REMOVED)) await rm(join(this.#root, name), { recursive: true, force: true }).catch(() => undefined)
-      else if (EnvId.safeParse(name).success) await ifFree(this.#lock(name), () => this.#sweepOne(name)).catch(() => undefined)
+    if (!isFolder(this.#root)) return
+    for (const name of await namesIn(this.#root).catch(() => [] as string[])) {
+      const id = REMOVAL.exec(name)?.[1] ?? name
+      if (EnvId.safeParse(id).success && isFolder(join(this.#root, name))) await ifFree(this.#lock(id), () => this.#sweepOne(name, id)).catch(() => undefined)
     }
   }
 
-  async #sweepOne(id: string): Promise<void> {
+  async #sweepOne(name: string, id: string): Promise<void> {
+    if (name !== id) return removeEnv(join(this.#root, name), id, this.folder(id))
     const record = await this.read(id)
     if (record) return this.#sweepEnv(record)
     if ((await this.#whole(id)).length > 0) return // its record is lost: repair takes it up
-    for (const name of await namesIn(this.folder(id))) if (numberOf(name) > 0) await rm(join(this.folder(id), name), { recursive: true, force: true })
-    await rmdir(this.folder(id))
+    for (const each of await namesIn(this.folder(id))) await removeGeneration(this.folder(id), id, each)
+    await removeIfUnused(this.folder(id), id)
   }
 
   /** Deletes the generations that a record does not name. What a uv that outlived its bridge still writes is deleted the next time. */
   async #sweepEnv({ id, generation, previous }: EnvRecord): Promise<void> {
     const names = await namesIn(this.folder(id)).catch(() => [] as string[])
     const doomed = names.filter((name) => numberOf(name) > 0 && numberOf(name) !== generation && numberOf(name) !== previous)
-    for (const name of doomed) {
-      await unlessUsed(this.#home, id, numberOf(name), () => rm(join(this.folder(id), name), { recursive: true, force: true })).catch(() => undefined)
-    }
+    for (const name of doomed) await unlessUsed(this.#home, id, numberOf(name), () => removeGeneration(this.folder(id), id, name)).catch(() => undefined)
   }
 }
 
 /** Starts the name of an env that is being deleted. */
 const REMOVED = '.removed-'
+const REMOVAL = /^\.removed-(.+)-[0-9a-f]+$/
 
 const isBroken = (error: unknown): boolean => error instanceof BridgeError && error.code === 'ENV_BROKEN'

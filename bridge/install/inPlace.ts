@@ -2,6 +2,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { asDiskError, writeAtomic } from '../files'
+import { markFolder, removeMarked } from '../mark'
 import { withLock } from '../osLock'
 import { readInstalled } from '../packs/installed'
 import { askInterpreter, type Scheme } from '../probe/interpreter'
@@ -119,12 +120,13 @@ async function prepare(files: string[], input: InPlaceInput, scheme: Scheme): Pr
   const { home, reporter } = input
   const id = newSnapshotId()
   try {
+    await markFolder(folderOf(home, id), 'snapshot', id)
     await stage(files, input, id)
     const snapshot = await takeSnapshot(input, id, scheme)
     reporter.log(`snapshot ${id}`)
     return snapshot
   } catch (error) {
-    await rm(folderOf(home, id), { recursive: true, force: true })
+    await removeMarked(folderOf(home, id)).catch(() => undefined) // the next start takes it away
     throw asDiskError(error)
   }
 }

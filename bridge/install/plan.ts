@@ -4,6 +4,7 @@ import type { EnvCombination, EnvKind, InstallPlan } from '../../schemas/env'
 import type { Resolution } from '../../schemas/wheel'
 import { BridgeError } from '../errors/bridgeError'
 import { asDiskError } from '../files'
+import { markFolder } from '../mark'
 import type { PackNeeds } from '../packs/needs'
 import type { Installed } from '../packs/installed'
 import { markerHolds } from '../packs/markers'
@@ -92,6 +93,7 @@ async function compile(input: PlanInput, requirements: string[], onLine: OnLine,
   const file = (name: string): string => join(folder, name)
   const ours = wheels.map((wheel) => wheel.package)
   try {
+    await markFolder(folder, 'plan')
     await writeFile(file('requirements.in'), lines(requirements))
     await writeFile(file('excludes.txt'), lines(kind === 'sealed' ? ours : [...TORCH_FAMILY, ...ours]))
     const paths = { requirements: file('requirements.in'), constraints: file('constraints.txt'), excludes: file('excludes.txt') }

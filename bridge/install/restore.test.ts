@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { markFolder } from '../mark'
 import { withLock } from '../osLock'
 import { CHANGE_MARK } from './leftOver'
 import { recoverInPlace, restoreSnapshot } from './restore'
@@ -147,9 +148,11 @@ describe('a change that was broken off', () => {
   test('before it changed anything leaves nothing behind', async () => {
     const folder = join(home, 'snapshots', '2026-01-01T00-00-00-000Z-0000')
     mkdirSync(join(folder, 'files'), { recursive: true })
-    mkdirSync(join(home, 'snapshots', 'of-somebody'))
+    await markFolder(folder, 'snapshot', basename(folder))
+    const others = ['2026-01-01T00-00-00-000Z-1111', 'of-somebody']
+    others.forEach((name) => mkdirSync(join(home, 'snapshots', name)))
     expect(await recoverInPlace(home)).toEqual([])
-    expect(readdirSync(join(home, 'snapshots'))).toEqual(['of-somebody'])
+    expect(readdirSync(join(home, 'snapshots'))).toEqual(others)
   })
 })
 

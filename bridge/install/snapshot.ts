@@ -4,6 +4,7 @@ import { dirname, join, relative, resolve, sep } from 'node:path'
 import { z } from 'zod'
 import { toWire } from '../errors/bridgeError'
 import { namesIn } from '../files'
+import { isMarked, removeMarked } from '../mark'
 import { lockIn } from '../osLock'
 import { readState, rewriteState } from '../stateFile'
 import { endLeftOver } from './leftOver'
@@ -77,7 +78,7 @@ export async function listSnapshots(home: string): Promise<{ snapshots: Snapshot
   const faults: string[] = []
   const read = async (name: string): Promise<Snapshot[]> => {
     const found = await readState(recordOf(home, name), Snapshot).catch((error: unknown) => void faults.push(toWire(error).message))
-    return found ? [found.value] : []
+    return found && found.value.id === name ? [found.value] : [] // a copy that somebody has made is none
   }
   const all = await Promise.all((await namesIn(snapshotsIn(home))).map(read))
   return { snapshots: all.flat().sort((a, b) => b.created - a.created), faults }
@@ -88,10 +89,11 @@ export const onTopOf = (all: Snapshot[], { created }: Snapshot): Snapshot | unde
 
 const ID = /^\d{4}-\d\d-\d\dT[\d-]+Z-[0-9a-f]{4,8}$/
 
-/** What killed installs left: folders without a record, which have changed nothing, and what was only tried. */
+/** What killed installs of ours left: folders without a record, which have changed nothing, and what was only tried. */
 export async function leftOverFolders(home: string): Promise<{ id: string; folder: string }[]> {
   const left = async (id: string): Promise<{ id: string; folder: string }[]> => {
     const names = await namesIn(folderOf(home, id))
+    if (!isMarked(folderOf(home, id), 'snapshot', id)) return []
     if (!names.includes('snapshot.json')) return [{ id, folder: folderOf(home, id) }]
     return names.includes('stage') ? [{ id, folder: stageOf(home, id) }] : []
   }
@@ -101,7 +103,8 @@ export async function leftOverFolders(home: string): Promise<{ id: string; folde
 /** Deletes it. For who holds `hostLock`. */
 export async function sweepSnapshots(home: string): Promise<void> {
   for (const { id, folder } of await leftOverFolders(home)) {
-    await endLeftOver(id).then(() => rm(folder, { recursive: true, force: true })).catch(() => undefined) // the next start tries again
+    const remove = (): Promise<void> => (folder === stageOf(home, id) ? rm(folder, { recursive: true, force: true }) : removeMarked(folder))
+    await endLeftOver(id).then(remove).catch(() => undefined) // the next start tries again
   }
 }
 

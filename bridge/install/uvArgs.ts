@@ -53,9 +53,9 @@ export function lookUpArgs(requirements: string, python: string, platform: strin
   return ['pip', 'compile', '--python-version', python, '--python-platform', uvPlatform(platform), ...form, ...sources(settings), requirements]
 }
 
-/** A venv. A sealed one may be of another Python, which uv fetches if it is not here. */
+/** A venv in a folder that has our mark already. A sealed one may be of another Python, which uv fetches if it is not here. */
 export function venvArgs(python: string, folder: string, mayDownload: boolean): string[] {
-  return ['venv', '--python', python, '--no-project', ...(mayDownload ? [] : ['--no-python-downloads']), folder]
+  return ['venv', '--python', python, '--no-project', '--allow-existing', ...(mayDownload ? [] : ['--no-python-downloads']), folder]
 }
 
 /** Install exactly the lock file's wheels; their hashes are enforced by uv. */

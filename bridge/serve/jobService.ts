@@ -113,7 +113,7 @@ export class JobService {
   #begin(id: string, request: JobRequest, started: number): void {
     const queued: JobState = { status: 'running', phase: 'queued', done: null, total: null, unit: null }
     const place = { position: null, in_place: isInPlace(request) }
-    const info: JobInfo = { id, action: request.action, pack: request.pack, env: envOf(request), state: queued, started, ended: null, lines: 0, ...place }
+    const info: JobInfo = { id, action: request.action, pack: request.pack, env: envOf(request, this.context.engine.envs), state: queued, started, ended: null, lines: 0, ...place }
     const path = join(this.context.engine.settings.home, 'jobs', `${id}.ndjson`)
     const job: Job = { info, request, log: new LogFile(path, (line) => this.#told(job, line)), abort: new AbortController(), suspended: false, firstError: null }
     this.#jobs.set(id, job)

@@ -1,13 +1,13 @@
 import type { JobRequest } from '../../schemas/job'
 import type { Engine } from '../engine'
 import { buildEnv, type Reporter } from '../install/build'
-import { envIdOf } from '../install/envStore'
+import type { EnvStore } from '../install/envStore'
 import { installInPlace } from '../install/inPlace'
 import type { FullPlan } from '../install/plan'
 import { hostLock } from '../install/snapshot'
 import { withLock } from '../osLock'
 
-export const envOf = (request: JobRequest): string => (request.action === 'repair' ? request.env : envIdOf(request.pack))
+export const envOf = (request: JobRequest, envs: EnvStore): string => (request.action === 'repair' ? request.env : envs.idOf(request.pack))
 
 export const isInPlace = (request: JobRequest): boolean => request.action === 'install' && request.in_place === true
 
@@ -47,5 +47,5 @@ export async function doJob(request: JobRequest, engine: Engine, reporter: Repor
     return
   }
   const packDir = request.action === 'install' ? request.dir : null
-  await buildEnv({ env: envOf(request), packDir, plan: makePlan, interpreter, hostSites, store, uv, http, cache, reporter, signal })
+  await buildEnv({ env: envOf(request, store), packDir, plan: makePlan, interpreter, hostSites, store, uv, http, cache, reporter, signal })
 }

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import type { EnvInfo, EnvRecord } from '../../schemas/env'
 import type { Isolation, PackInfo, PackState, RequirementStatus } from '../../schemas/pack'
 import { BridgeError } from '../errors/bridgeError'
-import { envIdOf } from '../install/envStore'
 import { folderSizes } from '../install/sizes'
 import type { PackFolder } from '../packs/scan'
 import { scanPacks } from '../packs/scan'
@@ -110,7 +109,7 @@ export class PackService {
       ...this.#unchecked(pack),
       ...assessed,
       ...(running && { state: 'installing', reason: 'Its environment is being built.' }),
-      env: this.context.store.envs.has(envIdOf(pack.id)) ? envIdOf(pack.id) : null,
+      env: this.#envOf(pack.id)?.id ?? null,
       loaded: host?.loaded ?? 'no',
       import_error: host?.error ?? null,
       classes: host?.classes ?? null,
@@ -120,11 +119,16 @@ export class PackService {
     this.context.store.apply({ kind: 'pack', pack: info })
   }
 
-  async #assess(pack: PackFolder): Promise<Assessment> {
+  #envOf(pack: string): EnvInfo | null {
     const { engine, store } = this.context
+    return store.envs.get(engine.envs.idOf(pack)) ?? null
+  }
+
+  async #assess(pack: PackFolder): Promise<Assessment> {
+    const { engine } = this.context
     try {
       const { needs, resolutions } = await engine.lookUp(pack)
-      const env = store.envs.get(envIdOf(pack.id))
+      const env = this.#envOf(pack.id)
       const own = env?.state === 'ready' ? new Map(env.packages.map(({ name, version }) => [name, version])) : null
       const host = await engine.hostInstalled()
       const requirements = requirementStatuses({ needs, resolutions, host, own, fingerprint: engine.fingerprint })
@@ -143,7 +147,7 @@ export class PackService {
   #withImport(pack: string, judged: { state: PackState; reason: string }): { state: PackState; reason: string } {
     const host = this.context.hostPacks.get(pack)
     if (judged.state !== 'ready' || host?.loaded !== 'failed' || this.context.isolated.has(pack)) return judged
-    const env = this.context.store.envs.has(envIdOf(pack))
+    const env = this.#envOf(pack) !== null
     const last = host.error?.trim().split('\n').at(-1) ?? 'unknown error'
     if (env) return { state: 'ready', reason: 'Its environment is ready. ComfyUI itself cannot import it: switch isolation on.' }
     return { state: 'broken', reason: `ComfyUI cannot import it: ${last}` }

@@ -1,7 +1,8 @@
-import { homedir, hostname, userInfo } from 'node:os'
+import { hostname } from 'node:os'
 import type { Check, ReportPart } from '../../schemas/care'
 import type { Snapshot } from '../../schemas/panelLink'
 import { redactSecrets } from '../redact'
+import { userFolder, userName } from '../user'
 
 /** What of a machine's names is hidden: the person's, wherever a path holds it, and the computer's. */
 export interface Names {
@@ -10,7 +11,7 @@ export interface Names {
   host: string
 }
 
-export const ownNames = (): Names => ({ user: userInfo().username, home: homedir(), host: hostname() })
+export const ownNames = (): Names => ({ user: userName(), home: userFolder() ?? '', host: hostname() })
 
 const escape = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 

@@ -22,7 +22,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }))
 function sharing(share: boolean, sandboxed: string[] = []): Sharing {
   const own = { kind: 'overlay', interpreter: 'python3', packages: [{ name: 'numpy', version: '1.26.4' }] }
   const context = {
-    engine: { settings: { workers: { share }, sandbox: { packs: sandboxed }, comfyui: root }, envs: { read: async (id: string) => (id === 'other' ? own : null) } },
+    engine: { settings: { workers: { share }, sandbox: { packs: sandboxed }, comfyui: root }, envs: { ofPack: async (pack: string) => (pack === 'other' ? own : null) } },
     host: null,
     isolated: new Set(['one', 'two', 'three', 'four', 'other']),
   }

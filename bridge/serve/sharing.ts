@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises'
-import { envIdOf } from '../install/envStore'
+import { envIdOf } from '../install/envIds'
 import { packFolder, type Context } from './context'
 import { wantsSandbox } from './workerSpecs'
 
@@ -62,7 +62,7 @@ export class Sharing {
 
   /** Equal for environments that hold the same packages on the same Python. */
   async #envKey(pack: string): Promise<string> {
-    const record = await this.context.engine.envs.read(envIdOf(pack))
+    const record = await this.context.engine.envs.ofPack(pack)
     if (!record) return 'host'
     const { kind, interpreter, packages } = record
     return JSON.stringify([kind, interpreter, packages.map(({ name, version }) => `${name}==${version}`).sort()])

@@ -3,11 +3,8 @@ import { join } from 'node:path'
 import { namesIn } from '../files'
 import { isServing, type RunFolder } from '../rpc/runFolder'
 
-/** The name of a worker's files. */
-export const fileOf = (worker: string): string => worker.replace('#', '-')
-
 /** What a worker of this bridge prints. Another bridge of the home may have a worker of the same name. */
-export const workerLog = (home: string, { name }: Pick<RunFolder, 'name'>, worker: string): string => join(home, 'logs', `${fileOf(worker)}.${name}.ndjson`)
+export const workerLog = (home: string, { name }: Pick<RunFolder, 'name'>, worker: string): string => join(home, 'logs', `${worker.replace('#', '-')}.${name}.ndjson`)
 
 /** Logs of workers that have ended are kept for so long. */
 const KEPT_DAYS = 7

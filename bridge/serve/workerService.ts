@@ -6,7 +6,6 @@ import type { HostFolders, NodeCall } from '../../schemas/shimLink'
 import type { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
 import type { LogLine } from '../../schemas/job'
 import { BridgeError } from '../errors/bridgeError'
-import { envIdOf } from '../install/envStore'
 import { LogFile } from '../jobs/logFile'
 import type { Handlers } from '../rpc/peer'
 import { goneObject, Worker } from '../workers/worker'
@@ -135,7 +134,7 @@ export class WorkerService {
   async isOutdated(pack: string): Promise<boolean> {
     const { id } = await this.#sharing.poolOf(pack)
     const workers = this.#pools.get(id) ?? []
-    const record = workers.length > 0 ? await this.context.engine.envs.read(envIdOf(pack)) : null
+    const record = workers.length > 0 ? await this.context.engine.envs.ofPack(pack) : null
     return workers.some(({ spec }) => spec.generation !== (record?.generation ?? null))
   }
 

@@ -1,15 +1,14 @@
+import { createHash } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
-import { envIdOf } from '../install/envStore'
 import { readPackNeeds } from '../packs/config'
 import { socketPath } from '../rpc/runFolder'
 import { findBwrap, pythonFolders, type Sandbox } from '../workers/sandbox'
 import type { WorkerSpec } from '../workers/workerSpec'
 import { packFolder, type Context } from './context'
 import type { Pool } from './sharing'
-import { fileOf } from './workerLogs'
 
 /** Environment variables of a pack's config. A broken one is the pack's state already, and keeps no worker from starting. */
 async function variables({ engine }: Context, dir: string): Promise<Record<string, string>> {
@@ -19,7 +18,7 @@ async function variables({ engine }: Context, dir: string): Promise<Record<strin
 /** The folder of a worker's HTTP sockets, one for each process of it: the run folder; of a sandboxed worker one of its own, the only one of these that it sees. */
 async function webFolderOf({ run }: Context, worker: string, sandboxed: boolean): Promise<string> {
   if (!sandboxed) return run.path
-  const own = join(run.path, fileOf(worker))
+  const own = join(run.path, createHash('sha256').update(worker).digest('hex').slice(0, 8)) // the path of a socket must be short
   await mkdir(own, { recursive: true, mode: 0o700 })
   return own
 }
@@ -51,7 +50,7 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
   const given = await Promise.all(packs.map(({ dir }) => variables(context, dir)))
   const isSandboxed = pool.packs.some((name) => wantsSandbox(context, name))
   const web = await webFolderOf(context, id, isSandboxed)
-  const { record = null, leave = () => undefined } = (await envs.use(envIdOf(pack))) ?? {}
+  const { record = null, leave = () => undefined } = (await envs.use(envs.idOf(pack))) ?? {}
   try {
     const python = record ? envs.pythonOf(record) : interpreter
     const folders = [...pythonFolders(python), ...pythonFolders(interpreter), ...(record ? [envs.generation(record.id, record.generation)] : [])]

@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path'
 import type { HostFolders } from '../../schemas/shimLink'
+import { userFolder } from '../user'
 
 /** What a sandboxed worker may see and change, beyond the system's programs and ComfyUI's folders. Absolute paths. */
 export interface Sandbox {
@@ -71,7 +71,7 @@ export function bwrapArgs({ network, readable, writable, hidden }: Sandbox, fold
     '--unshare-all', ...(network ? ['--share-net'] : []), '--die-with-parent', '--cap-drop', 'ALL',
     ...each('--ro-bind-try', SYSTEM),
     '--proc', '/proc', '--dev', '/dev', ...each('--dev-bind-try', devices),
-    ...['/tmp', homedir()].flatMap((path) => (path === '/' ? [] : ['--tmpfs', path])),
+    ...['/tmp', userFolder() ?? '/'].flatMap((path) => (path === '/' ? [] : ['--tmpfs', path])),
     ...(network ? each('--ro-bind-try', RESOLVERS) : []),
     ...each('--ro-bind-try', host.read),
     ...[...new Set([...host.hide, ...hidden])].toSorted().flatMap((path) => ['--tmpfs', path]),

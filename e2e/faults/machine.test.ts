@@ -1,6 +1,6 @@
 /** What the machine and its user do to a running product: clocks, process ids, a second ComfyUI, lost writes, slow disks. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -117,6 +117,7 @@ test('29: a file that names a process id of another program by now: that program
   const turns = join(home, 'jobs', 'fault-maker.turns')
   mkdirSync(turns, { recursive: true })
   writeFileSync(join(turns, `000000000000001-${stranger.pid}-1-abcdef`), '') // drawn by a process that started at another time
+  utimesSync(turns, 1, 1)
   const comfy = await startComfy({ frontend: FRONTENDS[0], packs: ['fault-maker'], base })
   try {
     await until('a bridge', () => bridgesOf(home, comfy.process.pid).length === 1)

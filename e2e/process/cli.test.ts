@@ -8,6 +8,7 @@ import type { Resolution } from '../../schemas/wheel.ts'
 import { PYTHON, ROOT } from '../../scripts/devPython.ts'
 import { SHARED_CACHE } from '../support/cache.ts'
 import { comfyEnv, type CliResult } from '../support/cli.ts'
+import { MARK } from '../support/installs.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
 let index: WheelIndex
@@ -171,7 +172,7 @@ describe('bad input gets one sentence, the right exit code, and loses nothing', 
       const result = await comfyEnv(['install', '--pack', pack, '--home', disk, '--json'], { env: { COMFY_ENV_CACHE: SHARED_CACHE } })
       expect([result.code, errorOf(result).code]).toEqual([1, 'DISK_FULL'])
       const left = readdirSync(disk, { recursive: true, encoding: 'utf8' }).filter((name) => !/^(jobs|locks)/.test(name))
-      expect(left).toEqual(['envs'])
+      expect(left.sort()).toEqual([MARK, 'envs'])
     } finally {
       execFileSync('umount', [disk])
     }
@@ -225,7 +226,7 @@ describe('install', () => {
     expect([result.code, errorOf(result).code]).toEqual([1, 'VERIFY_FAILED'])
     expect(errorOf(result).message).toContain('module_that_is_nowhere')
     expect(readFileSync(join(home('real'), 'envs', 'vintage-tone', 'env.json'), 'utf8')).toBe(before)
-    expect(readdirSync(join(home('real'), 'envs', 'vintage-tone')).toSorted()).toEqual(['env.json', 'gen-1'])
+    expect(readdirSync(join(home('real'), 'envs', 'vintage-tone')).toSorted()).toEqual([MARK, 'env.json', 'gen-1'])
   })
 
   test('envs lists it, doctor checks it, and finds a file that was changed', async () => {
@@ -253,7 +254,7 @@ test('info and why speak the contract’s JSON', async () => {
 test('packs of a ComfyUI, with their states', async () => {
   const comfyui = join(folder, 'comfyui')
   cpSync(join(ROOT, 'e2e', 'packs'), join(comfyui, 'custom_nodes'), { recursive: true })
-  const { json } = await comfyEnv(['packs', '--comfyui', comfyui, '--home', home('packs'), '--json'], { env: { COMFY_ENV_SOURCES: index.simple } })
+  const { json } = await comfyEnv(['packs', '--comfyui', comfyui, '--home', home('states'), '--json'], { env: { COMFY_ENV_SOURCES: index.simple } })
   const states = Object.fromEntries((json as { packs: { id: string; state: string }[] }).packs.map(({ id, state }) => [id, state]))
   const plain = Object.fromEntries(['changing-pack', 'newer-nodes', 'result-keeper', 'handle-maker', 'inherited-nodes', 'core-name', 'fault-maker', 'parity-probe', 'sequence-nodes', 'trouble-maker', 'value-carrier', 'value-host'].map((id) => [id, 'ready']))
   expect(states).toEqual({ ...plain, 'modern-grain': 'conflict', 'no-wheel-here': 'no_wheel', 'vintage-tone': 'conflict' })

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PYTHON } from '../../scripts/devPython.ts'
 import { type RunningCli, startComfyEnv } from '../support/cli.ts'
 import { figure } from '../support/faults.ts'
-import { errorOf, INSTALL_WHEELS, Installs, succeeds, WAITS } from '../support/installs.ts'
+import { errorOf, INSTALL_WHEELS, Installs, MARK, succeeds, WAITS } from '../support/installs.ts'
 import { until } from '../support/processes.ts'
 import { AGAIN } from '../support/rounds.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
@@ -118,8 +118,8 @@ function fill(disk: string): void {
 describe('a disk that is full', () => {
   let disks = 0
   const filesOn = (disk: string): string[] =>
-    readdirSync(disk, { recursive: true, withFileTypes: true }) // logs, locks and whole pages in the cache are no leftovers
-      .filter((entry) => entry.isFile() && !/jobs|pages|locks/.test(entry.parentPath) && entry.name !== 'filler')
+    readdirSync(disk, { recursive: true, withFileTypes: true }) // our mark, logs, locks and whole pages in the cache are no leftovers
+      .filter((entry) => entry.isFile() && !/jobs|pages|locks/.test(entry.parentPath) && !['filler', MARK].includes(entry.name))
       .map(({ name }) => name)
 
   test.for(['planning', 'downloading', 'installing', 'switching'])('while %s: said so, and no file is left', AGAIN, async (phase, context) => {
@@ -135,7 +135,7 @@ describe('a disk that is full', () => {
         const bytes = Buffer.concat([Buffer.from('PK\u0003\u0004'), Buffer.alloc(4_000_000)])
         index.fail('/files/ops-1.0', (response) => void response.writeHead(200, { 'content-length': bytes.length }).end(bytes))
       }
-      const running = startComfyEnv(['install', '--pack', pack, '--home', phase === 'downloading' ? on.home('full') : disk, '--json'], { env: { ...on.settings, ...env } })
+      const running = startComfyEnv(['install', '--pack', pack, '--home', phase === 'downloading' ? on.home('full') : join(disk, 'home'), '--json'], { env: { ...on.settings, ...env } })
       if (phase === 'installing') await until('the install', () => running.stderr().includes('— installing —'))
       if (phase === 'switching') await until('the import', () => running.stderr().includes('— verifying —'))
       if (['installing', 'switching'].includes(phase)) fill(disk)

@@ -6,6 +6,9 @@ import { type CliResult, type RunningCli, startComfyEnv } from './cli.ts'
 import { treeHash } from './trees.ts'
 import type { WheelIndex, WheelSpec } from './wheelIndex.ts'
 
+/** The file by which folders of ours are known. */
+export const MARK = '.comfyui-envmanager'
+
 /** Labels of a wheel that fits the machine of the tests. */
 export const LOCAL = { local: 'cputorch2.13', python: 'here', tag: 'here' }
 
@@ -92,9 +95,9 @@ export class Installs {
     return treeHash(this.site(home, env))
   }
 
-  /** Names in an env's folder that should be there: its record and the generations that it names. */
+  /** Names in an env's folder that should be there: our mark, its record and the generations that it names. */
   kept(home: string, env: string): string[] {
     const { generation, previous } = this.record(home, env)
-    return ['env.json', `gen-${generation}`, ...(previous === null ? [] : [`gen-${previous}`])].sort()
+    return [MARK, 'env.json', `gen-${generation}`, ...(previous === null ? [] : [`gen-${previous}`])].sort()
   }
 }

@@ -88,6 +88,9 @@ class BridgeProcess:
             if isinstance(node, places.Missing):
                 return self._fail(node)
             try:
+                refused = self._refusal(node)
+                if refused is not None:
+                    return self._fail(refused)
                 said = self._serve(node)
             except OSError as error:
                 said = str(error)
@@ -99,6 +102,38 @@ class BridgeProcess:
             self._set("starting", f"The bridge ended and is started again. {said}")
             time.sleep(PAUSES[min(len(deaths), len(PAUSES)) - 1])
 
+    def _refusal(self, node: str) -> places.Missing | None:
+        """Why the bridge does not take the home for ours; None: it does, and has marked it. Raises OSError if it says nothing."""
+        if places.is_ours(self.home):
+            return None
+        done = subprocess.run(
+            self._command(node, "home"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=self._environment(),
+            check=False,
+        )
+        answer = _parse(done.stdout)
+        if "home" in answer:
+            return None
+        error = answer.get("error")
+        if not isinstance(error, dict):
+            raise OSError(done.stderr.decode(errors="replace").strip() or f"Its exit code was {done.returncode}.")
+        return places.Missing(str(error.get("message")), str(error.get("hint")))
+
+    def _command(self, node: str, *what: str) -> list[str]:
+        command = [node, str(places.BRIDGE), *what, "--json"]
+        return [*command, "--comfyui", self._comfyui, "--interpreter", sys.executable, "--home", str(self.home)]
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(os.environ)
+        uv, cache = places.find_uv(), places.cache()
+        if uv is not None:
+            environment["COMFY_ENV_UV"] = uv
+        if cache is not None:
+            environment["COMFY_ENV_CACHE"] = str(cache)
+        return environment
+
     def _log_path(self) -> pathlib.Path:
         return self.home / "run" / "bridge.log"
 
@@ -106,19 +141,13 @@ class BridgeProcess:
         """Run one bridge to its end; returns the last thing it said."""
         run = self.home / "run"
         run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        environment = dict(os.environ)
-        uv = places.find_uv()
-        if uv is not None:
-            environment["COMFY_ENV_UV"] = uv
-        command = [node, str(places.BRIDGE), "serve", "--parent", "--json"]
-        command += ["--comfyui", self._comfyui, "--interpreter", sys.executable, "--home", str(self.home)]
         with self._log_path().open("wb") as errors:
             self._process = subprocess.Popen(
-                command,
+                self._command(node, "serve", "--parent"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=environment,
+                env=self._environment(),
                 start_new_session=os.name != "nt",  # Ctrl-C is ComfyUI's; ours is the end of the pipe
             )
         assert self._process.stdout is not None

@@ -20,6 +20,12 @@ _OLDEST = ".".join(map(str, OLDEST_NODE))
 PATIENCE = 10.0
 
 
+#: Where ComfyUI was started: what is relative in our variables lies there, wherever a pack goes later.
+_START = os.getcwd()
+#: The file by which the bridge knows a folder as ours (`bridge/mark.ts`).
+MARK = ".comfyui-envmanager"
+
+
 class Missing(NamedTuple):
     """Something that the bridge cannot start without, and what the user can do."""
 
@@ -27,14 +33,37 @@ class Missing(NamedTuple):
     hint: str
 
 
+def path_of(text: str) -> pathlib.Path:
+    """A path that a user wrote: `~` is the user's own folder, which some have not. `bridge/user.ts` does the same."""
+    own = os.path.expanduser("~")
+    known = own != "~" and os.environ.get("HOME") != ""
+    if known and (text == "~" or text.startswith(("~/", f"~{os.sep}"))):
+        text = own + text[1:]
+    return pathlib.Path(os.path.normpath(os.path.join(_START, text)))
+
+
 def home() -> pathlib.Path:
     """`COMFY_ENV_HOME`, else a folder in ComfyUI's user directory; never inside a pack."""
     chosen = os.environ.get("COMFY_ENV_HOME")
     if chosen:
-        return pathlib.Path(chosen)
+        return path_of(chosen)
     import folder_paths
 
     return pathlib.Path(folder_paths.get_user_directory()) / "__envmanager"
+
+
+def cache() -> pathlib.Path | None:
+    """`COMFY_ENV_CACHE`; None: downloads lie in the home."""
+    chosen = os.environ.get("COMFY_ENV_CACHE")
+    return path_of(chosen) if chosen else None
+
+
+def is_ours(folder: pathlib.Path) -> bool:
+    """Whether the bridge has accepted a folder as our home, and its files for running lie in it: before that nothing is made there."""
+    try:
+        return (folder / MARK).is_file() and not (folder / "run").is_symlink()
+    except OSError:
+        return False
 
 
 def _bundled_node() -> str | None:

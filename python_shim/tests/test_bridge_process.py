@@ -1,4 +1,6 @@
-"""How often a bridge that dies is started again."""
+"""How often a bridge that dies is started again, and a home that cannot be ours."""
+
+import sys
 
 import pytest
 
@@ -19,6 +21,7 @@ def bridge(tmp_path, monkeypatch):
         return "It fell over."
 
     monkeypatch.setattr(made, "_serve", serve)
+    monkeypatch.setattr(made, "_refusal", lambda node: None)
     monkeypatch.setattr(bridge_process.time, "sleep", made.seen["pauses"].append)
     return made
 
@@ -45,3 +48,38 @@ def test_a_number_of_deaths_that_is_none_is_refused(bridge, monkeypatch, word):
     status, message, hint = bridge.status
     assert status == "failed" and message.startswith("COMFY_ENV_BRIDGE_DEATHS is") and "whole number" in message
     assert hint == "Correct it or remove it, then restart ComfyUI."
+
+
+def asking(tmp_path, monkeypatch, program):
+    """A bridge process whose bridge is a Python program."""
+    bridge = tmp_path / "bridge.py"
+    bridge.write_text(program)
+    monkeypatch.setattr(places, "BRIDGE", bridge)
+    monkeypatch.setattr(places, "built", lambda: None)
+    monkeypatch.setattr(places, "find_node", lambda: sys.executable)
+    monkeypatch.setattr(bridge_process.time, "sleep", lambda seconds: None)
+    monkeypatch.delenv("COMFY_ENV_BRIDGE_DEATHS", raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    return bridge_process.BridgeProcess(home, "", lambda: None, lambda: None)
+
+
+def test_nothing_is_made_in_a_home_that_the_bridge_refuses_and_the_user_hears_why(tmp_path, monkeypatch):
+    answer = '{"error": {"code": "NOT_OURS", "message": "It is not ours.", "hint": "Name another.", "details": {}}}'
+    made = asking(tmp_path, monkeypatch, f"import sys; assert sys.argv[1] == 'home'; print('{answer}')")
+    made._run()
+    assert made.status == ("failed", "It is not ours.", "Name another.")
+    assert list(made.home.iterdir()) == []
+
+
+def test_a_bridge_that_does_not_say_whether_the_home_is_ours_is_tried_again_and_nothing_is_made(tmp_path, monkeypatch):
+    made = asking(tmp_path, monkeypatch, "raise SystemExit('It fell over.')")
+    made._run()
+    assert made.status[:2] == ("failed", "The bridge ended 4 times. It fell over.")
+    assert list(made.home.iterdir()) == []
+
+
+def test_a_home_that_is_ours_already_is_not_asked_about(tmp_path, monkeypatch):
+    made = asking(tmp_path, monkeypatch, "raise SystemExit('asked')")
+    (made.home / places.MARK).write_text("{}")
+    assert made._refusal(sys.executable) is None

@@ -62,3 +62,32 @@ def test_a_node_that_hangs_is_ended_and_passed_over(nothing, tmp_path):
     nothing.setenv("COMFY_ENV_NODE", program(tmp_path / "node", "exec sleep 1000"))
     nothing.setattr(places, "PATIENCE", 0.2)
     assert isinstance(places.find_node(), places.Missing)
+
+
+def test_paths_that_a_user_wrote_are_the_bridge_s_paths(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("COMFY_ENV_HOME", "~/a/../envs")
+    monkeypatch.setenv("COMFY_ENV_CACHE", "downloads")
+    assert places.home() == tmp_path / "envs"
+    started = places.cache()
+    assert started is not None and started.is_absolute() and started.name == "downloads"
+    monkeypatch.chdir(tmp_path)  # a pack goes elsewhere
+    assert places.cache() == started
+    monkeypatch.delenv("COMFY_ENV_CACHE")
+    assert places.cache() is None
+
+
+def test_a_user_without_a_folder_keeps_the_tilde(monkeypatch):
+    monkeypatch.setattr(places.os.path, "expanduser", lambda path: path)  # no HOME, and a user whom the system does not know
+    monkeypatch.setenv("COMFY_ENV_HOME", "~/envs")
+    assert places.home().parts[-2:] == ("~", "envs")
+
+
+def test_a_home_is_ours_once_it_is_marked_and_its_files_lie_in_it(tmp_path):
+    assert not places.is_ours(tmp_path)
+    (tmp_path / places.MARK).write_text("{}")
+    assert places.is_ours(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    assert not places.is_ours(tmp_path)
