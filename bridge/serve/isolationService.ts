@@ -5,6 +5,7 @@ import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { readCached, writeAtomic } from '../files'
 import { packFolder, saveChoice, usesWorker, type Context } from './context'
+import { packFile } from './packFile'
 import type { PackService } from './packService'
 import type { WorkerService } from './workerService'
 
@@ -38,7 +39,7 @@ export class IsolationService {
   }
 
   #classesPath(pack: string): string {
-    return join(this.context.engine.settings.home, 'classes', `${pack}.json`)
+    return join(this.context.engine.settings.home, 'classes', `${packFile(pack)}.json`)
   }
 
   /** Switches a pack. */
