@@ -50,7 +50,7 @@ const OWN: Record<string, ParseArgsConfig['options']> = {
   envs: {},
   doctor: {},
   logs: {},
-  serve: { port: text, parent: flag },
+  serve: { port: text, parent: flag, run: text },
 }
 
 interface Given {
@@ -113,7 +113,7 @@ const COMMANDS: Record<string, Command> = {
   restore: (given, engine, output) => restoreCommand(given.rest[0], engine, output),
   cleanup: (given, engine, output) => cleanupCommand(given.flag('delete'), engine, output),
   doctor: (_, engine, output) => doctorCommand(engine, output),
-  serve: (given, engine, output) => serveCommand(given.text('port'), given.flag('parent'), engine, output),
+  serve: (given, engine, output) => serveCommand(given.text('port'), given.flag('parent'), given.text('run'), engine, output),
 }
 
 async function run(given: Given, output: Output): Promise<number> {

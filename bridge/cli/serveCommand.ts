@@ -22,13 +22,13 @@ function onOrphaned(ended: () => void): void {
  * `comfy-env serve`: runs until it is told to stop. With `--parent`, the end of standard input is that word: the kernel gives it
  * when ComfyUI ends, in whatever way. A child that ComfyUI has forked may hold it open, so ComfyUI's own end counts as well.
  */
-export async function serveCommand(port: string | undefined, parent: boolean, engine: Engine, output: Output): Promise<number> {
+export async function serveCommand(port: string | undefined, parent: boolean, run: string | undefined, engine: Engine, output: Output): Promise<number> {
   const ended = new Promise<'abandoned' | 'asked'>((resolve) => {
     if (parent) onOrphaned(() => resolve('abandoned'))
     if (parent) for (const event of ['end', 'close', 'error']) process.stdin.resume().on(event, () => resolve('abandoned'))
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('asked'))
   })
-  const bridge = await startBridge(engine, portOf(port))
+  const bridge = await startBridge(engine, portOf(port), run)
   const { protocol } = bridge
   output.result({ port: bridge.port, protocol, pid: process.pid }, () => `The bridge listens on 127.0.0.1:${bridge.port}.`)
   // what was compiled is kept for the next start, also if this one is killed

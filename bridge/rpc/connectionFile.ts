@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { ConnectionFile } from '../../schemas/connection'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import { BridgeError } from '../errors/bridgeError'
-import { readCached, writeAtomic } from '../files'
+import { isUnwritable, readCached, writeAtomic } from '../files'
 import { lockIn, takeLock } from '../osLock'
 
-const pathIn = (home: string): string => join(home, 'run', 'bridge.json')
+const pathIn = (run: string): string => join(run, 'bridge.json')
 
 /** 256 bits, new at each start. */
 export const newToken = (): string => randomBytes(32).toString('hex')
@@ -16,27 +16,28 @@ export const newToken = (): string => randomBytes(32).toString('hex')
 const PATIENCE_MS = 2000
 
 /**
- * The right to serve a home: one bridge at a time has it, for as long as its process lives. The answer gives it back. Throws ALREADY_RUNNING.
+ * The right to serve a home: one bridge at a time has it, for as long as its process lives. The answer gives it back. Where nothing can be written there is
+ * nothing to claim. Throws ALREADY_RUNNING.
  */
-export async function claimHome(home: string): Promise<() => void> {
+export async function claimHome(home: string, run: string): Promise<() => void> {
   const patience = AbortSignal.timeout(PATIENCE_MS)
   try {
     return await takeLock(lockIn(home, 'bridge'), { signal: patience })
   } catch (error) {
+    if (isUnwritable(error)) return () => undefined
     if (!(error instanceof BridgeError && error.code === 'CANCELLED')) throw error
-    const pid = (await readCached(pathIn(home), ConnectionFile))?.pid
+    const pid = (await readCached(pathIn(run), ConnectionFile))?.pid
     throw new BridgeError('ALREADY_RUNNING', `A bridge${pid === undefined ? '' : ` (process ${pid})`} already serves ${home}.`, { ...(pid !== undefined && { details: { pid } }) })
   }
 }
 
-/** A folder that only this user enters, without the sockets that a killed bridge and its workers have left. */
-export async function makeRunFolder(home: string): Promise<string> {
-  const folder = join(home, 'run')
+/** A folder that only this user enters, without what a killed bridge and its workers have left. */
+export async function makeRunFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await chmod(folder, 0o700)
   const left = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.sock'))
   await Promise.all(left.map((name) => rm(join(folder, name), { force: true })))
-  return folder
+  await rm(pathIn(folder), { recursive: true, force: true }) // of a bridge that was killed, or damaged
 }
 
 /** The longest path of a Unix socket that every system takes (`sun_path`). */
@@ -49,9 +50,9 @@ export function socketPath(folder: string, name: string): string | null {
 }
 
 /** Tells the shim where we are: a file that only this user reads, in that folder. */
-export async function writeConnectionFile(home: string, where: Pick<ConnectionFile, 'port' | 'socket' | 'segments'>, token: string): Promise<void> {
+export async function writeConnectionFile(run: string, where: Pick<ConnectionFile, 'port' | 'socket' | 'segments'>, token: string): Promise<void> {
   const content: ConnectionFile = { protocol: PROTOCOL_VERSION, ...where, token, pid: process.pid }
-  await writeAtomic(pathIn(home), `${JSON.stringify(content)}\n`, 0o600)
+  await writeAtomic(pathIn(run), `${JSON.stringify(content)}\n`, 0o600)
 }
 
-export const removeConnectionFile = (home: string): Promise<void> => rm(pathIn(home), { force: true })
+export const removeConnectionFile = (run: string): Promise<void> => rm(pathIn(run), { force: true })

@@ -1,9 +1,11 @@
 import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import type { JobInfo, JobRequest } from '../../schemas/job'
 import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
 import { toWire } from '../errors/bridgeError'
+import { whyUnwritable } from '../files'
 import { sweepHome } from '../install/cleanup'
 import { claimHome, makeRunFolder, newToken, removeConnectionFile, socketPath, writeConnectionFile } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
@@ -16,6 +18,7 @@ import { CallLinks } from './callLink'
 import { newContext, packFolder, type Context } from './context'
 import { hostInfo, plainHost } from './hostInfo'
 import { IsolationService } from './isolationService'
+import { catchTheRest } from './lastResort'
 import { JobService } from './jobService'
 import { metricsText } from './metrics'
 import { PackService } from './packService'
@@ -49,7 +52,7 @@ function shimHandlers({ context, store, packs, workers, exchanged, load }: ShimS
       const { checked, restart_needed } = store.host
       store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version, context.problems)), checked, restart_needed } })
       background(context, 'The node packs could not be looked at', packs.rescan())
-      for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) void load(pack).catch(() => undefined)
+      for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) background(context, `${pack} is not kept warm`, load(pack))
       return {}
     },
     'pack.load': ({ pack }) => load(pack),
@@ -111,11 +114,18 @@ async function segmentsFolder({ settings }: Engine): Promise<string | null> {
   return settings.sandbox.packs.length > 0 && findBwrap() !== null ? makeSegmentsFolder(settings.home) : null
 }
 
-/** Starts the bridge of a home. Throws ALREADY_RUNNING. */
-export async function startBridge(engine: Engine, port: number): Promise<Bridge> {
-  const leave = await claimHome(engine.settings.home)
+/** What keeps a home's leftovers, and what cannot be done where nothing can be written. Both keep nothing from running. */
+async function homeProblems({ settings: { home }, envs }: Engine): Promise<string[]> {
+  const why = await whyUnwritable(home)
+  if (why !== null) return [`Nothing can be installed or switched, and no log is kept: ${why} What is isolated runs.`]
+  return envs.sweep().then(() => [], (error: unknown) => [`What ended installs have left is not removed: ${toWire(error).message}`])
+}
+
+/** Starts the bridge of a home, with its run folder in it or elsewhere. Throws ALREADY_RUNNING. */
+export async function startBridge(engine: Engine, port: number, run = join(engine.settings.home, 'run')): Promise<Bridge> {
+  const leave = await claimHome(engine.settings.home, run)
   try {
-    const bridge = await compose(engine, port)
+    const bridge = await compose(engine, port, run)
     return { ...bridge, close: (abandoned) => bridge.close(abandoned).finally(leave) }
   } catch (error) {
     leave()
@@ -124,16 +134,18 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
 }
 
 /** Builds the bridge out of its parts. Holds no logic of its own. */
-async function compose(engine: Engine, port: number): Promise<Bridge> {
+async function compose(engine: Engine, port: number, run: string): Promise<Bridge> {
   const { home, cache } = engine.settings
   await sweepHome(home, cache)
-  await engine.envs.sweep()
+  const troubles = await homeProblems(engine)
   const store = new Store(plainHost(engine), (event) => {
     context.journal.changed(event)
     panels.tell(event)
   })
   const segments = await segmentsFolder(engine)
-  const context: Context = await newContext(engine, store, segments)
+  const context: Context = await newContext(engine, store, run, segments)
+  context.problems.push(...troubles)
+  catchTheRest(context)
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
@@ -161,14 +173,15 @@ async function compose(engine: Engine, port: number): Promise<Bridge> {
   const isolation: IsolationService = new IsolationService(context, packs, workers, shim, (pack) => panels.nodesChanged(pack))
   const panels: PanelLinks = new PanelLinks({ context, packs, jobs, workers, isolation })
   const token = newToken()
-  const socket = socketPath(await makeRunFolder(home), 'calls.sock')
+  await makeRunFolder(run)
+  const socket = socketPath(run, 'calls.sock')
   const server = await listen(port, socket, token, {
     messages: (link) => (link.role === 'shim' ? shim : panels).accept(link),
     calls: (connection) => calls.accept(connection),
   })
   const endMetrics = await serveMetrics(context)
   store.apply({ kind: 'host', host: await hostInfo(engine, null, context.problems) })
-  await writeConnectionFile(home, { port: server.port, socket, segments }, token)
+  await writeConnectionFile(run, { port: server.port, socket, segments }, token)
   context.journal.write('bridge', { pid: process.pid, status: 'started' })
   background(context, 'The node packs could not be looked at', packs.rescan())
   background(context, 'Installs that were under way do not go on', jobs.resume())
@@ -179,7 +192,7 @@ async function compose(engine: Engine, port: number): Promise<Bridge> {
       if (abandoned) workers.killAll()
       try {
         await Promise.all([jobs.suspendAll(), workers.stopAll()])
-        await removeConnectionFile(home)
+        await removeConnectionFile(run)
         await Promise.all([server.close(), endMetrics?.()])
       } finally {
         if (segments) await rm(segments, { recursive: true, force: true })

@@ -16,6 +16,8 @@ export interface Context {
   journal: Journal
   /** Folder for shared memory with names; null: no sandbox needs one. */
   segments: string | null
+  /** Folder for what ends with this bridge: its address, its token, its workers' sockets. */
+  run: string
   /** What is wrong here beyond what `hostInfo` finds. */
   problems: string[]
   /** The connected ComfyUI; null before its first report and after it has gone. */
@@ -48,11 +50,11 @@ async function readChoices(home: string): Promise<{ value: StateFile | null; pro
 }
 
 /** A context with what the user has chosen. Whatever cannot be read of that is a problem to show, and keeps nothing from starting. */
-export async function newContext(engine: Engine, store: Store, segments: string | null = null): Promise<Context> {
+export async function newContext(engine: Engine, store: Store, run = join(engine.settings.home, 'run'), segments: string | null = null): Promise<Context> {
   const { home, unknown, fault } = engine.settings
   const { value, problems } = await readChoices(home)
   const all = [...unknown, ...(fault ? [`The settings are not known: ${fault.message}`] : []), ...problems, ...(await engine.envs.problems())]
-  return { engine, store, segments, problems: all, journal: new Journal(home), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
+  return { engine, store, segments, run, problems: all, journal: new Journal(home), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
 }
 
 /** Writes what is chosen for one pack, and leaves those of others as they are on disk. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */

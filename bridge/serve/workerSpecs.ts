@@ -19,25 +19,24 @@ async function variables({ engine }: Context, dir: string): Promise<Record<strin
 export const fileOf = (worker: string): string => worker.replace('#', '-')
 
 /** The folder of a worker's HTTP sockets, one for each process of it: the run folder; of a sandboxed worker one of its own, the only one of these that it sees. */
-async function webFolderOf({ engine }: Context, worker: string, sandboxed: boolean): Promise<string> {
-  const run = join(engine.settings.home, 'run')
+async function webFolderOf({ run }: Context, worker: string, sandboxed: boolean): Promise<string> {
   if (!sandboxed) return run
   const own = join(run, fileOf(worker))
   await mkdir(own, { recursive: true, mode: 0o700 })
   return own
 }
 
-const classesFile = ({ engine }: Pick<Context, 'engine'>): string => join(engine.settings.home, 'run', 'classes.json')
+const classesFile = ({ run }: Context): string => join(run, 'classes.json')
 
 /** Throws SANDBOX_UNAVAILABLE: what the user wants sandboxed never runs without. */
-function sandboxOf({ engine, segments }: Context, own: { folders: string[]; packs: string[]; web: string }): Sandbox {
-  const { settings } = engine
+function sandboxOf(context: Context, own: { folders: string[]; packs: string[]; web: string }): Sandbox {
+  const { engine: { settings }, segments } = context
   const bwrap = findBwrap()
   if (bwrap === null || segments === null) throw new BridgeError('SANDBOX_UNAVAILABLE', 'A worker is to run in a sandbox, and bubblewrap (bwrap) is not installed.')
   return {
     bwrap,
     network: settings.sandbox.network,
-    readable: [...own.folders, settings.pythonShim, segments, classesFile({ engine }), ...settings.sandbox.read],
+    readable: [...own.folders, settings.pythonShim, segments, classesFile(context), ...settings.sandbox.read],
     writable: [...own.packs.map((dir) => realpathSync(dir)), own.web, ...settings.sandbox.write],
     hidden: [settings.home],
   }
@@ -67,7 +66,7 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
     segments,
     classes: classesFile(context),
     socket: (owner) => socketPath(web, `${owner}.web.sock`),
-    straight: settings.straight && !isSandboxed ? (owner) => socketPath(join(settings.home, 'run'), `${owner}.sock`) : null,
+    straight: settings.straight && !isSandboxed ? (owner) => socketPath(context.run, `${owner}.sock`) : null,
   }
 }
 

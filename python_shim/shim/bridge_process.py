@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -14,7 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import log, places
+from . import bridge_log, log, places
+from .run_folder import run_folder
 
 #: Deaths within this many seconds count together …
 WINDOW = 300.0
@@ -98,19 +100,23 @@ class BridgeProcess:
             time.sleep(PAUSES[min(len(deaths), len(PAUSES)) - 1])
 
     def _log_path(self) -> pathlib.Path:
-        return self.home / "run" / "bridge.log"
+        return self.run / "bridge.log"
+
+    @functools.cached_property
+    def run(self) -> pathlib.Path:
+        """The folder for what ends with a bridge."""
+        return run_folder(self.home)
 
     def _serve(self, node: str) -> str:
         """Run one bridge to its end; returns the last thing it said."""
-        run = self.home / "run"
-        run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         environment = dict(os.environ)
         uv = places.find_uv()
         if uv is not None:
             environment["COMFY_ENV_UV"] = uv
         command = [node, str(places.BRIDGE), "serve", "--parent", "--json"]
-        command += ["--comfyui", self._comfyui, "--interpreter", sys.executable, "--home", str(self.home)]
-        with self._log_path().open("wb") as errors:
+        command += ["--comfyui", self._comfyui, "--interpreter", sys.executable, "--home", str(self.home), "--run", str(self.run)]
+        with bridge_log.opened(self._log_path()) as errors:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -129,12 +135,11 @@ class BridgeProcess:
             self._process.stdout.read()
         code = self._process.wait()
         error = answer.get("error") or {}
-        tail = self._log_path().read_text(errors="replace").strip().splitlines()[-1:]
-        return error.get("message") or (tail[0] if tail else f"Its exit code was {code}.")
+        return error.get("message") or bridge_log.last_line(self._log_path()) or f"Its exit code was {code}."
 
     def connection(self) -> dict[str, Any]:
         """The bridge's port and token. Raises OSError or ValueError before it has written them."""
-        return json.loads((self.home / "run" / "bridge.json").read_text())
+        return json.loads((self.run / "bridge.json").read_text())
 
 
 def _parse(line: bytes) -> dict[str, Any]:

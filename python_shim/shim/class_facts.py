@@ -11,6 +11,7 @@ import os
 import pathlib
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from . import log
@@ -24,7 +25,7 @@ NAMES = (
 class ClassFacts:
     """Keeps the file in step with `nodes.NODE_CLASS_MAPPINGS`."""
 
-    def __init__(self, file: pathlib.Path) -> None:
+    def __init__(self, file: Callable[[], pathlib.Path]) -> None:
         self._file, self._told = file, frozenset[str]()
 
     def keep(self, exchanged: bool = False) -> None:
@@ -37,10 +38,11 @@ class ClassFacts:
 
     def _write(self, classes: dict[str, Any]) -> None:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = self._file.with_suffix(f".{os.getpid()}.new")
+            file = self._file()
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = file.with_suffix(f".{os.getpid()}.new")
             fresh.write_text(json.dumps({name: _facts(cls) for name, cls in classes.items()}, default=str))
-            os.replace(fresh, self._file)
+            os.replace(fresh, file)
         except OSError as error:
             log.debug("comfyui-envmanager: the node classes were not written down: %s", error)
 

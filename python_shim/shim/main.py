@@ -36,7 +36,7 @@ class Shim:
         self.registry.on_exchanged = self._exchanged
         self.prompts.on_end.append(lambda prompt: self.client.notify("prompt.ended", {"prompt": prompt}))
         self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
-        self.facts = ClassFacts(self.process.home / "run" / "classes.json")
+        self.facts = ClassFacts(lambda: self.process.run / "classes.json")
         self.relay: Any = None
         self.client = BridgeClient(
             self.process,
