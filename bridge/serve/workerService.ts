@@ -56,7 +56,7 @@ export class WorkerService {
     private readonly events: WorkerServiceEvents,
   ) {
     this.#sharing = new Sharing(context)
-    this.#watches = [setInterval(() => this.#endIdle(), LOOK_FOR_IDLE_MS), setInterval(() => void this.#measure(), LOOK_MS)]
+    this.#watches = [setInterval(() => this.#endIdle(), LOOK_FOR_IDLE_MS), setInterval(() => background(this.context, 'What workers take is not known', this.#measure()), LOOK_MS)]
     this.#watches.forEach((watch) => watch.unref())
   }
 
