@@ -45,7 +45,7 @@ async function start(mount?: string): Promise<void> {
   const python = join(base, 'python.sh')
   if (mount) writeFileSync(python, `#!/bin/sh\nHOME_DIR='${join(base, 'user', '__envmanager')}' exec unshare -m sh -ec '${mount}\nexec "$0" "$@"' '${PYTHON}' "$@"\n`)
   if (mount) chmodSync(python, 0o755)
-  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [], base, real: false, ...(mount && { python }) })
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [], base, real: false, env: { XDG_RUNTIME_DIR: join(base, 'runtime') }, ...(mount && { python }) })
   panel = await PanelClient.connect(comfy.url)
   await panel.until(({ host, packs }) => host.comfyui !== null && packs.some(({ id, loaded }) => id === 'no-disk' && loaded !== 'no'), 'the pack')
 }
