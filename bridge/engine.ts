@@ -118,6 +118,7 @@ function makeLookups({ settings, target, uv, http, envs, pages }: Parts) {
 
   /** A pack's needs, its addresses checked. */
   const readNeeds = async (pack: PackFolder, where: Target): Promise<PackNeeds> => {
+    if (pack.fault) throw pack.fault
     const read = await readPackNeeds(pack.dir, where.fingerprint.platform.os)
     for (const address of [...read.sources, ...read.indexes]) checkHost(address.replace(/\{[^}]*\}/g, 'x'), `${pack.id}/${read.file}`, settings.allowedHosts)
     return fillNeeds(read, where)

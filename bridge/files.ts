@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { z } from 'zod'
-import { BridgeError } from './errors/bridgeError'
+import { BridgeError, toWire } from './errors/bridgeError'
 import { reasonOf } from './errors/systemError'
 
 /** The system's own code of an error; undefined: it has none. */
 export const errnoOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
+
+/** Whether an error says that there is no such file or folder. */
+export const isAbsent = (error: unknown): boolean => errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR'
 
 /** Flushes a file or folder to the disk. Folders cannot be opened on Windows. */
 export async function flush(path: string): Promise<void> {
@@ -102,6 +105,23 @@ export function unreadable(path: string, reason: string, { cause, damaged = fals
 export function unwritable(path: string, error: unknown): unknown {
   const full = asDiskError(error)
   return full instanceof BridgeError ? full : new BridgeError('FILE_UNWRITABLE', `${path} cannot be written: ${reasonOf(error)}.`, { details: { file: path }, cause: error })
+}
+
+/** Whether something failed because it could not write. */
+export const isUnwritable = (error: unknown): boolean => error instanceof BridgeError && (error.code === 'FILE_UNWRITABLE' || error.code === 'DISK_FULL')
+
+/** Why nothing can be written into a folder, for lack of rights or of space; null: it can. */
+export async function whyUnwritable(folder: string): Promise<string | null> {
+  const path = join(folder, `state.json.${process.pid}-${randomBytes(6).toString('hex')}.tmp`)
+  try {
+    await mkdir(folder, { recursive: true })
+    await writeFile(path, Buffer.alloc(16_384))
+    return null
+  } catch (error) {
+    return toWire(unwritable(folder, error)).message
+  } finally {
+    await rm(path, { force: true }).catch(() => undefined)
+  }
 }
 
 /** A full disk as our own error; anything else as it is. */

@@ -41,11 +41,11 @@ async function queued(home: string): Promise<Set<string>> {
 /** Deletes the logs of jobs that are long over. That of a job which runs is never so old. */
 async function sweepLogs(home: string): Promise<void> {
   const busy = await queued(home)
-  const logs = (await below(join(home, 'jobs'))).filter((path) => JobId.safeParse(/([^/\\]+)\.ndjson$/.exec(path)?.[1]).success)
+  const logs = (await below(join(home, 'jobs'))).filter((path) => JobId.safeParse(/([^/\\]+)\.ndjson(?:\.1)?$/.exec(path)?.[1]).success)
   const found = await Promise.all(logs.map(async (path) => ({ path, entry: await lstat(path) })))
   const newestFirst = found.filter(({ entry }) => entry.isFile()).sort((a, b) => b.entry.mtimeMs - a.entry.mtimeMs)
   for (const { path } of newestFirst.slice(KEPT_LOGS)) {
-    const isBusy = [...busy].some((id) => path.endsWith(`${id}.ndjson`))
+    const isBusy = [...busy].some((id) => path.includes(`${id}.ndjson`))
     if (!isBusy && (await isOlder(path, LOG_DAYS * DAY_MS)) && isOurLog(path)) await rm(path, { force: true })
   }
 }

@@ -1,16 +1,14 @@
 import { z } from 'zod'
 
 /**
- * A node pack's id: the name of its folder in `custom_nodes`. One path segment, so that an id can never name a place
- * outside that folder. Names that Windows reserves and names that end in a dot or a space are refused as well.
+ * A node pack's id: the name of its folder in `custom_nodes`, whatever the file system allows; a byte that is not UTF-8 is a lone surrogate, as
+ * Python has it. One path segment, and all the same never a part of a path of ours: what is named after a pack is named by its env id or `packFile`.
+ * For display it is cleaned.
  */
 export const PackId = z
   .string()
-  .min(1)
-  .max(128)
-  .regex(/^[A-Za-z0-9_@()+,'&!-][A-Za-z0-9 ._@()+,'&!-]*$/, 'a node pack id is one folder name')
-  .refine((name) => !/[. ]$/.test(name), 'a node pack id does not end in a dot or a space')
-  .refine((name) => !/^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(name), 'a node pack id is no reserved device name')
+  .max(255)
+  .regex(/^(?!\.{1,2}$)[^/\0]+$/, 'a node pack id is one folder name')
 export type PackId = z.infer<typeof PackId>
 
 /** An environment's id: lower case letters, digits, `-` and `_`. It is a folder name below `envs/`. */

@@ -21,7 +21,7 @@ export const HELP = `comfy-env — CUDA wheels, safe installs and isolated node 
   comfy-env doctor                        check the machine and every environment
   comfy-env home                          where environments and downloads lie; makes that folder
   comfy-env logs [JOB | bridge]           the jobs, one job's log, or what the bridge did
-  comfy-env serve                         run the bridge              [--port N] [--parent]
+  comfy-env serve                         run the bridge              [--port N] [--parent] [--run FOLDER]
 
 Every command takes
   --json                 one JSON object on standard output, nothing else there

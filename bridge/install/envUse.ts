@@ -1,4 +1,4 @@
-import { BridgeError } from '../errors/bridgeError'
+import { isUnwritable } from '../files'
 import { ifFree, lockIn, takeLock } from '../osLock'
 
 /** Held together by every process that runs workers on a generation of an env; who deletes it holds it alone. */
@@ -9,10 +9,7 @@ const lockOf = (home: string, id: string, generation: number): string => lockIn(
  * and workers run all the same.
  */
 export function holdGeneration(home: string, id: string, generation: number): Promise<() => void> {
-  return takeLock(lockOf(home, id, generation), { shared: true }).catch((error: unknown) => {
-    const isReadOnly = error instanceof BridgeError && (error.code === 'FILE_UNWRITABLE' || error.code === 'DISK_FULL')
-    return isReadOnly ? () => undefined : Promise.reject(error)
-  })
+  return takeLock(lockOf(home, id, generation), { shared: true }).catch((error: unknown) => (isUnwritable(error) ? () => undefined : Promise.reject(error)))
 }
 
 /** Does something to a generation unless a worker runs on it; false: one does, and nothing was done. */

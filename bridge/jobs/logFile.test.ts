@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -44,4 +44,38 @@ test('a very long line is cut, and says so', () => {
   new LogFile(join(folder, 'a.ndjson'), ({ text }) => texts.push(text)).append('x'.repeat(1_000_000), 'p')
   expect(texts[0]?.length).toBeLessThan(17_000)
   expect(texts[0]).toMatch(/\(cut\)$/)
+})
+
+test('a log has a largest size on disk: its end is kept, its numbers go on, and it says what is dropped', async () => {
+  const log = new LogFile(join(folder, 'w.ndjson'), () => undefined, 1 << 20)
+  for (let i = 1; i <= 20_000; i++) log.append(`line ${i} ${'x'.repeat(200)}`, 'p')
+  await log.close()
+  const sizes = ['w.ndjson', 'w.ndjson.1'].map((name) => readFileSync(join(folder, name)).length)
+  expect(Math.max(...sizes)).toBeLessThan((1 << 20) + 1000)
+  const seqs: number[] = []
+  const texts: string[] = []
+  let before: number | null = null
+  for (let more = true; more; ) {
+    const page = await log.readBefore(before)
+    seqs.unshift(...page.lines.map(({ seq }) => seq))
+    texts.unshift(...page.lines.map(({ text }) => text))
+    before = seqs[0] ?? null
+    more = page.more
+  }
+  expect(seqs).toEqual(Array.from({ length: log.count - (seqs[0] ?? 0) + 1 }, (_, i) => (seqs[0] ?? 0) + i))
+  expect(texts.at(-1)).toMatch(/^line 20000 /)
+  expect(texts.find((text) => text.includes('are dropped'))).toMatch(/^The lines before \d+ are dropped: a log keeps its last 1 MB\.$/)
+  const forward = await log.read(0)
+  expect(forward.lines[0]?.seq).toBe(seqs[0])
+})
+
+test('where no file can be made the lines are told all the same, and reading ends', async () => {
+  writeFileSync(join(folder, 'file'), '')
+  const texts: string[] = []
+  const log = new LogFile(join(folder, 'file', 'a.ndjson'), ({ text }) => texts.push(text))
+  for (let i = 1; i <= 3000; i++) log.append(`line ${i}`, 'p')
+  expect(texts).toHaveLength(3000)
+  expect(await log.read(0)).toEqual({ lines: [], more: false })
+  expect((await log.read(2999)).lines.map(({ text }) => text)).toEqual(['line 3000'])
+  await log.close()
 })

@@ -1,4 +1,4 @@
-import { createReadStream, type WriteStream, createWriteStream, mkdirSync } from 'node:fs'
+import { createReadStream, type WriteStream, createWriteStream, fstatSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { LogLine } from '../../schemas/job'
@@ -8,24 +8,44 @@ const LONGEST_LINE = 16_384
 const PAGE = 2000
 /** A byte position is kept for every so many lines, so that a page is read from its place and not from the start. */
 const STRIDE = 1000
+/** A file that has grown so large is put aside for a new one, in place of the one before: a log takes twice as much at most. */
+const LARGEST = 32 << 20
+/** A disk that does not take what is written loses lines, so that memory does not hold them. */
+const MOST_WAITING = 16 << 20
+const RETRY_MS = 5000
+
+/** One of a log's files. */
+interface Part {
+  path: string
+  /** Number of its first line. */
+  first: number
+  bytes: number
+  /** Where every STRIDE-th line starts in it, from its first on. */
+  places: number[]
+}
 
 /**
  * A log on disk (NDJSON) that is followed live. Lines are numbered without gaps from 1; memory holds the last few, for readers
- * that are up to date.
+ * that are up to date. Of a very long log the beginning is dropped.
  */
 export class LogFile {
   #count = 0
-  #bytes = 0
   #stream: WriteStream | null = null
-  /** Where line 1, 1 + STRIDE, … starts on disk. */
-  readonly #places: number[] = []
+  /** Whether the file is of this log, and not of one before it. */
+  #began = false
+  /** After a failure the disk is left alone until then. */
+  #retryAt = 0
+  /** The file before this one; null: there is none. */
+  #older: Part | null = null
+  #part: Part
   readonly #recent: LogLine[] = []
-  readonly #path: string
-  readonly #onLine: (line: LogLine) => void
 
-  constructor(path: string, onLine: (line: LogLine) => void) {
-    this.#path = path
-    this.#onLine = onLine
+  constructor(
+    private readonly path: string,
+    private readonly onLine: (line: LogLine) => void,
+    private readonly largest = LARGEST,
+  ) {
+    this.#part = { path, first: 1, bytes: 0, places: [] }
   }
 
   get count(): number {
@@ -33,20 +53,72 @@ export class LogFile {
   }
 
   append(text: string, phase: string, level: LogLine['level'] = 'info'): void {
-    if (!this.#stream) {
-      mkdirSync(dirname(this.#path), { recursive: true })
-      this.#stream = createWriteStream(this.#path, { flags: 'w', mode: 0o600 })
-      this.#stream.on('error', () => undefined) // a full disk loses log lines, not the job
-    }
+    if (this.#stream && this.#part.bytes > this.largest) this.#startAnew()
     const masked = redactSecrets(text.length > LONGEST_LINE ? `${text.slice(0, LONGEST_LINE)} … (cut)` : text)
     const line: LogLine = { seq: ++this.#count, time: Date.now(), level, phase, text: masked }
-    const written = Buffer.from(`${JSON.stringify(line)}\n`)
-    if ((line.seq - 1) % STRIDE === 0) this.#places.push(this.#bytes)
-    this.#bytes += written.length
-    this.#stream.write(written)
+    this.#write(line)
     this.#recent.push(line)
     if (this.#recent.length > PAGE) this.#recent.shift()
-    this.#onLine(line)
+    this.onLine(line)
+  }
+
+  /** The file that lines go to; null where it cannot be had now: a full disk loses log lines, not the job. */
+  #open(): WriteStream | null {
+    const now = Date.now()
+    if (this.#stream || now < this.#retryAt) return this.#stream
+    try {
+      mkdirSync(dirname(this.path), { recursive: true })
+      if (!this.#began) rmSync(`${this.path}.1`, { force: true })
+      this.#stream = this.#newStream(this.#began ? 'a' : 'w')
+    } catch {
+      this.#retryAt = now + RETRY_MS
+    }
+    return this.#stream
+  }
+
+  /** Opened at once: it may be put aside before a first line is written. */
+  #newStream(flags: 'w' | 'a'): WriteStream {
+    const fd = openSync(this.path, flags, 0o600)
+    this.#began = true
+    this.#part.bytes = fstatSync(fd).size
+    const stream = createWriteStream(this.path, { fd })
+    if (this.#part.bytes > 0) {
+      stream.write('\n') // a full disk may have taken half a line
+      this.#part.bytes++
+    }
+    stream.on('error', () => {
+      if (this.#stream !== stream) return
+      this.#stream = null
+      this.#retryAt = Date.now() + RETRY_MS
+    })
+    return stream
+  }
+
+  #startAnew(): void {
+    const dropped = this.#older
+    const older = { ...this.#part, path: `${this.path}.1` }
+    try {
+      renameSync(this.path, older.path)
+      this.#stream?.end()
+      this.#stream = null
+      this.#older = older
+      this.#part = { path: this.path, first: this.#count + 1, bytes: 0, places: [] }
+      this.#stream = this.#newStream('w')
+    } catch {
+      this.#retryAt = Date.now() + RETRY_MS
+      return
+    }
+    if (dropped) this.append(`The lines before ${older.first} are dropped: a log keeps its last ${this.largest >> 20} MB.`, 'log', 'warn')
+  }
+
+  #write(line: LogLine): void {
+    const stream = this.#open()
+    if (!stream || stream.writableLength > MOST_WAITING) return
+    const { first, bytes, places } = this.#part
+    const written = Buffer.from(`${JSON.stringify(line)}\n`)
+    if ((line.seq - first) % STRIDE === 0) places[(line.seq - first) / STRIDE] = bytes
+    this.#part.bytes += written.length
+    stream.write(written)
   }
 
   /** The last few lines' texts. */
@@ -57,7 +129,7 @@ export class LogFile {
   /** Lines after number `after`, a page of them. */
   async read(after: number): Promise<{ lines: LogLine[]; more: boolean }> {
     const lines = await this.#page(after, PAGE)
-    return { lines, more: (lines.at(-1)?.seq ?? after) < this.#count }
+    return { lines, more: (lines.at(-1)?.seq ?? this.#count) < this.#count }
   }
 
   /** The page of lines before number `before`; null: the last page. */
@@ -65,13 +137,18 @@ export class LogFile {
     const end = before ?? this.#count + 1
     const after = Math.max(0, end - 1 - PAGE)
     const lines = (await this.#page(after, end - 1 - after)).filter(({ seq }) => seq < end)
-    return { lines, more: after > 0 }
+    return { lines, more: after > 0 && after + 1 > (this.#older ?? this.#part).first }
   }
 
   async #page(after: number, count: number): Promise<LogLine[]> {
     const first = this.#recent[0]
     if (first && after >= first.seq - 1) return this.#recent.filter(({ seq }) => seq > after).slice(0, count)
-    return readLog(this.#path, after, count, this.#places[Math.floor(after / STRIDE)] ?? 0)
+    const found: LogLine[] = []
+    const parts = this.#older && after + 1 < this.#part.first ? [this.#older, this.#part] : [this.#part]
+    for (const { path, first: start, places } of parts) {
+      if (found.length < count) found.push(...(await readLog(path, after, count - found.length, places[Math.floor((after + 1 - start) / STRIDE)] ?? 0)))
+    }
+    return found
   }
 
   /** Settles when everything is on disk. */

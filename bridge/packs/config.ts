@@ -1,6 +1,9 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
+import { reasonOf } from '../errors/systemError'
+import { isAbsent, unreadable } from '../files'
 import { noNeeds, type PackNeeds } from './needs'
 import { isPixiFile, pixiNeeds, rootWarnings } from './pixiConfig'
 import { type ConfigContext, referenceNeeds } from './referenceConfig'
@@ -19,14 +22,37 @@ const LIMIT_BYTES = 64 * 1024
 
 type System = ConfigContext['os']
 
-async function readSmall(path: string): Promise<string | null> {
-  const found = await stat(path).catch(() => null)
-  if (!found?.isFile()) return null
-  if (found.size > LIMIT_BYTES) throw new BridgeError('CONFIG_INVALID', `${path} is larger than 64 KB.`)
+/** The first bytes of an open file, one more than it may have. Throws CONFIG_INVALID for what is no file. */
+async function firstBytes(file: FileHandle, path: string): Promise<Buffer> {
+  if (!(await file.stat()).isFile()) throw new BridgeError('CONFIG_INVALID', `${path} is no file.`, { hint: 'Rename it, or put a file there.' })
+  const buffer = Buffer.alloc(LIMIT_BYTES + 1)
+  let length = 0
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, length, buffer.length - length)
+    length += bytesRead
+    if (bytesRead === 0 || length === buffer.length) return buffer.subarray(0, length)
+  }
+}
+
+/** Opened without waiting: a named pipe has no end, and nobody may be at its other one. */
+async function bytesOf(path: string): Promise<Buffer | null> {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path))
+    const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+    return await firstBytes(file, path).finally(() => file.close())
+  } catch (error) {
+    if (isAbsent(error)) return null
+    throw error instanceof BridgeError ? error : unreadable(path, reasonOf(error), { cause: error })
+  }
+}
+
+/** A config's text; null: there is none. Throws CONFIG_INVALID, CONFIG_SYNTAX or FILE_UNREADABLE. */
+async function readSmall(path: string): Promise<string | null> {
+  const bytes = await bytesOf(path)
+  if (bytes === null) return null
+  if (bytes.length > LIMIT_BYTES) throw new BridgeError('CONFIG_INVALID', `${path} is larger than 64 KB.`)
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {
-    if (!(cause instanceof TypeError)) throw cause
     throw new BridgeError('CONFIG_SYNTAX', `${path} is not UTF-8 text.`, { cause })
   }
 }
@@ -47,7 +73,10 @@ function contextOf(folder: string, file: string, os: System): ConfigContext {
 
 /** `nodes/comfy-env.toml` and `nodes/<sub>/comfy-env.toml`, where comfy-env 0.4 looks. */
 async function pixiFiles(folder: string): Promise<string[]> {
-  const subs = await readdir(join(folder, 'nodes'), { withFileTypes: true }).catch(() => [])
+  const subs = await readdir(join(folder, 'nodes'), { withFileTypes: true }).catch((error: unknown) => {
+    if (isAbsent(error)) return []
+    throw unreadable(join(folder, 'nodes'), reasonOf(error), { cause: error })
+  })
   const below = subs.filter((entry) => entry.isDirectory()).map(({ name }) => `nodes/${name}/comfy-env.toml`)
   return ['nodes/comfy-env.toml', ...below.sort()]
 }

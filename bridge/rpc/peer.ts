@@ -51,7 +51,7 @@ export class Peer<Here extends LinkSide, There extends LinkSide> {
     _there: There,
     handlers: Handlers<Here>,
     private readonly onServed?: (served: Served) => void,
-    /** What hearing a notification threw: the link goes on. */
+    /** What hearing a notification threw, or answering a request: the link goes on. */
     private readonly onFault?: (method: string, error: unknown) => void,
   ) {
     this.#send = send
@@ -81,7 +81,8 @@ export class Peer<Here extends LinkSide, There extends LinkSide> {
     const message = this.#parse(text)
     if (!message) return
     if ('method' in message) {
-      if ('id' in message) void this.#serve(message.id, message.method, message.params)
+      const { method } = message
+      if ('id' in message) this.#serve(message.id, method, message.params).catch((error: unknown) => this.onFault?.(method, error))
       else this.#hear(message.method, message.params)
       return
     }

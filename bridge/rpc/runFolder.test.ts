@@ -3,14 +3,17 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { lockIn, takeLock } from '../osLock'
 import { segmentsFolderOf } from '../workers/segmentsFolder'
 import { isServing, takeRunFolder } from './runFolder'
 
 let home: string
 beforeEach(() => (home = mkdtempSync(join(tmpdir(), 'envmanager-run-'))))
-afterEach(() => rmSync(home, { recursive: true, force: true }))
+afterEach(() => {
+  vi.unstubAllEnvs()
+  rmSync(home, { recursive: true, force: true })
+})
 
 const HOLD = `
   const database = new (require('node:sqlite').DatabaseSync)(process.argv[1])
@@ -69,8 +72,10 @@ test('a folder that is being made is not taken for one that is left', async () =
 test('a home in which nothing can be written: a folder elsewhere', async () => {
   const file = join(home, 'file')
   writeFileSync(file, '')
+  vi.stubEnv('XDG_RUNTIME_DIR', join(home, 'runtime'))
   const run = await takeRunFolder(file)
-  expect(run.path.startsWith(tmpdir())).toBe(true)
+  expect(run.path.startsWith(join(home, 'runtime'))).toBe(true)
+  expect(await isServing(file, run.name)).toBe(true)
   await run.leave()
   expect(existsSync(run.path)).toBe(false)
 })

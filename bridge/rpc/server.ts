@@ -12,9 +12,11 @@ const MiB = 1 << 20
 type MessageRole = Exclude<LinkRole, 'calls'>
 /** Largest message by role: a panel sends ids, a shim sends its report. */
 const LARGEST: Record<MessageRole, number> = { panel: MiB, viewer: MiB, shim: 64 * MiB }
-const MOST_CLIENTS = 32
-const MOST_CALL_LINKS = 64
-const MOST_BUFFERED = 8 * MiB
+/** Who takes places of one kind: tabs, however many there are, take none of ComfyUI's or of its calls. */
+const MOST: Record<'tabs' | 'shim' | 'calls', number> = { tabs: 40, shim: 4, calls: 64 }
+const kindOf = (role: LinkRole): keyof typeof MOST => (role === 'panel' || role === 'viewer' ? 'tabs' : role)
+/** Who does not read so much is dropped. A panel asks for a snapshot when it comes back, ComfyUI is told again what it must hear. */
+const MOST_BUFFERED: Record<MessageRole, number> = { panel: 8 * MiB, viewer: 8 * MiB, shim: 512 * MiB }
 const MOST_PER_SECOND = 400
 
 /** One connected client, as the rest of the bridge sees it. */
@@ -54,8 +56,7 @@ function connect(socket: WebSocket, role: MessageRole, accept: Doors['messages']
   const link: Link = {
     role,
     send: (text) => {
-      // a panel that does not read is dropped: it asks for a snapshot when it comes back
-      if (role !== 'shim' && socket.bufferedAmount > MOST_BUFFERED) socket.terminate()
+      if (socket.bufferedAmount > MOST_BUFFERED[role]) socket.terminate()
       else if (socket.readyState === socket.OPEN) socket.send(text)
     },
     close: () => socket.terminate(),
@@ -116,24 +117,26 @@ export async function serveText(port: number, text: () => string): Promise<() =>
   return () => new Promise((resolve) => void http.close(() => resolve()))
 }
 
+const refuse = (socket: Duplex, status: number): void => void socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\n\r\n`)
+
 /** Listens on loopback, and on the Unix socket `path` if there is one. `port` 0 takes a free one. */
 export async function listen(port: number, path: string | null, token: string, doors: Doors): Promise<Server> {
   const http = createServer((_, response) => response.writeHead(426).end())
   const local = path === null ? null : createServer((_, response) => response.writeHead(426).end())
   const sockets = new WebSocketServer({ noServer: true, maxPayload: LARGEST.shim, perMessageDeflate: false })
-  const callLinks = new Set<Duplex>()
+  const taken: Record<keyof typeof MOST, Set<Duplex>> = { tabs: new Set(), shim: new Set(), calls: new Set() }
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy())
     const admission = admit(request, (http.address() as AddressInfo).port, token)
-    const full = sockets.clients.size >= MOST_CLIENTS || callLinks.size >= MOST_CALL_LINKS
-    if ('status' in admission || full) {
-      socket.end(`HTTP/1.1 ${'status' in admission ? admission.status : 503} Refused\r\nConnection: close\r\n\r\n`)
-    } else if (admission.role === 'calls') {
-      callLinks.add(socket)
-      socket.once('close', () => callLinks.delete(socket))
+    if ('status' in admission) return refuse(socket, admission.status)
+    const { role } = admission
+    const places = taken[kindOf(role)]
+    if (places.size >= MOST[kindOf(role)]) return refuse(socket, 503)
+    places.add(socket)
+    socket.once('close', () => places.delete(socket))
+    if (role === 'calls') {
       connectCalls(socket, head, doors.calls)
     } else {
-      const { role } = admission
       sockets.handleUpgrade(request, socket, head, (client) => connect(client, role, doors.messages))
     }
   }
@@ -148,7 +151,7 @@ export async function listen(port: number, path: string | null, token: string, d
     port: (http.address() as AddressInfo).port,
     close: async () => {
       sockets.clients.forEach((client) => client.terminate())
-      callLinks.forEach((socket) => socket.destroy())
+      taken.calls.forEach((socket) => socket.destroy())
       await Promise.all([http, local].map((server) => server && new Promise((resolve) => server.close(resolve))))
     },
   }

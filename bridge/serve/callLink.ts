@@ -5,6 +5,7 @@ import type { AcceptCalls, CallConnection } from '../rpc/server'
 import { Retired } from '../workers/lifecycle'
 import type { Done } from '../workers/taskLink'
 import type { Told, Worker } from '../workers/worker'
+import { background } from './background'
 import type { Context } from './context'
 import type { WorkerService } from './workerService'
 
@@ -45,7 +46,8 @@ export class CallLinks {
         this.#told(header.data)
         const { id, call, straight } = header.data
         if (id === undefined || !call) return
-        void (straight === undefined ? this.#call(connection, id, call, body) : this.#account(connection, id, call, straight))
+        const work = straight === undefined ? this.#call(connection, id, call, body) : this.#account(connection, id, call, straight)
+        background(this.context, `A call of ${call.pack} has no answer`, work)
       },
       onClose: () => undefined, // a call whose answer nobody takes goes on: it runs once, whatever becomes of ComfyUI
     }

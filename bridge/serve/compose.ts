@@ -3,6 +3,7 @@ import type { JobInfo, JobRequest } from '../../schemas/job'
 import type { shimToBridge } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
 import { toWire } from '../errors/bridgeError'
+import { whyUnwritable } from '../files'
 import { newToken, writeConnectionFile } from '../rpc/connectionFile'
 import type { Handlers } from '../rpc/peer'
 import { type RunFolder, socketPath, takeRunFolder } from '../rpc/runFolder'
@@ -16,6 +17,7 @@ import { CallLinks } from './callLink'
 import { newContext, packFolder, type Context } from './context'
 import { hostInfo, plainHost } from './hostInfo'
 import { IsolationService } from './isolationService'
+import { catchTheRest } from './lastResort'
 import { JobService } from './jobService'
 import { metricsText } from './metrics'
 import { PackService } from './packService'
@@ -53,7 +55,7 @@ function shimHandlers({ context, store, packs, workers, exchanged, load }: ShimS
       const { checked, restart_needed } = store.host
       store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version, context.problems)), checked, restart_needed } })
       background(context, 'The node packs could not be looked at', packs.rescan())
-      for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) void load(pack).catch(() => undefined)
+      for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) background(context, `${pack} is not kept warm`, load(pack))
       return {}
     },
     'pack.load': ({ pack }) => load(pack),
@@ -115,6 +117,13 @@ async function segmentsFolder({ settings }: Engine, run: string): Promise<string
   return settings.sandbox.packs.length > 0 && findBwrap() !== null ? makeSegmentsFolder(run) : null
 }
 
+/** What keeps a home's leftovers, and what cannot be done where nothing can be written. Both keep nothing from running. */
+async function homeProblems({ settings: { home }, envs }: Engine): Promise<string[]> {
+  const why = await whyUnwritable(home)
+  if (why !== null) return [`Nothing can be installed or switched, and no log is kept: ${why} What is isolated runs.`]
+  return envs.sweep().then(() => [], (error: unknown) => [`What ended installs have left is not removed: ${toWire(error).message}`])
+}
+
 /** Starts a bridge, beside others of the same home if there are any. */
 export async function startBridge(engine: Engine, port: number): Promise<Bridge> {
   const run = await takeRunFolder(engine.settings.home)
@@ -131,14 +140,16 @@ export async function startBridge(engine: Engine, port: number): Promise<Bridge>
 async function compose(engine: Engine, run: RunFolder, port: number): Promise<Bridge> {
   const { home, cache } = engine.settings
   await sweepHome(home, cache)
-  await engine.envs.sweep()
   await sweepWorkerLogs(home)
+  const troubles = await homeProblems(engine)
   const store = new Store(plainHost(engine), (event) => {
     context.journal.changed(event)
     panels.tell(event)
   })
   const segments = await segmentsFolder(engine, run.path)
   const context: Context = await newContext(engine, store, run, segments)
+  context.problems.push(...troubles)
+  catchTheRest(context)
   const packs = new PackService(context)
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),

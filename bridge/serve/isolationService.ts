@@ -6,6 +6,7 @@ import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { readCached, writeAtomic } from '../files'
 import { packFolder, saveChoice, savedChoices, usesWorker, type Context } from './context'
+import { packFile } from './packFile'
 import type { PackService } from './packService'
 import type { WorkerService } from './workerService'
 
@@ -39,7 +40,7 @@ export class IsolationService {
   }
 
   #classesPath(pack: string): string {
-    return join(this.context.engine.settings.home, 'classes', `${pack}.json`)
+    return join(this.context.engine.settings.home, 'classes', `${packFile(pack)}.json`)
   }
 
   /** Switches a pack. */
@@ -74,12 +75,12 @@ export class IsolationService {
     })
   }
 
-  /** Does here what another process of this home has chosen. Throws FILE_UNREADABLE. */
+  /** Does here what another process of this home has chosen; what of it cannot be done is that pack's state. Throws FILE_UNREADABLE. */
   async follow(): Promise<void> {
     const saved = await savedChoices(this.context.engine.settings.home)
     const { isolated, classes } = this.context
     const packs = new Set([...isolated, ...classes.keys(), ...saved.isolated, ...saved.classes.keys()])
-    await Promise.all([...packs].filter((pack) => !this.#isAsIn(saved, pack)).map((pack) => this.#inTurn(pack, () => this.#followOne(pack))))
+    await Promise.all([...packs].filter((pack) => !this.#isAsIn(saved, pack)).map((pack) => this.#inTurn(pack, () => this.#followOne(pack)).catch(() => undefined)))
   }
 
   /** Runs a pack on its environment as it is now, if another process has changed that. */

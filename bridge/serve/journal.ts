@@ -23,7 +23,7 @@ export interface Ids {
   ms?: number
 }
 
-/** A file that has grown larger than this is put aside at the next start, in place of the one before. */
+/** A file that has grown larger than this is put aside, in place of the one before. */
 const LARGEST = 4_000_000
 const KEPT = 200
 /** A call that takes longer is written down; one that fails always is. */
@@ -31,9 +31,14 @@ const SLOW_MS = 1000
 
 export const journalPath = (home: string): string => join(home, 'logs', 'bridge.ndjson')
 
-function open(path: string): WriteStream {
-  mkdirSync(dirname(path), { recursive: true })
-  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LARGEST) renameSync(path, path.replace(/\.ndjson$/, '.1.ndjson'))
+/** Null where nothing can be written: then entries are kept for the report only. */
+function open(path: string): WriteStream | null {
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LARGEST) renameSync(path, path.replace(/\.ndjson$/, '.1.ndjson'))
+  } catch {
+    return null
+  }
   const stream = createWriteStream(path, { flags: 'a', mode: 0o600 })
   stream.on('error', () => undefined) // a full disk loses entries, and nothing else
   return stream
@@ -46,6 +51,8 @@ function open(path: string): WriteStream {
 export class Journal {
   readonly #path: string
   #stream: WriteStream | null = null
+  /** What it has written since its file was last looked at. */
+  #bytes = 0
   readonly #recent: string[] = []
   readonly #known = new Map<string, string>()
 
@@ -62,8 +69,16 @@ export class Journal {
     const line = JSON.stringify({ time: new Date().toISOString(), bridge: this.bridge, event, ...ids, ...(message !== undefined && { message: redactSecrets(message) }) })
     this.#recent.push(line)
     if (this.#recent.length > KEPT) this.#recent.shift()
+    if (this.#bytes > LARGEST) this.#startAnew()
     this.#stream ??= open(this.#path)
-    this.#stream.write(`${line}\n`)
+    this.#bytes += line.length
+    this.#stream?.write(`${line}\n`)
+  }
+
+  #startAnew(): void {
+    this.#stream?.end()
+    this.#stream = null
+    this.#bytes = 0
   }
 
   /** Jobs and workers, whenever one comes to another status. A worker's short turns between ready and busy are its calls. */

@@ -2,11 +2,12 @@ import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EnvInfo, EnvRecord } from '../../schemas/env'
 import type { Isolation, PackInfo, PackState, RequirementStatus } from '../../schemas/pack'
-import { BridgeError } from '../errors/bridgeError'
+import { BridgeError, toWire } from '../errors/bridgeError'
 import { folderSizes } from '../install/sizes'
 import type { PackFolder } from '../packs/scan'
 import { scanPacks } from '../packs/scan'
 import { packState, requirementStatuses } from '../packs/status'
+import { showProblem } from './background'
 import { packRoots, type Context } from './context'
 import { freeBytes } from './hostInfo'
 
@@ -66,15 +67,18 @@ export class PackService {
     const { store, engine } = this.context
     engine.forgetPages()
     const ourselves = await realpath(join(engine.settings.pythonShim, '..'))
-    const all = await scanPacks(packRoots(this.context))
-    const places = await Promise.all(all.map(({ dir }) => realpath(dir)))
+    const faults: BridgeError[] = []
+    const all = await scanPacks(packRoots(this.context), (fault) => faults.push(fault))
+    faults.forEach(({ message }) => showProblem(this.context, `Node packs are not seen: ${message}`))
+    const places = await Promise.all(all.map(({ dir }) => realpath(dir).catch(() => dir)))
     const found = all.filter((_, index) => places[index] !== ourselves)
     const ids = new Set(found.map(({ id }) => id))
-    for (const id of store.packs.keys()) if (!ids.has(id)) store.apply({ kind: 'pack_gone', id })
+    // those of a folder that cannot be read now stay as they are known
+    if (faults.length === 0) for (const id of store.packs.keys()) if (!ids.has(id)) store.apply({ kind: 'pack_gone', id })
     for (const pack of found) {
       if (!store.packs.has(pack.id)) store.apply({ kind: 'pack', pack: this.#unchecked(pack) })
     }
-    await this.refreshEnvs()
+    await this.refreshEnvs().catch((error: unknown) => showProblem(this.context, `Environments are not seen: ${toWire(error).message}`))
     await Promise.all(found.map((pack) => this.refresh(pack)))
     store.apply({ kind: 'host', host: { ...store.host, checked: Date.now(), free_bytes: await freeBytes(engine.settings.home) } })
   }
@@ -138,8 +142,9 @@ export class PackService {
       if (failure && judged.state !== 'ready') return { ...base, state: 'failed', reason: failure }
       return { ...base, ...this.#withImport(pack.id, judged) }
     } catch (error) {
-      if (!(error instanceof BridgeError)) throw error
-      return { state: 'broken', reason: error.message, requirements: [], warnings: [error.hint], config: null }
+      // whatever it is, it is about this pack: the others are looked at all the same
+      const { message, hint } = error instanceof BridgeError ? error : new BridgeError('INTERNAL', `It could not be looked at: ${toWire(error).message}`)
+      return { state: 'broken', reason: message, requirements: [], warnings: [hint], config: null }
     }
   }
 

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toWire } from '../errors/bridgeError'
 import { errnoOf } from '../files'
+import { background } from './background'
 import { packFolder, statePath, usesWorker, type Context } from './context'
 import type { IsolationService } from './isolationService'
 import type { PackService } from './packService'
@@ -37,7 +38,7 @@ export class SharedFiles {
     private readonly isolation: IsolationService,
     private readonly onSettings: () => void,
   ) {
-    this.#timer = setInterval(() => void this.#look(), LOOK_MS).unref()
+    this.#timer = setInterval(() => background(context, 'What other processes change is not seen', this.#look()), LOOK_MS).unref()
   }
 
   end(): void {
@@ -62,19 +63,20 @@ export class SharedFiles {
 
   async #lookAt(): Promise<void> {
     const { home } = this.context.engine.settings
-    if (await this.#isAnother(join(home, 'settings.toml'))) {
+    await this.#ifAnother(join(home, 'settings.toml'), async () => {
       followSettings(this.context)
       this.onSettings()
-    }
+    })
     await this.#lookAtEnvs()
-    if (await this.#isAnother(statePath(home))) await this.isolation.follow()
+    await this.#ifAnother(statePath(home), () => this.isolation.follow())
   }
 
-  async #isAnother(path: string): Promise<boolean> {
+  /** Does `work` for each version of a file, again where it fails: it may not have been readable then. */
+  async #ifAnother(path: string, work: () => Promise<void>): Promise<void> {
     const version = await versionOf(path)
-    if (this.#versions.has(path) && this.#versions.get(path) === version) return false
+    if (this.#versions.has(path) && this.#versions.get(path) === version) return
+    await work()
     this.#versions.set(path, version)
-    return true
   }
 
   async #lookAtEnvs(): Promise<void> {

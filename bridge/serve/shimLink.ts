@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { LoadedPack } from '../../schemas/pack'
 import { bridgeToShim, shimToBridge } from '../../schemas/shimLink'
 import { BridgeError } from '../errors/bridgeError'
+import { quietly } from '../quietly'
 import { Peer, type Handlers } from '../rpc/peer'
 import type { Accept, Link } from '../rpc/server'
 import type { HostSwitch } from './isolationService'
@@ -78,15 +79,13 @@ export class ShimLink implements HostSwitch {
     if (this.#checking || this.#kept.length === 0) return
     this.#checking = true
     const count = this.#kept.length
-    peer.request('link.check', {}).then(
-      () => {
-        if (this.#peer !== peer) return
-        this.#kept.splice(0, count)
-        this.#checking = false
-        this.#check(peer)
-      },
-      () => undefined, // the next link tells it again
-    )
+    const checked = peer.request('link.check', {}).then(() => {
+      if (this.#peer !== peer) return
+      this.#kept.splice(0, count)
+      this.#checking = false
+      this.#check(peer)
+    })
+    quietly('the next link tells it again', checked)
   }
 
   #asked(): ShimPeer {

@@ -14,7 +14,7 @@ const DAY_MS = 24 * 3600 * 1000
 export async function sweepWorkerLogs(home: string): Promise<void> {
   const folder = join(home, 'logs')
   for (const name of await namesIn(folder).catch(() => [] as string[])) {
-    const [, bridge] = /\.([0-9a-f]{12})\.ndjson$/.exec(name) ?? []
+    const [, bridge] = /\.([0-9a-f]{12})\.ndjson(?:\.1)?$/.exec(name) ?? []
     const found = bridge === undefined ? null : await stat(join(folder, name)).catch(() => null)
     if (!found || bridge === undefined || Date.now() - found.mtimeMs < KEPT_DAYS * DAY_MS || (await isServing(home, bridge).catch(() => true))) continue
     await rm(join(folder, name), { force: true }).catch(() => undefined)

@@ -1,5 +1,5 @@
 import { BridgeError } from '../errors/bridgeError'
-import { candidateOf, type Candidate } from '../resolve/candidate'
+import { candidateOf, redact, type Candidate } from '../resolve/candidate'
 import { normalizeName, type Requirement } from '../resolve/requirement'
 import type { Target } from '../resolve/target'
 import { fillName, fillTemplate } from '../resolve/template'
@@ -147,6 +147,13 @@ function isOf({ name, filename }: Candidate, requirement: Requirement): boolean 
   return named === requirement.name || named.replace(/-cu\d{2,3}$/, '') === requirement.name
 }
 
+/** Whatever reading a source throws is that source's error: the others are looked at all the same. */
+function asSourceError(error: unknown, { address }: Source): BridgeError {
+  if (error instanceof BridgeError) return error
+  const why = error instanceof Error ? error.message : String(error)
+  return new BridgeError('SOURCE_UNREACHABLE', `${redact(address)} cannot be read: ${why.slice(0, 200)}.`, { cause: error })
+}
+
 /** Every wheel of the requirement's package that the sources offer. A source that fails is noted and does not hide the others. */
 export async function gather(sources: readonly Source[], requirement: Requirement, target: Target, options: GatherOptions): Promise<Gathered> {
   const errors: BridgeError[] = []
@@ -154,8 +161,8 @@ export async function gather(sources: readonly Source[], requirement: Requiremen
   const lists = await Promise.all(
     asked.map((source) =>
       one({ source, requirement, target, options }).then((found) => markForeign(found, source, options.allowedHosts)).catch((error: unknown) => {
-        if (!(error instanceof BridgeError) || error.code === 'CANCELLED') throw error
-        errors.push(error)
+        if (error instanceof BridgeError && error.code === 'CANCELLED') throw error
+        errors.push(asSourceError(error, source))
         return []
       }),
     ),

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import { readCached, writeAtomic } from '../files'
 import { redact } from '../resolve/candidate'
+import { limitedText } from './body'
 import { MOST_REDIRECTS, redirectProblem } from './redirects'
 
 /** How the network may be used; from the user's settings. */
@@ -20,6 +21,8 @@ export interface NetSettings {
   githubToken: string | null
   /** Waits before the second and later tries of a broken download. */
   retryWaitsMs?: readonly number[]
+  /** How long an answer may take, a page to its end. */
+  patienceMs?: number
 }
 
 const CachedPage = z.object({
@@ -86,6 +89,10 @@ export class Http {
     return this.#net.retryWaitsMs ?? [300, 1000, 3000]
   }
 
+  get #patienceMs(): number {
+    return this.#net.patienceMs ?? TIMEOUT_MS
+  }
+
   get isOffline(): boolean {
     return this.#net.offline
   }
@@ -117,8 +124,7 @@ export class Http {
     } catch (cause) {
       if (cause instanceof BridgeError) throw cause
       if (signal?.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
-      const late = cause instanceof Error && cause.name === 'TimeoutError'
-      const why = late ? `did not answer within ${(timeoutMs ?? 0) / 1000} s` : `cannot be reached${reasonOf(cause)}`
+      const why = isLate(cause) ? `did not answer within ${(timeoutMs ?? 0) / 1000} s` : `cannot be reached${reasonOf(cause)}`
       throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} ${why}.`, { details: { url: redact(url) }, cause })
     }
   }
@@ -153,7 +159,7 @@ export class Http {
       if (kept) return kept.absent ? null : kept
       throw offline(url)
     }
-    const response = await this.send(url, { headers: { accept, ...this.#authority(url), ...conditions(kept) } }, signal)
+    const response = await this.send(url, { headers: { accept, ...this.#authority(url), ...conditions(kept) } }, signal, this.#patienceMs)
     if (response.status === 304 && kept) return kept
     const meaning = meaningOf(response)
     const keep = (entry: z.infer<typeof CachedPage>): Promise<void> => writeAtomic(path, JSON.stringify(entry)).catch(() => undefined) // a full disk loses the copy only
@@ -162,14 +168,14 @@ export class Http {
       return null
     }
     if (meaning !== 'ok') throw answerError(url, response)
-    const text = await response.text().catch((cause: unknown) => {
+    const text = await limitedText(response, PAGE_LIMIT).catch((cause: unknown) => {
       if (signal?.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
-      throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} broke off.`, { cause })
+      const why = isLate(cause) ? `did not come to its end within ${this.#patienceMs / 1000} s` : 'broke off'
+      throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} ${why}.`, { cause })
     })
-    if (text.length > PAGE_LIMIT) throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} is larger than 64 MB.`)
+    if (text === null) throw new BridgeError('SOURCE_UNREACHABLE', `${redact(url)} is larger than 64 MB.`)
     const { headers } = response
-    const next = /<([^>]+)>;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1] ?? null
-    const page = { url: response.url || url, contentType: headers.get('content-type') ?? '', text, next }
+    const page = { url: response.url || url, contentType: headers.get('content-type') ?? '', text, next: nextOf(response, url) }
     await keep({ ...page, etag: headers.get('etag'), modified: headers.get('last-modified'), absent: false })
     return page
   }
@@ -201,6 +207,16 @@ export class Http {
     if (meaning === 'ok' || meaning === 'absent') return meaning === 'ok'
     throw answerError(url, response)
   }
+}
+
+const isLate = (cause: unknown): boolean => cause instanceof Error && cause.name === 'TimeoutError'
+
+/** The page that follows, of the same server; null: none. */
+function nextOf({ headers, url: own }: Response, asked: string): string | null {
+  const next = /<([^<>]+)>;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1]
+  const base = new URL(own || asked)
+  const target = next === undefined ? null : URL.parse(next, base)
+  return target?.origin === base.origin ? target.href : null
 }
 
 function conditions(kept: z.infer<typeof CachedPage> | null): Record<string, string> {

@@ -2,15 +2,10 @@ import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
 import { candidateOf, redact, type Candidate } from '../resolve/candidate'
 import type { Page } from './http'
+import { parseJson, refuseMore, sizeOf, wheelAt } from './page'
 
-const Releases = z.array(
-  z.looseObject({
-    draft: z.boolean().optional(),
-    assets: z.array(
-      z.looseObject({ name: z.string(), browser_download_url: z.string(), size: z.number().optional(), digest: z.string().nullish() }),
-    ),
-  }),
-)
+const Release = z.looseObject({ draft: z.boolean().optional(), assets: z.array(z.unknown()) })
+const Asset = z.looseObject({ name: z.string(), browser_download_url: z.string(), size: z.number().optional(), digest: z.string().nullish() })
 
 const MOST_PAGES = 10
 
@@ -32,17 +27,25 @@ export function tagTemplates(source: string): string[] {
   return /\/releases\/download\/?$/.test(source) ? TAGS.map((tag) => `${source.replace(/\/?$/, '/')}${tag}/`) : []
 }
 
-function assets({ text }: Page, source: string): Candidate[] {
-  const parsed = Releases.safeParse(JSON.parse(text))
-  if (!parsed.success) throw new BridgeError('SOURCE_UNREACHABLE', `${redact(source)} did not answer with a list of releases.`)
-  return parsed.data
-    .filter(({ draft }) => !draft)
-    .flatMap((release) => release.assets)
-    .filter(({ name }) => name.toLowerCase().endsWith('.whl'))
-    .map(({ browser_download_url: url, size, digest }) => {
-      const sha256 = /^sha256:([0-9a-f]{64})$/.exec(digest ?? '')?.[1] ?? null
-      return candidateOf(url, source, { sha256, bytes: size ?? null })
-    })
+function wheelOf(asset: unknown, page: Page, source: string): Candidate[] {
+  const { browser_download_url: address, size, digest } = Asset.parse(asset)
+  const target = wheelAt(address, page)
+  const sha256 = /^sha256:([0-9a-f]{64})$/.exec(digest ?? '')?.[1] ?? null
+  return target ? [candidateOf(target.href, source, { sha256, bytes: sizeOf(size) })] : []
+}
+
+/** What is wrong in a page is told by its first fault: a list of millions has as many. */
+function assets(page: Page, source: string): Candidate[] {
+  try {
+    const found: Candidate[] = []
+    for (const one of z.array(z.unknown()).parse(parseJson(page))) {
+      const release = Release.parse(one)
+      for (const asset of release.draft ? [] : release.assets) refuseMore(found.push(...wheelOf(asset, page, source)), page)
+    }
+    return found
+  } catch (cause) {
+    throw new BridgeError('SOURCE_UNREACHABLE', `${redact(source)} did not answer with a list of releases.`, { cause })
+  }
 }
 
 /** Every wheel in a repository's releases. `ask` gets a page, and keeps it with its ETag. */

@@ -105,7 +105,7 @@ export function headers(metadata: string, name: string): string[] {
 /** Specifier of torch in METADATA, without extras; null if it asks for none. */
 export function torchPin(metadata: string): string | null {
   for (const line of headers(metadata, 'Requires-Dist')) {
-    const [, name = '', specifier = '', marker = ''] = /^([A-Za-z0-9._-]+)\s*\(?([^;)]*)\)?\s*;?(.*)$/.exec(line) ?? []
+    const [, name = '', specifier = '', marker = ''] = /^([A-Za-z0-9._-]+)\s*\(?([^;)]*)\)?\s*;?(.*)$/s.exec(line) ?? []
     if (normalizeName(name) === 'torch' && !/\bextra\b/.test(marker) && specifier.trim()) return specifier.replace(/\s+/g, '')
   }
   return null

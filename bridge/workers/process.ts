@@ -1,13 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { createInterface } from 'node:readline'
-import { setTimeout } from 'node:timers/promises'
 import type { Readable, Writable } from 'node:stream'
 import type { WorkerExit } from '../../schemas/worker'
 import { FrameReader } from '../rpc/frames'
 import type { Launch } from './launch'
-import { readLines } from './outputLines'
+import { readLines, readMessages } from './outputLines'
 
 export interface ProcessEvents {
   /** A line of what is told beside the tasks. */
@@ -73,7 +71,7 @@ export class WorkerProcess {
     this.#tasks = this.#child.stdio[3] as Writable | null
     this.#tasks?.on('error', () => undefined)
     this.#hearAnswers(this.#child.stdio[4] as Readable | null, events)
-    if (stdout) createInterface({ input: stdout }).on('line', events.onMessage)
+    if (stdout) readMessages(stdout, events.onMessage, () => this.#refuse('a message of it has no end', events))
     if (stderr) readLines(stderr, events.onOutput)
     let told = false
     let settle = (): void => undefined
@@ -90,7 +88,7 @@ export class WorkerProcess {
     })
     this.#child.once('exit', (code, signal) => {
       this.#killGroup() // what it has started goes with it, and lets go of its output
-      void setTimeout(LAST_OUTPUT_MS).then(() => tell(code, signal))
+      setTimeout(() => tell(code, signal), LAST_OUTPUT_MS)
     })
     this.#child.once('close', tell)
   }
@@ -112,10 +110,14 @@ export class WorkerProcess {
       try {
         reader.push(chunk)
       } catch (error) {
-        events.onOutput(`The worker is ended: ${(error as Error).message}.`)
-        this.kill()
+        this.#refuse((error as Error).message, events)
       }
     })
+  }
+
+  #refuse(why: string, events: ProcessEvents): void {
+    events.onOutput(`The worker is ended: ${why}.`)
+    this.kill()
   }
 
   /** Hands a task to the main thread, which does one after the other. */

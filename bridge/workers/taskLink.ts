@@ -56,7 +56,7 @@ export class TaskLink {
     if (this.#closed) return Promise.reject(this.#closed)
     return new Promise((resolve, reject) => {
       this.#elsewhere.add(reject)
-      void told.then(resolve).finally(() => this.#elsewhere.delete(reject))
+      told.then(resolve, reject).finally(() => this.#elsewhere.delete(reject))
     })
   }
 

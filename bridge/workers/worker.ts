@@ -6,6 +6,7 @@ import type { WorkerInfo, WorkerUsage } from '../../schemas/worker'
 import type { z } from 'zod'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import type { LogFile } from '../jobs/logFile'
+import { quietly } from '../quietly'
 import { climb } from './cancelLadder'
 import { Vitals } from './health'
 import { Lifecycle } from './lifecycle'
@@ -227,12 +228,12 @@ export class Worker {
 
   /** ComfyUI has other folders than before: from the next call on. */
   foldersChanged(folders: HostFolders): void {
-    void this.#life.running?.tasks.do({ folders }).catch(() => undefined)
+    quietly('a process that has ended gets them when it starts', this.#life.running?.tasks.do({ folders }))
   }
 
   /** Models that it has loaded go from the GPU, after the calls that it has. */
   unloadModels(): void {
-    void this.#life.running?.tasks.do({ unload: true }).catch(() => undefined)
+    quietly('a process that has ended holds none', this.#life.running?.tasks.do({ unload: true }))
   }
 
   /** Cancels a call: asks, then interrupts, then ends the process. True if the call was here. */

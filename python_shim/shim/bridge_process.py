@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import log, places
+from . import bridge_log, log, places
 
 #: Deaths within this many seconds count together …
 WINDOW = 300.0
@@ -52,6 +52,9 @@ class BridgeProcess:
         self.number = 0
         #: The folder of what the bridge that runs shares with us; None before the first has said it.
         self.run: pathlib.Path | None = None
+        self._starts = 0
+        #: What the last bridge has said, if that could be written down.
+        self._log: pathlib.Path | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
 
@@ -97,7 +100,7 @@ class BridgeProcess:
             now = time.monotonic()
             deaths = [*(death for death in deaths if now - death < WINDOW), now]
             if len(deaths) >= most:
-                hint = f"Restart ComfyUI. The log is {self._log_path()}."
+                hint = "Restart ComfyUI." if self._log is None else f"Restart ComfyUI. The log is {self._log}."
                 return self._set("failed", f"The bridge ended {most} times. {said}", hint)
             self._set("starting", f"The bridge ended and is started again. {said}")
             time.sleep(PAUSES[min(len(deaths), len(PAUSES)) - 1])
@@ -134,35 +137,30 @@ class BridgeProcess:
             environment["COMFY_ENV_CACHE"] = str(cache)
         return environment
 
-    def _log_path(self) -> pathlib.Path:
-        return self.home / "run" / "bridge.log"
-
     def _serve(self, node: str) -> str:
         """Run one bridge to its end; returns the last thing it said."""
-        run = self.home / "run"
-        run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._log_path().open("wb") as errors:
+        self._starts += 1
+        with bridge_log.opened(self.home / "logs", self._starts) as said:
+            self._log = said.path
             self._process = subprocess.Popen(
                 self._command(node, "serve", "--parent"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=errors,
+                stderr=said.file,
                 env=self._environment(),
                 start_new_session=os.name != "nt",  # Ctrl-C is ComfyUI's; ours is the end of the pipe
             )
-        assert self._process.stdout is not None
-        first = self._process.stdout.readline()
-        answer = _parse(first)
-        if "port" in answer:
-            self.run = pathlib.Path(answer["run"])
-            self.number += 1
-            self._set("running", "The bridge runs.")
-            self._on_ready()
-            self._process.stdout.read()
-        code = self._process.wait()
-        error = answer.get("error") or {}
-        tail = self._log_path().read_text(errors="replace").strip().splitlines()[-1:]
-        return error.get("message") or (tail[0] if tail else f"Its exit code was {code}.")
+            assert self._process.stdout is not None
+            answer = _parse(self._process.stdout.readline())
+            if "port" in answer:
+                self.run = pathlib.Path(answer["run"])
+                self.number += 1
+                self._set("running", "The bridge runs.")
+                self._on_ready()
+                self._process.stdout.read()
+            code = self._process.wait()
+            error = answer.get("error") or {}
+            return error.get("message") or said.last_line() or f"Its exit code was {code}."
 
     def connection(self) -> dict[str, Any]:
         """Port and token of the bridge that we have started, never of another. Raises OSError or ValueError before they are there."""

@@ -10,9 +10,11 @@ import os
 import re
 import sys
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from . import log
 from .registry import Registry
@@ -37,7 +39,7 @@ class HostWeb:
 
         @web.middleware
         async def isolated_packs(request: web.Request, handler: Any) -> web.StreamResponse:
-            path = request.path.removeprefix("/api")
+            path = "/" + request.path.removeprefix("/api/") if request.path.startswith("/api/") else request.path
             if path == "/prompt" and request.method == "POST":
                 await self._handle_prompt(request)
             elif path == "/object_info" and request.method == "GET":
@@ -121,18 +123,18 @@ class HostWeb:
 
     async def _pass_on(self, pack: str, path: str, request: web.Request) -> web.StreamResponse:
         """One request to the pack's worker and its answer back, as streams."""
-        query = f"?{request.query_string}" if request.query_string else ""
+        address = _address_of(request)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         for last in (False, True):
             try:
                 connector, base, more = await self._address(pack)
                 async with aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=False) as session:
                     if web.WebSocketResponse().can_prepare(request):
-                        return await _talk(session, f"{base}{path}{query}", {**headers, **more}, request)
+                        return await _talk(session, URL(f"{base}{address}", encoded=True), {**headers, **more}, request)
                     body = request.content if request.can_read_body else None
                     ask = session.request(
                         request.method,
-                        f"{base}{path}{query}",
+                        URL(f"{base}{address}", encoded=True),
                         headers={**headers, **more},
                         data=body,
                         allow_redirects=False,
@@ -151,6 +153,13 @@ class HostWeb:
                 log.warning("comfyui-envmanager: %s of %s: %s", path, pack, error)
                 raise web.HTTPBadGateway(text=f"The worker of {pack} could not serve this: {error}") from error
         raise AssertionError
+
+
+def _address_of(request: web.Request) -> str:
+    """Path and query as the browser wrote them, without ComfyUI's `/api`: the worker decodes them, once."""
+    raw = request.rel_url.raw_path_qs
+    first, _, rest = raw[1:].partition("/")
+    return f"/{rest}" if unquote(first) == "api" and request.path.startswith("/api/") else raw
 
 
 def _is_anothers(request: web.Request, folder: str | None) -> bool:
@@ -178,7 +187,7 @@ async def _copy(answer: aiohttp.ClientResponse, request: web.Request) -> web.Str
     return response
 
 
-async def _talk(session: aiohttp.ClientSession, url: str, headers: dict[str, str], request: web.Request) -> web.WebSocketResponse:
+async def _talk(session: aiohttp.ClientSession, url: URL, headers: dict[str, str], request: web.Request) -> web.WebSocketResponse:
     """A WebSocket route: messages both ways until one side closes."""
     handshake = {name: value for name, value in headers.items() if not name.lower().startswith("sec-websocket-")}
     protocols = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if part.strip()]

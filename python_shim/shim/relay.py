@@ -19,6 +19,8 @@ from .bridge_process import BridgeProcess
 
 ROUTE = "/envmanager/ws"
 LARGEST = 1 << 20
+#: The bridge's answer when it serves as many panels as it can (`bridge/rpc/server.ts`), and how long one waits before it asks again.
+_FULL, FULL_SECONDS = 503, 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -56,8 +58,7 @@ class Relay:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def _notice(self) -> str:
-        status, message, hint = self._process.status
-        return json.dumps({"method": "shim.status", "params": {"status": status, "message": message, "hint": hint}})
+        return _notice(*self._process.status)
 
     def status_changed(self) -> None:
         """Any thread: tell every panel."""
@@ -102,6 +103,10 @@ class Relay:
             async with aiohttp.ClientSession(trust_env=False) as session:
                 async with session.ws_connect(url, headers=headers, max_msg_size=64 * LARGEST) as bridge:
                     await _both_ways(panel, bridge)
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status == _FULL:
+                await panel.send_str(_notice("failed", "Too many tabs show the panel.", "Close some: this one goes on by itself."))
+                await self._wait_for_close(panel, FULL_SECONDS)
         except (OSError, ValueError, aiohttp.ClientError):
             pass  # the panel reconnects by itself
         await panel.close()
@@ -111,6 +116,10 @@ class Relay:
             await panel.receive(timeout=seconds)
         except asyncio.TimeoutError:
             pass
+
+
+def _notice(status: str, message: str, hint: str) -> str:
+    return json.dumps({"method": "shim.status", "params": {"status": status, "message": message, "hint": hint}})
 
 
 async def _both_ways(panel: Any, bridge: Any) -> None:

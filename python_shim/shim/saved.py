@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import re
 from typing import Any
 
 from ..wire.pack_key import pack_key
@@ -44,10 +46,20 @@ def classes_apart(pack: str) -> dict[str, Any]:
     return chosen if isinstance(chosen, dict) else {}
 
 
+_PLAIN = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z0-9_][a-z0-9_.-]{0,99}", re.IGNORECASE | re.ASCII)
+
+
+def pack_file(pack: str) -> str:
+    """The name of a pack's files, without its ending; `bridge/serve/packFile.ts` makes the same."""
+    if _PLAIN.fullmatch(pack):
+        return pack
+    return f"~{hashlib.sha256(pack.encode('utf-16-le', 'surrogatepass')).hexdigest()[:32]}"
+
+
 def description(pack: str, folder: str) -> dict[str, Any] | None:
     """What the worker said of the pack when it was last loaded; None if that is of other files, or of another release."""
     try:
-        report = json.loads((places.home() / "classes" / f"{pack}.json").read_text("utf-8"))
+        report = json.loads((places.home() / "classes" / f"{pack_file(pack)}.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
     whole = isinstance(report, dict) and all(key in report for key in _REPORT)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import secrets
+import stat
 import sys
 from collections.abc import Iterator
 
@@ -35,7 +36,7 @@ def pack_key(folder: str, root: str | None = None) -> str:
     home = os.path.normcase(os.path.realpath(folder))
     about = (str(FORMAT), str(PROTOCOL_VERSION), home, _version_of(comfyui_root() if root is None else root))
     for part in (*about, *_parts(home)):
-        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         found.update(len(data).to_bytes(8, "big"))
         found.update(data)
     return found.hexdigest()
@@ -60,6 +61,8 @@ def _parts(home: str) -> Iterator[str | bytes]:
 def _content(path: str) -> bytes:
     try:
         seen = os.stat(path)
+        if not stat.S_ISREG(seen.st_mode):  # reading a named pipe has no end
+            return f"kind {stat.S_IFMT(seen.st_mode)}".encode()
         if seen.st_size > _LARGEST and not path.lower().endswith(".py"):
             return f"{seen.st_size} {seen.st_mtime_ns}".encode()
         return pathlib.Path(path).read_bytes()

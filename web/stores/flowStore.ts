@@ -14,7 +14,7 @@ export const useFlowStore = defineStore('envmanager-flow', () => {
   const ui = useUiStore()
   const flow = shallowRef<Flow>({ step: 'idle' })
   /** Combinations that were found for a pack, by its id. */
-  const offers = shallowRef<Record<string, EnvOffer[]>>({})
+  const offers = shallowRef<ReadonlyMap<string, EnvOffer[]>>(new Map())
   const { busy, during } = useBusy()
   /** The latest job of each pack when its preview was asked for. */
   let known = new Map<string, string | undefined>()
@@ -70,7 +70,7 @@ export const useFlowStore = defineStore('envmanager-flow', () => {
   const find = (pack: string): Promise<void> =>
     during([pack], async () => {
       const found = await bridge.ask('install.find', { pack })
-      if (found) offers.value = { ...offers.value, [pack]: found.offers }
+      if (found) offers.value = new Map([...offers.value, [pack, found.offers]])
     })
 
   /** Asks a question with two answers. */

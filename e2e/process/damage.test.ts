@@ -1,0 +1,120 @@
+/** Every kind of damage in every file of ours: the bridge starts and serves, and leaves what it cannot read as it is. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import type { Snapshot } from '../../schemas/panelLink.ts'
+import { PYTHON, ROOT } from '../../scripts/devPython.ts'
+
+const record = { schema: 1, id: 'alpha', kind: 'overlay', pack: 'alpha', generation: 1, previous: null, interpreter: PYTHON, host_site: null, combination: null, requirements_hash: 'x', packages: [], created: 1 }
+const FILES: Record<string, unknown> = {
+  'state.json': { schema: 1, isolated: ['alpha'], classes: { alpha: { A: false } } },
+  'settings.toml': 'offline = true\n',
+  'jobs/queue.json': { schema: 1, jobs: [] },
+  'envs/alpha/env.json': record,
+  'envs/alpha/gen-1/envmanager.json': record,
+  'classes/alpha.json': { pack: 'alpha' },
+  'run/bridge.json': { protocol: 1, port: 1, socket: null, token: 'a'.repeat(64), pid: 1, segments: null },
+  'logs/bridge.ndjson': '{"time":"2026-01-01T00:00:00.000Z","event":"bridge"}\n',
+}
+const textOf = (content: unknown): string => (typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`)
+
+const DAMAGES: Record<string, (path: string, content: unknown) => void> = {
+  empty: (path) => writeFileSync(path, ''),
+  half: (path, content) => writeFileSync(path, textOf(content).slice(0, Math.ceil(textOf(content).length / 2))),
+  'of another type': (path, content) => writeFileSync(path, typeof content === 'string' ? 'offline = [1, {a = 2}]\n' : '[1, "x", null]'),
+  'of a newer version': (path, content) => writeFileSync(path, typeof content === 'string' ? `${content}unheard_of = 1\n` : textOf({ ...(content as object), schema: 99, protocol: 99, unheard_of: {} })),
+  'NUL bytes': (path) => writeFileSync(path, Buffer.alloc(4096)),
+  'a folder': (path) => mkdirSync(join(path, 'inside'), { recursive: true }),
+  'a file that cannot be read': (path) => symlinkSync(path, path),
+  '200 MB of garbage': (path) => writeFileSync(path, Buffer.alloc(200 << 20, '{"a":')),
+}
+
+let root: string
+let bridge: ChildProcess | undefined
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'envmanager-damage-'))
+  mkdirSync(join(root, 'comfy', 'custom_nodes', 'alpha'), { recursive: true })
+  writeFileSync(join(root, 'comfy', 'main.py'), '')
+  writeFileSync(join(root, 'comfy', 'custom_nodes', 'alpha', '__init__.py'), 'NODE_CLASS_MAPPINGS = {}\n')
+})
+afterEach(async () => {
+  const ended = new Promise((done) => (bridge && bridge.exitCode === null ? bridge.once('exit', done) : done(null)))
+  bridge?.stdin?.end()
+  await ended
+  rmSync(root, { recursive: true, force: true })
+})
+
+async function start(home: string): Promise<{ port: number; said: () => string }> {
+  const args = ['serve', '--parent', '--json', '--comfyui', join(root, 'comfy'), '--interpreter', PYTHON, '--home', home]
+  bridge = spawn(process.execPath, [join(ROOT, 'bridge', 'dist', 'comfy-env.mjs'), ...args], { env: { ...process.env, COMFY_ENV_REGISTRY: 'off' } })
+  let [out, errors] = ['', '']
+  bridge.stderr?.on('data', (data: Buffer) => (errors += data.toString()))
+  await new Promise<void>((done) => {
+    bridge?.stdout?.on('data', (data: Buffer) => {
+      out += data.toString()
+      if (out.includes('\n')) done()
+    })
+    bridge?.once('exit', () => done())
+  })
+  const answer = JSON.parse(out || '{}') as { port?: number }
+  if (answer.port === undefined) throw new Error(`the bridge did not start: ${out}${errors}`)
+  return { port: answer.port, said: () => errors }
+}
+
+/** The state when every pack has been looked at. */
+async function snapshot(home: string, port: number): Promise<Snapshot> {
+  const { token } = JSON.parse(readFileSync(join(home, 'run', 'bridge.json'), 'utf8')) as { token: string }
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/panel`, { headers: { authorization: `Bearer ${token}` } })
+  try {
+    await new Promise((done, fail) => socket.once('open', done).once('error', fail))
+    let take: (state: Snapshot) => void = () => undefined
+    let fail: (error: Error) => void = () => undefined
+    socket.on('close', () => fail(new Error('the bridge ended')))
+    socket.on('message', (data: Buffer) => {
+      const { id, result } = JSON.parse(data.toString()) as { id?: number; result: Snapshot }
+      if (id !== undefined) take(result)
+    })
+    for (let id = 1; ; id++) {
+      const state = await new Promise<Snapshot>((done, failed) => {
+        ;[take, fail] = [done, failed]
+        socket.send(JSON.stringify({ id, method: 'state.snapshot', params: {} }))
+      })
+      if (state.host.checked !== null) return state
+      await pause(20)
+    }
+  } finally {
+    socket.terminate()
+  }
+}
+
+/** What stands at a path. */
+function print(path: string): string {
+  const found = lstatSync(path)
+  return found.isFile() ? createHash('sha256').update(readFileSync(path)).digest('hex') : found.isDirectory() ? 'folder' : 'link'
+}
+
+/** These are made anew at each start or whenever they are wanted, or are written to all the time. */
+const OWN_AGAIN = new Set(['run/bridge.json', 'classes/alpha.json', 'logs/bridge.ndjson'])
+
+test.each(Object.keys(FILES).flatMap((file) => Object.keys(DAMAGES).map((damage) => [file, damage] as const)))('%s: %s', async (file, damage) => {
+  const home = join(root, 'home')
+  const write = (name: string, content: unknown): void => {
+    mkdirSync(dirname(join(home, name)), { recursive: true, mode: 0o700 })
+    writeFileSync(join(home, name), textOf(content))
+  }
+  for (const [name, content] of Object.entries(FILES)) if (name !== file) write(name, content)
+  const path = join(home, file)
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  DAMAGES[damage]?.(path, FILES[file])
+  const before = print(path)
+  const { port, said } = await start(home)
+  const { packs } = await snapshot(home, port)
+  expect(packs.map(({ id }) => id)).toEqual(['alpha'])
+  expect(said()).not.toMatch(/A fault of ours|^ +at /m)
+  expect(OWN_AGAIN.has(file) || print(path) === before).toBe(true)
+})
