@@ -4,7 +4,7 @@ import { basename, dirname, join, parse, sep } from 'node:path'
 import { BridgeError } from './errors/bridgeError'
 import { errnoOf, unreadable } from './files'
 import { isProvenCache, isProvenHome } from './homeProof'
-import { isLink, markFolder, type MarkedKind, markOf } from './mark'
+import { isLink, markFolder, type MarkedKind, readMark } from './mark'
 import type { Settings } from './settings'
 import { userFolder } from './user'
 
@@ -63,7 +63,7 @@ function namesOf(folder: string): string[] | null {
 function contentFault(folder: string, kind: Kind, known = ''): string | null {
   const names = namesOf(folder)
   if (names === null) return null
-  const mark = markOf(folder) // read after the names: what lies in a folder that is being made was made after its mark
+  const mark = readMark(folder) // read after the names: what lies in a folder that is being made was made after its mark
   if (mark) return mark.kind === kind ? null : 'it is another folder of ours'
   const made = names.filter((name) => !NEUTRAL.test(name) && join(folder, name) !== known)
   const foreign = made.find((name) => !MADE[kind].test(name))
@@ -76,7 +76,7 @@ function contentFault(folder: string, kind: Kind, known = ''): string | null {
 function holderFault(path: string): string | null {
   const above = dirname(path)
   if (above === path) return null
-  const mark = markOf(above)
+  const mark = readMark(above)
   return mark && mark.kind !== 'home' && mark.kind !== 'cache' ? `it lies in ${above}, which is another folder of ours` : holderFault(above)
 }
 

@@ -36,11 +36,27 @@ export function isFolder(path: string): boolean {
   }
 }
 
-/** What a folder's mark says; null: it has none that can be read, or is a link. */
+/** What a folder's mark says; null: it has none of ours, or is a link. Throws FILE_UNREADABLE: whether it has one is not known then. */
+export function readMark(folder: string): Mark | null {
+  const path = join(folder, MARK)
+  if (!isFolder(folder) || !found(path)?.isFile()) return null
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw unreadable(path, error instanceof Error ? error.message : String(error), { cause: error })
+  }
+  try {
+    return Mark.parse(JSON.parse(text))
+  } catch {
+    return null
+  }
+}
+
+/** The same for who does nothing to a folder whose mark cannot be read. */
 export function markOf(folder: string): Mark | null {
   try {
-    const path = join(folder, MARK)
-    return isFolder(folder) && found(path)?.isFile() ? Mark.parse(JSON.parse(readFileSync(path, 'utf8'))) : null
+    return readMark(folder)
   } catch {
     return null
   }
@@ -51,9 +67,9 @@ export function isMarked(folder: string, kind: MarkedKind, name = ''): boolean {
   return mark !== null && mark.kind === kind && mark.name === name
 }
 
-/** Marks a folder that we have made, or whose records prove that an earlier version did. A mark that is there stays. Throws DISK_FULL or FILE_UNWRITABLE. */
+/** Marks a folder that we have made, or whose records prove that an earlier version did. A mark that is there stays. Throws FILE_UNREADABLE, DISK_FULL or FILE_UNWRITABLE. */
 export async function markFolder(folder: string, kind: MarkedKind, name = ''): Promise<void> {
-  if (markOf(folder)) return
+  if (readMark(folder)) return
   const mark: Mark & { what: string } = { schema: 1, made_by: 'comfyui-envmanager', kind, name, what: 'comfyui-envmanager made this folder and may delete what it has made in it.' }
   await writeAtomic(join(folder, MARK), `${JSON.stringify(mark)}\n`)
 }

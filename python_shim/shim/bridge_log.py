@@ -59,7 +59,7 @@ def _forget_old(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def opened(folder: pathlib.Path, number: int) -> Iterator[BridgeLog]:
-    """For a bridge that is about to start, the `number`th of this process. Where `folder` takes no files, it lasts until then."""
+    """For a bridge that is about to start, the `number`th of this process. Where `folder` takes no files, it lasts as long as that."""
     path = folder / f"bridge-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{number}.log"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
