@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { z } from 'zod'
 import { BridgeError, toWire } from './errors/bridgeError'
@@ -65,13 +65,21 @@ export async function sweepUnfinished(folder: string): Promise<void> {
   }
 }
 
+/** No file of ours is larger; one that is was not written by us, and reading it would take seconds and gigabytes. */
+export const LARGEST_FILE = 32 << 20
+export const tooLarge = (size: number): string => `it has ${Math.round(size / 1e6)} MB, and no file of ours has more than ${Math.round(LARGEST_FILE / 1e6)}`
+
 /** The text of a file; null: it is not there. Any other reason is FILE_UNREADABLE: what cannot be read is not empty. */
 export async function readText(path: string): Promise<string | null> {
   try {
+    const found = await stat(path)
+    if (!found.isFile() && !found.isDirectory()) throw unreadable(path, 'it is no file') // a pipe would never end
+    const { size } = found
+    if (size > LARGEST_FILE) throw unreadable(path, tooLarge(size), { damaged: true })
     return await readFile(path, 'utf8')
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null
-    throw unreadable(path, reasonOf(error), { cause: error })
+    throw error instanceof BridgeError ? error : unreadable(path, reasonOf(error), { cause: error })
   }
 }
 
@@ -87,7 +95,7 @@ export async function namesIn(folder: string): Promise<string[]> {
 
 /** A JSON file that can be made again, by its schema; null if it is not there or not readable as one. What a user would miss is read by `readState`. */
 export async function readCached<T>(path: string, schema: z.ZodType<T, unknown>): Promise<T | null> {
-  const text = await readFile(path, 'utf8').catch(() => null)
+  const text = await readText(path).catch(() => null)
   if (text === null) return null
   try {
     return schema.parse(JSON.parse(text))

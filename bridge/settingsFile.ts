@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { patch } from '@decimalturn/toml-patch'
 import { z } from 'zod'
 import type { PanelSettings } from '../schemas/care'
 import { BridgeError } from './errors/bridgeError'
-import { errnoOf, readText, unreadable, writeAtomic } from './files'
+import { errnoOf, LARGEST_FILE, readText, tooLarge, unreadable, writeAtomic } from './files'
 import { lockIn, withLock } from './osLock'
 import { configError, locate, parseToml } from './toml'
 import { parseKnown } from './stateFile'
@@ -64,10 +64,12 @@ const ALLOWED = `It may hold: ${Object.keys(SettingsFile.shape).join(', ')}.`
 
 function textOf(path: string): string {
   try {
+    const { size } = statSync(path)
+    if (size > LARGEST_FILE) throw unreadable(path, tooLarge(size))
     return readFileSync(path, 'utf8')
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return ''
-    throw unreadable(path, error instanceof Error ? error.message : String(error), { cause: error })
+    throw error instanceof BridgeError ? error : unreadable(path, error instanceof Error ? error.message : String(error), { cause: error })
   }
 }
 

@@ -1,14 +1,11 @@
 /** Every kind of damage in every file of ours: the bridge starts and serves, and leaves what it cannot read as it is. */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { WebSocket } from 'ws'
-import type { Snapshot } from '../../schemas/panelLink.ts'
-import { PYTHON, ROOT } from '../../scripts/devPython.ts'
+import { PYTHON } from '../../scripts/devPython.ts'
+import { BareBridge } from '../support/bareBridge.ts'
 
 const record = { schema: 1, id: 'alpha', kind: 'overlay', pack: 'alpha', generation: 1, previous: null, interpreter: PYTHON, host_site: null, combination: null, requirements_hash: 'x', packages: [], created: 1 }
 const FILES: Record<string, unknown> = {
@@ -35,7 +32,7 @@ const DAMAGES: Record<string, (path: string, content: unknown) => void> = {
 }
 
 let root: string
-let bridge: ChildProcess | undefined
+let bridge: BareBridge | undefined
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'envmanager-damage-'))
   mkdirSync(join(root, 'comfy', 'custom_nodes', 'alpha'), { recursive: true })
@@ -43,54 +40,10 @@ beforeEach(() => {
   writeFileSync(join(root, 'comfy', 'custom_nodes', 'alpha', '__init__.py'), 'NODE_CLASS_MAPPINGS = {}\n')
 })
 afterEach(async () => {
-  const ended = new Promise((done) => (bridge && bridge.exitCode === null ? bridge.once('exit', done) : done(null)))
-  bridge?.stdin?.end()
-  await ended
+  await bridge?.end()
+  bridge = undefined
   rmSync(root, { recursive: true, force: true })
 })
-
-async function start(home: string): Promise<{ port: number; said: () => string }> {
-  const args = ['serve', '--parent', '--json', '--comfyui', join(root, 'comfy'), '--interpreter', PYTHON, '--home', home]
-  bridge = spawn(process.execPath, [join(ROOT, 'bridge', 'dist', 'comfy-env.mjs'), ...args], { env: { ...process.env, COMFY_ENV_REGISTRY: 'off' } })
-  let [out, errors] = ['', '']
-  bridge.stderr?.on('data', (data: Buffer) => (errors += data.toString()))
-  await new Promise<void>((done) => {
-    bridge?.stdout?.on('data', (data: Buffer) => {
-      out += data.toString()
-      if (out.includes('\n')) done()
-    })
-    bridge?.once('exit', () => done())
-  })
-  const answer = JSON.parse(out || '{}') as { port?: number }
-  if (answer.port === undefined) throw new Error(`the bridge did not start: ${out}${errors}`)
-  return { port: answer.port, said: () => errors }
-}
-
-/** The state when every pack has been looked at. */
-async function snapshot(home: string, port: number): Promise<Snapshot> {
-  const { token } = JSON.parse(readFileSync(join(home, 'run', 'bridge.json'), 'utf8')) as { token: string }
-  const socket = new WebSocket(`ws://127.0.0.1:${port}/panel`, { headers: { authorization: `Bearer ${token}` } })
-  try {
-    await new Promise((done, fail) => socket.once('open', done).once('error', fail))
-    let take: (state: Snapshot) => void = () => undefined
-    let fail: (error: Error) => void = () => undefined
-    socket.on('close', () => fail(new Error('the bridge ended')))
-    socket.on('message', (data: Buffer) => {
-      const { id, result } = JSON.parse(data.toString()) as { id?: number; result: Snapshot }
-      if (id !== undefined) take(result)
-    })
-    for (let id = 1; ; id++) {
-      const state = await new Promise<Snapshot>((done, failed) => {
-        ;[take, fail] = [done, failed]
-        socket.send(JSON.stringify({ id, method: 'state.snapshot', params: {} }))
-      })
-      if (state.host.checked !== null) return state
-      await pause(20)
-    }
-  } finally {
-    socket.terminate()
-  }
-}
 
 /** What stands at a path. */
 function print(path: string): string {
@@ -107,14 +60,15 @@ test.each(Object.keys(FILES).flatMap((file) => Object.keys(DAMAGES).map((damage)
     mkdirSync(dirname(join(home, name)), { recursive: true, mode: 0o700 })
     writeFileSync(join(home, name), textOf(content))
   }
+  write('.comfyui-envmanager', { schema: 1, made_by: 'comfyui-envmanager', kind: 'home', name: '' })
   for (const [name, content] of Object.entries(FILES)) if (name !== file) write(name, content)
   const path = join(home, file)
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   DAMAGES[damage]?.(path, FILES[file])
   const before = print(path)
-  const { port, said } = await start(home)
-  const { packs } = await snapshot(home, port)
-  expect(packs.map(({ id }) => id)).toEqual(['alpha'])
-  expect(said()).not.toMatch(/A fault of ours|^ +at /m)
+  bridge = await BareBridge.start(['--home', home, '--comfyui', join(root, 'comfy')])
+  await expect.poll(async () => (await bridge?.snapshot())?.host.checked ?? null, { timeout: 20_000 }).not.toBeNull()
+  expect((await bridge.snapshot())?.packs.map(({ id }) => id)).toEqual(['alpha'])
+  expect(bridge.stderr).not.toMatch(/A fault of ours|^ +at /m)
   expect(OWN_AGAIN.has(file) || print(path) === before).toBe(true)
 })

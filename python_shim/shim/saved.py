@@ -11,6 +11,8 @@ from typing import Any
 from ..wire.pack_key import pack_key
 from . import log, places
 
+#: No state file of ours has more bytes (`bridge/files.ts`): ComfyUI's start reads it.
+LARGEST = 32 << 20
 #: What `LoadedPack` of the schemas holds.
 _REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket", "key")
 
@@ -18,6 +20,8 @@ _REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_hand
 def _choices() -> dict[str, Any]:
     file = places.home() / "state.json"
     try:
+        if file.stat().st_size > LARGEST:
+            raise ValueError("it is larger than any of ours")
         saved = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         return {}
