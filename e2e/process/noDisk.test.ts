@@ -79,7 +79,7 @@ test.runIf(canMount).each([
 
 test.runIf(canMount)('a disk that becomes full while the bridge runs ends neither it nor a pack’s first load', async () => {
   await start('mkdir -p "$HOME_DIR"; mount -t tmpfs -o size=4m tmpfs "$HOME_DIR"')
-  const { pid } = JSON.parse(execFileSync('sh', ['-c', `cat /proc/${comfy?.process.pid}/root${comfy?.home}/run/bridge.json`]).toString()) as { pid: number }
+  const { pid } = JSON.parse(execFileSync('sh', ['-c', `cat /proc/${comfy?.process.pid}/root${comfy?.home}/run/*/bridge.json`]).toString()) as { pid: number }
   spawnSync('nsenter', ['-t', String(comfy?.process.pid), '-m', 'sh', '-c', `cat /dev/zero > '${comfy?.home}/fill'`])
   await expect(panel?.call('isolation.set', { pack: 'no-disk', on: true })).rejects.toThrow(/DISK_FULL/)
   expect((await panel?.snapshot())?.packs.find(({ id }) => id === 'no-disk')?.isolation).toMatchObject({ state: 'failed', reason: expect.stringContaining('The disk is full') })
