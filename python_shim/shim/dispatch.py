@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import sys
 import traceback
-import weakref
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..wire.errors import NotPortable
-from ..wire.segments import OWNER
 from . import executor, log, proxy_v3
 from .calls import Calls
 from .choices import Choices
 from .executor import Step
+from .instances import Instances
 from .kept import KeptOutputs
 from .prompts import Prompts
 from .proxy import is_proxy, own_attributes
@@ -46,42 +44,6 @@ class StandIn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__[_HIDDEN], name)
-
-
-class Instances:
-    """Names of node objects that never repeat: a worker keeps an object of its own for each, until ComfyUI lets go of its one."""
-
-    def __init__(self, release: Callable[[str], None]) -> None:
-        self._release, self._numbers = release, itertools.count(1)
-        self._names: dict[int, str] = {}
-        #: Objects that tell nobody of their end (`__slots__`): ComfyUI's cache is looked through for them.
-        self._silent: dict[int, Any] = {}
-
-    def name_of(self, obj: Any) -> str | None:
-        """None for a class."""
-        if isinstance(obj, type):
-            return None
-        key = id(obj)
-        if key not in self._names:
-            name = f"{OWNER}-i{next(self._numbers)}"
-            try:
-                weakref.finalize(obj, self._ended, key, name).atexit = False
-            except TypeError:
-                self._silent[key] = obj
-            self._names[key] = name
-        return self._names[key]
-
-    def sweep(self, kept: Iterable[Any]) -> None:
-        """Before a prompt: of those that ComfyUI does not keep any more, none can be used again."""
-        if self._silent:
-            there = {id(obj) for obj in kept}
-            for key in [key for key in self._silent if key not in there]:
-                del self._silent[key]
-                self._ended(key, self._names[key])
-
-    def _ended(self, key: int, name: str) -> None:
-        self._names.pop(key, None)
-        self._release(name)
 
 
 class Dispatch:
