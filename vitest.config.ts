@@ -6,7 +6,7 @@ export default defineConfig({
   define: { __VERSION__: '"0.0.0-test"' },
   test: {
     projects: [
-      { extends: true, test: { name: 'unit', include: ['{schemas,bridge,web}/**/*.test.ts'] } },
+      { extends: true, test: { name: 'unit', include: ['{schemas,bridge,web}/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
       {
         extends: true,
         test: {

@@ -98,6 +98,7 @@ export const NodeClass = z
     is_changed: z.boolean(),
     validate_inputs: z.strictObject({ args: z.array(z.string()), var_kw: z.boolean() }).nullable(),
     check_lazy_status: z.boolean(),
+    is_async: z.boolean().describe('ComfyUI runs its calls for the items of a list beside each other; else one after the other'),
     live_inputs: z.array(z.string()),
     graph_input_types: Value.describe('INPUT_TYPES as the class answers the graph (`get_input_info`), where that differs; else null'),
     attributes: Value.describe('further constants of the class, by name'),

@@ -90,7 +90,8 @@ export const TaggedValue = z
       $: z.literal('magic'),
       kind: z.enum(['str', 'dict', 'tuple']),
       v: z.unknown(),
-      ne: z.union([z.literal('never'), z.array(z.string())]).optional(),
+      ne: z.union([z.literal('never'), z.array(z.string())]).optional().describe('of `str`: the types that it is not unequal to'),
+      eq: z.union([z.literal('always'), z.array(z.string())]).optional().describe('of `str`: those that it is equal to'),
       missing: z.unknown().optional(),
     }),
   ])

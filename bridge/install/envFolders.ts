@@ -3,7 +3,7 @@ import { readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvRecord } from '../../schemas/env'
 import { namesIn } from '../files'
-import { isFolder, isMarked, MARK, markFolder, markOf, removeMarked } from '../mark'
+import { isFolder, isMarked, MARK, markFolder, markOf, readMark, removeMarked } from '../mark'
 import { readState } from '../stateFile'
 
 // What of `envs/<id>/` is ours. Generations, and the folder itself, carry our mark; those of earlier versions are proven by records that name them.
@@ -31,10 +31,11 @@ async function isOurGeneration(folder: string, id: string, name: string): Promis
   return record !== null && record.id === id && record.generation === numberOf(name)
 }
 
-/** Whether an env's folder is ours. */
+/** Whether an env's folder is ours. Throws FILE_UNREADABLE where its mark cannot be read: then that is not known. */
 export async function isOurEnv(folder: string, id: string): Promise<boolean> {
   if (!isFolder(folder)) return false
-  if (markOf(folder)) return isMarked(folder, 'env', id)
+  const mark = readMark(folder)
+  if (mark) return mark.kind === 'env' && mark.name === id
   return (await readRecord(join(folder, 'env.json')))?.id === id || (await wholeGenerations(folder, id)).length > 0
 }
 

@@ -94,6 +94,13 @@ export class Lifecycle {
     return this.#stopping
   }
 
+  /** Ends a process that does not hear: what we end is no crash. The next call starts a new one. */
+  endHung(): void {
+    this.#running = null
+    this.set({ status: 'stopping' })
+    this.existing?.process.kill()
+  }
+
   /** Ends the process for good: no other follows. */
   async retire(patient: boolean): Promise<void> {
     this.#retired = true

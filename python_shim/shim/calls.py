@@ -163,6 +163,7 @@ class Calls:
 
     def cancel(self, call: Call) -> None:
         """Ask the bridge to end a call whose answer nobody waits for."""
+        self.ways.leave(call)
         if self.lanes is not None and not tell_cancel(call.lane, call.id):
             self.lanes.tell(pack({"cancel": call.id}))
 

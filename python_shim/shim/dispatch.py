@@ -21,8 +21,9 @@ from .choices import Choices
 from .executor import Step
 from .instances import Instances
 from .kept import KeptOutputs
+from .one_by_one import OneByOne
 from .prompts import Prompts
-from .proxy import is_proxy, own_attributes
+from .proxy import is_async, is_proxy, own_attributes
 from .remote_error import HandleGone
 
 #: What a worker is asked for, by ComfyUI's names of the methods, V1's and V3's.
@@ -101,7 +102,7 @@ class Dispatch:
         if runs:
             self._sent[key] = 0  # it begins
 
-        async def call(**inputs: Any) -> Any:
+        async def send(**inputs: Any) -> Any:
             ready = inputs if prepare is None else prepare(inputs)
             self._sent[key] = self._sent.get(key, 0) + runs
             try:
@@ -109,6 +110,13 @@ class Dispatch:
             except HandleGone:
                 self._sent[key] = self._sent.get(key, 0) - runs  # it has not run
                 raise
+
+        if is_async(obj if isinstance(obj, type) else type(obj), func):
+            return StandIn(obj, func, send)
+        in_order = OneByOne()
+
+        async def call(**inputs: Any) -> Any:
+            return await in_order.run(functools.partial(send, **inputs))
 
         return StandIn(obj, func, call)
 

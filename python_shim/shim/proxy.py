@@ -106,6 +106,7 @@ def renew(known: Any, made: Any) -> bool:
 
 
 _MARK = "_envmanager_proxy"
+_ASYNC = "_envmanager_async"
 
 
 def own_attributes(cls: type) -> Any:
@@ -122,7 +123,13 @@ def make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
     """A class that answers ComfyUI's questions from `spec` (the `NodeClass` of the schemas) and runs in the worker."""
     made: type = _make_proxy(calls, pack, spec)
     setattr(made, _MARK, True)
+    setattr(made, _ASYNC, spec["is_async"])
     return made
+
+
+def is_async(cls: type, func: str) -> bool:
+    """Whether a node's own method is a coroutine function; a proxy's methods all are."""
+    return bool(own_attributes(cls)[_ASYNC]) if is_proxy(cls) else inspect.iscoroutinefunction(getattr(cls, func, None))
 
 
 def _make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:

@@ -71,6 +71,12 @@ class Ways:
         """All calls go through the bridge until it says anew: it has something to tell the workers first, or is gone."""
         self._by_pack.clear()
 
+    def leave(self, call: Call) -> None:
+        """That call was cancelled and may not end: the bridge knows when its process takes calls again, or which one does."""
+        way = self._by_pack.get(call.pack)
+        if way is not None:
+            self.close(way.owner)
+
     def close(self, owner: str) -> None:
         """That process takes no more."""
         self._by_pack = {name: way for name, way in self._by_pack.items() if way.owner != owner}

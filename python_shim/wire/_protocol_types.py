@@ -613,6 +613,7 @@ TaggedValue30 = TypedDict(
         'kind': Literal['str', 'dict', 'tuple'],
         'v': Any,
         'ne': NotRequired[Literal['never'] | list[str]],
+        'eq': NotRequired[Literal['always'] | list[str]],
         'missing': NotRequired[Any],
     },
     closed=True,
@@ -1141,6 +1142,7 @@ class NodeClass(TypedDict, closed=True):
     is_changed: bool
     validate_inputs: ValidateInputs | None
     check_lazy_status: bool
+    is_async: bool
     live_inputs: list[str]
     graph_input_types: Any
     attributes: Any

@@ -21,10 +21,7 @@ def probe(value: Any) -> dict[str, Any] | None:
     """What is special about `value`; None for ordinary objects."""
     kind = type(value)
     if isinstance(value, str) and kind is not str:
-        if not (value != _ABSENT):
-            return {"kind": "str", "ne": "never"}
-        equal = [name for name in _TYPES if not (value != name)]
-        return {"kind": "str", "ne": equal} if equal and equal != [str.__str__(value)] else None
+        return _probe_str(value)
     if kind is not dict and _is_mapping(value):
         return _probe_mapping(value)
     if isinstance(value, tuple) and kind is not tuple:
@@ -33,6 +30,15 @@ def probe(value: Any) -> dict[str, Any] | None:
         except IndexError:
             return None
     return None
+
+
+def _probe_str(value: Any) -> dict[str, Any] | None:
+    """Most packs' wildcards answer `!=` only. ComfyUI asks `==` about a constant's type, and converts it (`validate_inputs`)."""
+    own = str.__str__(value)
+    names = dict.fromkeys([own, *_TYPES])
+    unlike = "never" if not (value != _ABSENT) else [name for name in names if not (value != name)]
+    equal = "always" if value == _ABSENT else [name for name in names if value == name]
+    return {"kind": "str", "ne": unlike, "eq": equal} if (unlike, equal) != ([own], [own]) else None
 
 
 def _probe_mapping(value: Any) -> dict[str, Any] | None:
@@ -55,17 +61,16 @@ def _is_mapping(value: Any) -> bool:
 
 
 class AnyString(str):
-    """Equal to every type, or to those of `allowed`."""
+    """Not unequal to those of `alike`, and equal to those of `equal`; None: to all. Packs' own classes answer the two apart."""
 
-    allowed: frozenset[str] | None = None
+    alike: frozenset[str] | None = None
+    equal: frozenset[str] | None = frozenset()
 
     def __eq__(self, other: object) -> bool:
-        if self.allowed is None:
-            return True
-        return str.__eq__(self, other) is True or other in self.allowed
+        return isinstance(other, str) and (self.equal is None or str(other) in self.equal)
 
     def __ne__(self, other: object) -> bool:
-        return not self == other
+        return not (isinstance(other, str) and (self.alike is None or str(other) in self.alike))
 
     __hash__ = str.__hash__
 
@@ -97,8 +102,8 @@ def rebuild(tag: dict[str, Any], plain: Any, missing: Any) -> Any:
     """The stand-in for a probed object: `plain` is its ordinary content."""
     if tag["kind"] == "str":
         text = AnyString(plain)
-        if isinstance(tag.get("ne"), list):
-            text.allowed = frozenset(tag["ne"])
+        text.alike = None if tag["ne"] == "never" else frozenset(tag["ne"])
+        text.equal = None if tag["eq"] == "always" else frozenset(tag["eq"])
         return text
     stand_in = AnyKeyDict(plain) if tag["kind"] == "dict" else AnyIndexTuple(plain)
     stand_in.missing = missing

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from . import PROTOCOL_VERSION
 
 #: Another number: what was written before says other things, or says them otherwise.
-FORMAT = 1
+FORMAT = 2
 #: What decides which classes a pack has, and what they are.
 _SOURCES = (".py", ".pyd", ".so", ".toml", ".json", ".yaml", ".yml", ".txt", ".cfg", ".ini")
 #: Larger files of data count by size and time.

@@ -46,6 +46,7 @@ def describe(name: str, cls: Any, title: str | None, encode: Callable[[Any, str]
         "is_changed": v3.overrides(cls, "IS_CHANGED") if newer else hasattr(cls, "IS_CHANGED"),
         "validate_inputs": _validate_args(cls, newer is not None),
         "check_lazy_status": v3.overrides(cls, "check_lazy_status") if newer else hasattr(cls, "check_lazy_status"),
+        "is_async": inspect.iscoroutinefunction(getattr(cls, "execute" if newer else str(getattr(cls, "FUNCTION", "")), None)),
         "live_inputs": live_inputs(inputs),
         "graph_input_types": encode(graph, f"{name}.INPUT_TYPES") if _differ(graph, inputs) else None,
         "attributes": {} if newer else _attributes(cls),

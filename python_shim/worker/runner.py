@@ -261,7 +261,7 @@ def _graph_builder() -> Any:
 
 def _as_text(value: Any, path: str) -> dict[str, Any]:
     """An object inside INPUT_TYPES: what it says of itself is all that the host can show."""
-    return {"$": "magic", "kind": "str", "v": str(value), "ne": [str(value)]}
+    return {"$": "magic", "kind": "str", "v": str(value), "ne": [str(value)], "eq": [str(value)]}
 
 
 async def _await(value: Any) -> Any:
