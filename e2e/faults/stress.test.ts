@@ -104,6 +104,7 @@ class Stress {
         await pause(200)
         continue
       }
+      if (this.isOver) bridge.process.kill('SIGKILL') // it was about to start when the others were ended
       const how = await bridge.ended
       if (how !== 'SIGKILL' && !this.isOver) this.faults.push(`a bridge ended by itself (${how}): ${bridge.stderr.slice(-600)}`)
     }
