@@ -1,10 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { ifFree, lockIn, takeLock, withLock } from './osLock'
+import { holdLock } from './testing/lockHolder'
 
 let folder: string
 let path: string
@@ -17,19 +17,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const HOLD = `
-  const database = new (require('node:sqlite').DatabaseSync)(process.argv[1])
-  database.exec('BEGIN EXCLUSIVE')
-  process.stdout.write('held')
-  setInterval(() => database.isOpen, 1000)
-`
-
 /** Another process that holds the lock until it is killed. */
 async function holder(): Promise<ChildProcess> {
   await ifFree(path, async () => undefined)
-  const child = spawn(process.execPath, ['--no-warnings', '-e', HOLD, path], { stdio: ['ignore', 'pipe', 'inherit'] })
-  await once(child.stdout ?? child, 'data')
-  return child
+  return holdLock(path)
 }
 
 test('who is killed holds nothing: the next one goes on, and has heard that it waits', async () => {

@@ -286,28 +286,3 @@ test('free space takes what we have downloaded; what somebody put there stays, a
   await cleanUp(store, cache, uv(run), true, busy)
   expect(run).toHaveBeenCalledWith(['cache', 'prune'])
 })
-
-test('a generation that workers run on is not deleted, by a sweep, another install or with the env; when they have ended, it is', async () => {
-  env()
-  const used = await store.use('a')
-  expect(used?.record.generation).toBe(2)
-  generation(3, 2)
-  await store.exclusive('a', {}, () => store.publish(recordOf(4, 3)))
-  await store.sweep()
-  expect(inEnv()).toEqual(['env.json', 'gen-2', 'gen-3'])
-  await expect(store.remove('a', {})).rejects.toMatchObject({ code: 'ENV_BUSY' })
-  used?.leave()
-  await store.sweep()
-  expect(inEnv()).toEqual(['env.json', 'gen-3'])
-  await store.remove('a', {})
-  expect(existsSync(join(home, 'envs', 'a'))).toBe(false)
-})
-
-test('an env that is switched while it is being taken is taken as it is then', async () => {
-  env()
-  const read = vi.spyOn(store, 'read').mockResolvedValueOnce(recordOf(1))
-  const used = await store.use('a')
-  expect([used?.record.generation, read.mock.calls.length]).toEqual([2, 4])
-  used?.leave()
-  expect(await store.use('b')).toBeNull()
-})

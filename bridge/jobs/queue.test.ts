@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { takeRunFolder } from '../rpc/runFolder'
+import { takeRunFolder } from '../runFolder'
 import { JobQueue } from './queue'
 
 let home: string

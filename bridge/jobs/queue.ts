@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { JobRequest } from '../../schemas/job'
 import { JobId } from '../../schemas/ids'
 import { lockIn } from '../osLock'
-import { isServing } from '../rpc/runFolder'
+import { isServing } from '../runFolder'
 import { readState, updateState } from '../stateFile'
 
 /** `owner`: the name of the bridge's run folder at which it is under way. */

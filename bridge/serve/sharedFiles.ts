@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toWire } from '../errors/bridgeError'
 import { errnoOf } from '../files'
-import { background } from './background'
+import { quietly } from '../quietly'
 import { packFolder, statePath, usesWorker, type Context } from './context'
 import type { IsolationService } from './isolationService'
 import type { PackService } from './packService'
@@ -38,7 +38,7 @@ export class SharedFiles {
     private readonly isolation: IsolationService,
     private readonly onSettings: () => void,
   ) {
-    this.#timer = setInterval(() => background(context, 'What other processes change is not seen', this.#look()), LOOK_MS).unref()
+    this.#timer = setInterval(() => quietly('it tells itself what it cannot see', this.#look()), LOOK_MS).unref()
   }
 
   end(): void {

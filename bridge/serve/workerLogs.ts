@@ -1,7 +1,7 @@
 import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { namesIn } from '../files'
-import { isServing, type RunFolder } from '../rpc/runFolder'
+import { isServing, type RunFolder } from '../runFolder'
 
 /** What a worker of this bridge prints. Another bridge of the home may have a worker of the same name. */
 export const workerLog = (home: string, { name }: Pick<RunFolder, 'name'>, worker: string): string => join(home, 'logs', `${worker.replace('#', '-')}.${name}.ndjson`)

@@ -47,8 +47,6 @@ export class WorkerService {
   /** How many workers of a pool are being made. */
   readonly #making = new WeakMap<Worker[], number>()
   readonly #sharing: Sharing
-  /** What lets go of a worker's environment. */
-  readonly #leave = new Map<Worker, () => void>()
   readonly #usage: UsageWatch
   readonly #idleWatch: NodeJS.Timeout
 
@@ -69,7 +67,7 @@ export class WorkerService {
     const first = await this.#make(pack, pool, 1)
     const meanwhile = this.#pools.get(pool.id) // two first calls at once want one worker
     if (meanwhile) {
-      this.#letGo(first)
+      first.spec.leave()
       return meanwhile
     }
     this.#pools.set(pool.id, [first])
@@ -79,11 +77,11 @@ export class WorkerService {
 
   async #make(pack: string, pool: Pool, number: number): Promise<Worker> {
     const { engine, store, run } = this.context
-    const { spec, leave } = await specOf(this.context, pack, pool, number)
+    const spec = await specOf(this.context, pack, pool, number)
     const { id } = spec
     const log = this.#logs.get(id) ?? new LogFile(workerLog(engine.settings.home, run, id), (line) => this.events.onLine(id, line))
     this.#logs.set(id, log)
-    const worker = new Worker(spec, log, {
+    return new Worker(spec, log, {
       onChange: (info) => store.apply({ kind: 'worker', worker: info }),
       onLoaded: this.events.onLoaded,
       onGone: (owner, names) => {
@@ -94,14 +92,6 @@ export class WorkerService {
       folders: () => this.context.host?.folders ?? null,
       notes: this.events.notes,
     })
-    this.#leave.set(worker, leave)
-    return worker
-  }
-
-  /** A worker has ended for good: its environment may be deleted. */
-  #letGo(worker: Worker): void {
-    this.#leave.get(worker)?.()
-    this.#leave.delete(worker)
   }
 
   find(id: string): Worker {
@@ -269,7 +259,7 @@ export class WorkerService {
         await worker.idle(LAST_CALLS_MS)
         await worker.retire(true)
         this.#alive.delete(worker)
-        this.#letGo(worker)
+        worker.spec.leave()
       }),
     )
   }

@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
 import { readPackNeeds } from '../packs/config'
-import { socketPath } from '../rpc/runFolder'
+import { socketPath } from '../runFolder'
 import { findBwrap, pythonFolders, type Sandbox } from '../workers/sandbox'
 import type { WorkerSpec } from '../workers/workerSpec'
 import { packFolder, type Context } from './context'
@@ -40,8 +40,8 @@ function sandboxOf(context: Context, own: { folders: string[]; packs: string[]; 
   }
 }
 
-/** Everything that starting a worker of a pool takes; `leave` lets go of its environment. Throws why settings.toml does not say who is to be sandboxed, SANDBOX_UNAVAILABLE, or why the environment cannot be read. */
-export async function specOf(context: Context, pack: string, pool: Pool, number: number): Promise<{ spec: WorkerSpec; leave: () => void }> {
+/** Everything that starting a worker of a pool takes. Throws why settings.toml does not say who is to be sandboxed, SANDBOX_UNAVAILABLE, or why the environment cannot be read. */
+export async function specOf(context: Context, pack: string, pool: Pool, number: number): Promise<WorkerSpec> {
   const { engine, segments } = context
   const { envs, settings, interpreter } = engine
   if (settings.sandboxFault) throw settings.sandboxFault
@@ -54,10 +54,11 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
   try {
     const python = record ? envs.pythonOf(record) : interpreter
     const folders = [...pythonFolders(python), ...pythonFolders(interpreter), ...(record ? [envs.generation(record.id, record.generation)] : [])]
-    const spec: WorkerSpec = {
+    return {
       id,
       env: record?.id ?? null,
       generation: record?.generation ?? null,
+      leave,
       python,
       shim: settings.pythonShim,
       packs,
@@ -69,7 +70,6 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
       socket: (owner) => socketPath(web, `${owner}.web.sock`),
       straight: settings.straight && !isSandboxed ? (owner) => socketPath(context.run.path, `${owner}.sock`) : null,
     }
-    return { spec, leave }
   } catch (error) {
     leave()
     throw error

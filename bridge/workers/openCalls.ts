@@ -11,6 +11,8 @@ interface Open {
   given: boolean
   /** Ends its wait for a process. */
   cancel: ((reason: BridgeError) => void) | null
+  /** Its process was asked to end it. */
+  isEnding: boolean
 }
 
 /** The calls of a worker: those that run or wait, and those whose results are on their way to ComfyUI. */
@@ -21,6 +23,8 @@ export class OpenCalls {
   #lastUsed = performance.now() // not the clock of the day, which may jump
   #count = 0
   #last: LastCall | null = null
+  /** Who waits until no call is to end any more. */
+  #waiting: (() => void)[] = []
 
   /** Calls that run or wait. */
   get size(): number {
@@ -68,6 +72,22 @@ export class OpenCalls {
     if (open) open.given = true
   }
 
+  /** Its process was asked to end it, and may have to be ended for it. */
+  ends(call: string): void {
+    const open = this.#open.get(call)
+    if (open) open.isEnding = true
+  }
+
+  /** Whether a process has a call that was asked to end. */
+  get isEnding(): boolean {
+    return [...this.#open.values()].some((open) => open.isEnding)
+  }
+
+  /** Settles when none has. */
+  untilEnded(): Promise<void> {
+    return this.isEnding ? new Promise((resolve) => this.#waiting.push(resolve)) : Promise.resolve()
+  }
+
   /** Waits for a process, unless the call is cancelled first: then it does not run. */
   async unlessCancelled<T>(call: string, ready: Promise<T>): Promise<T> {
     const open = this.#open.get(call)
@@ -96,7 +116,7 @@ export class OpenCalls {
   async during<T>(call: string, node: string, work: () => Promise<T>, endingOf: (done: T) => Ending): Promise<T> {
     const began = performance.now()
     let ending: Ending = 'failed'
-    this.#open.set(call, { node, given: false, cancel: null })
+    this.#open.set(call, { node, given: false, cancel: null, isEnding: false })
     this.#count++
     try {
       const done = await work()
@@ -105,6 +125,7 @@ export class OpenCalls {
       return done
     } finally {
       this.#open.delete(call)
+      if (!this.isEnding) this.#waiting.splice(0).forEach((go) => go())
       this.used()
       if (ending === 'unsent') this.#count--
       else this.#last = { node, ended: Date.now(), seconds: (this.#lastUsed - began) / 1000, failed: ending === 'failed' }

@@ -70,7 +70,7 @@ function make(how: string): void {
   writeFileSync(join(folder, 'how'), how)
   writeFileSync(join(folder, 'notes'), '')
   const spec: WorkerSpec = {
-    id: 'p#1', env: null, generation: null, python: join(folder, 'python'), shim: folder, packs: [{ id: 'p', dir: folder }], variables: {}, memoryBytes: null,
+    id: 'p#1', env: null, generation: null, leave: () => undefined, python: join(folder, 'python'), shim: folder, packs: [{ id: 'p', dir: folder }], variables: {}, memoryBytes: null,
     sandbox: null, segments: null, classes: '', socket: () => null, straight: null,
   }
   const events: WorkerEvents = {

@@ -39,8 +39,6 @@ export class Worker {
   readonly #loading = new Map<string, Promise<LoadedPack>>()
   readonly #loaded = new Set<string>()
   readonly #calls = new OpenCalls()
-  /** Calls that its process has and that are to end: the process may have to be ended for them. */
-  readonly #ending = new Map<string, { ended: Promise<void>; settle: () => void }>()
 
   constructor(
     readonly spec: WorkerSpec,
@@ -154,7 +152,7 @@ export class Worker {
       throw new BridgeError('ENV_BUSY', `${this.spec.id} has ${MOST_WAITING} calls waiting.`)
     }
     const work = async (): Promise<Done> => {
-      if (this.#ending.size > 0) await this.#calls.unlessCancelled(call.call, this.#ended())
+      if (this.#calls.isEnding) await this.#calls.unlessCancelled(call.call, this.#calls.untilEnded())
       const warm = this.#life.running && !this.#life.running.process.ended && this.#loaded.has(call.pack) ? this.#life.running : null // it is not waited for
       const running = warm ?? (await this.#calls.unlessCancelled(call.call, this.#withPack(call.pack)))
       const gone = call.owners?.filter((owner) => owner !== running.owner) ?? []
@@ -163,18 +161,7 @@ export class Worker {
       this.#showBusy()
       return this.#run(running, call, kwargs, onNote)
     }
-    return this.#calls.during(call.call, nodeOf(call), work, ({ error }) => (error ? 'failed' : 'delivering')).finally(() => this.#hasEnded(call.call))
-  }
-
-  /** Settles when no call that was cancelled is in its process any more. */
-  async #ended(): Promise<void> {
-    for (let [first] = this.#ending.values(); first; [first] = this.#ending.values()) await first.ended
-  }
-
-  #hasEnded(call: string): void {
-    this.#ending.get(call)?.settle()
-    this.#ending.delete(call)
-    this.#showBusy()
+    return this.#calls.during(call.call, nodeOf(call), work, ({ error }) => (error ? 'failed' : 'delivering')).finally(() => this.#showBusy())
   }
 
   /** A process that has imported the pack. One that ends just then is followed by the next. */
@@ -193,7 +180,7 @@ export class Worker {
   /** Where its process takes calls from ComfyUI itself; null: nowhere, or not any more. */
   get straight(): Straight | null {
     const running = this.#life.running
-    if (running?.socket == null || this.#ending.size > 0) return null
+    if (running?.socket == null || this.#calls.isEnding) return null
     return { worker: this.spec.id, owner: running.owner, socket: running.socket }
   }
 
@@ -212,7 +199,7 @@ export class Worker {
       this.#showBusy()
       return tasks.until(told)
     }
-    return this.#calls.during(call.call, nodeOf(call), work, ended).finally(() => this.#hasEnded(call.call))
+    return this.#calls.during(call.call, nodeOf(call), work, ended).finally(() => this.#showBusy())
   }
 
   /** From now on all calls come through the bridge. */
@@ -255,8 +242,7 @@ export class Worker {
     if (!this.#calls.has(call)) return false
     if (this.#calls.cancelWaiting(call)) return true // no process has it
     const target = this.#life.existing?.process
-    const { promise: ended, resolve: settle } = Promise.withResolvers<void>()
-    if (!this.#ending.has(call)) this.#ending.set(call, { ended, settle })
+    this.#calls.ends(call)
     this.#life.existing?.peer.notify('call.cancel', { call })
     climb({
       runs: () => this.#calls.has(call) && target !== undefined && this.#life.existing?.process === target,
@@ -269,10 +255,7 @@ export class Worker {
     return true
   }
 
-  notify<N extends keyof typeof bridgeToWorker.notifications>(
-    name: N,
-    params: z.input<(typeof bridgeToWorker.notifications)[N]>,
-  ): void {
+  notify<N extends keyof typeof bridgeToWorker.notifications>(name: N, params: z.input<(typeof bridgeToWorker.notifications)[N]>): void {
     this.#life.existing?.peer.notify(name, params)
   }
 

@@ -10,6 +10,8 @@ export interface WorkerSpec {
   env: string | null
   /** Of that environment; null: it runs on ComfyUI's own. */
   generation: number | null
+  /** Lets go of that generation, once: nothing of the worker runs any more. */
+  leave: () => void
   python: string
   /** Folder of `python_shim`. */
   shim: string

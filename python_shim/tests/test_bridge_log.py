@@ -1,7 +1,10 @@
 """The logs of the last bridges."""
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 from python_shim.shim import bridge_log, bridge_process, places
 
@@ -21,17 +24,18 @@ def test_why_a_bridge_died_outlives_the_next_starts(tmp_path):
     assert (tmp_path / "bridge.ndjson").exists()
 
 
-def test_the_log_of_a_bridge_of_another_comfyui_that_lives_stays(tmp_path):
-    other = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    theirs = tmp_path / f"bridge-20200101T000000-{other.pid}-1.log"
-    theirs.write_text("still said to")
-    for number in range(1, 9):
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that is open")
+def test_the_log_of_a_bridge_that_lives_stays_whoever_has_started_it(tmp_path):
+    with bridge_log.opened(tmp_path, 1) as said:
+        bridge = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, stderr=said.file)
+    # the ComfyUI that has started it has gone, and its bridge still writes
+    for number in range(2, 10):
         _start(tmp_path, number, "x")
-    assert theirs.exists()
-    other.stdin.close()
-    other.wait()
-    _start(tmp_path, 9, "x")
-    assert not theirs.exists()
+    assert said.path.exists()
+    bridge.stdin.close()
+    bridge.wait()
+    _start(tmp_path, 10, "x")
+    assert not said.path.exists()
 
 
 def test_the_last_line_is_found_in_a_log_of_any_length(tmp_path):

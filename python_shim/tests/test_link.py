@@ -15,6 +15,8 @@ from python_shim.shim.client import BridgeClient
 from python_shim.wire import PROTOCOL_VERSION
 from python_shim.wire.errors import CodedError
 
+from .calls_bridge import until
+
 
 class Process:
     """A bridge's process, as far as the link looks at it."""
@@ -81,14 +83,6 @@ class Bridge:
     def close(self):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-
-
-def until(condition, seconds=5.0):
-    for _ in range(int(seconds / 0.01)):
-        if condition():
-            return True
-        threading.Event().wait(0.01)
-    return False
 
 
 @pytest.fixture

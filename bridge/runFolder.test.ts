@@ -1,12 +1,12 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { lockIn, takeLock } from '../osLock'
-import { segmentsFolderOf } from '../workers/segmentsFolder'
+import { lockIn, takeLock } from './osLock'
 import { isServing, takeRunFolder } from './runFolder'
+import { holdLock } from './testing/lockHolder'
+import { segmentsFolderOf } from './workers/segmentsFolder'
 
 let home: string
 beforeEach(() => (home = mkdtempSync(join(tmpdir(), 'envmanager-run-'))))
@@ -14,13 +14,6 @@ afterEach(() => {
   vi.unstubAllEnvs()
   rmSync(home, { recursive: true, force: true })
 })
-
-const HOLD = `
-  const database = new (require('node:sqlite').DatabaseSync)(process.argv[1])
-  database.exec('BEGIN EXCLUSIVE')
-  process.stdout.write('held')
-  setInterval(() => database.isOpen, 1000)
-`
 
 test('bridges of one home have folders of their own, which they remove', async () => {
   const [one, two] = await Promise.all([takeRunFolder(home), takeRunFolder(home)])
@@ -44,8 +37,7 @@ test('what a killed bridge has left goes with the next one’s start, its shared
   mkdirSync(join(home, 'run', '000000000000')) // killed before it had its lock
   const segments = segmentsFolderOf(left)
   if (process.platform === 'linux') mkdirSync(segments)
-  const child = spawn(process.execPath, ['--no-warnings', '-e', HOLD, join(left, 'alive.lock')], { stdio: ['ignore', 'pipe', 'inherit'] })
-  await once(child.stdout, 'data')
+  const child = await holdLock(join(left, 'alive.lock'))
   await (await takeRunFolder(home)).leave()
   expect([existsSync(left), existsSync(segments)]).toEqual([true, process.platform === 'linux'])
   child.kill('SIGKILL')

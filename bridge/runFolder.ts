@@ -2,10 +2,10 @@ import { createHash, randomBytes } from 'node:crypto'
 import { access, chmod, lstat, mkdir, rm, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { BridgeError } from '../errors/bridgeError'
-import { isUnwritable, namesIn, unwritable, whyUnwritable } from '../files'
-import { ifFree, lockIn, takeLock, withLock } from '../osLock'
-import { segmentsFolderOf } from '../workers/segmentsFolder'
+import { BridgeError } from './errors/bridgeError'
+import { isUnwritable, namesIn, unwritable, whyUnwritable } from './files'
+import { ifFree, lockIn, takeLock, withLock } from './osLock'
+import { segmentsFolderOf } from './workers/segmentsFolder'
 
 /** What one bridge needs while it runs, in a folder of its own: several bridges may serve one home. */
 export interface RunFolder {
