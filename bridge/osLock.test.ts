@@ -1,10 +1,11 @@
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { ifFree, lockIn, takeLock, withLock } from './osLock'
-import { holdLock } from './testing/lockHolder'
+import { lockHolder } from './testing/lockHolder'
 
 let folder: string
 let path: string
@@ -20,7 +21,9 @@ afterEach(() => {
 /** Another process that holds the lock until it is killed. */
 async function holder(): Promise<ChildProcess> {
   await ifFree(path, async () => undefined)
-  return holdLock(path)
+  const child = spawn(process.execPath, lockHolder(path), { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  return child
 }
 
 test('who is killed holds nothing: the next one goes on, and has heard that it waits', async () => {

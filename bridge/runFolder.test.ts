@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -5,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { lockIn, takeLock } from './osLock'
 import { isServing, takeRunFolder } from './runFolder'
-import { holdLock } from './testing/lockHolder'
+import { lockHolder } from './testing/lockHolder'
 import { segmentsFolderOf } from './workers/segmentsFolder'
 
 let home: string
@@ -37,7 +38,8 @@ test('what a killed bridge has left goes with the next one’s start, its shared
   mkdirSync(join(home, 'run', '000000000000')) // killed before it had its lock
   const segments = segmentsFolderOf(left)
   if (process.platform === 'linux') mkdirSync(segments)
-  const child = await holdLock(join(left, 'alive.lock'))
+  const child = spawn(process.execPath, lockHolder(join(left, 'alive.lock')), { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
   await (await takeRunFolder(home)).leave()
   expect([existsSync(left), existsSync(segments)]).toEqual([true, process.platform === 'linux'])
   child.kill('SIGKILL')
