@@ -125,6 +125,7 @@ export const LoadedPack = z
     prompt_handlers: z.number().int(),
     folders: z.record(z.string(), ModelFolder).describe('what the pack has added to folder_paths'),
     key: z.string().describe('of what state of its files this is; python_shim/wire/pack_key.py'),
+    code: z.string().describe('of what code its classes are'),
     web_socket: z.string().nullable().describe('where the worker serves its routes; null: it has none'),
   })
   .meta({ id: 'LoadedPack' })

@@ -21,7 +21,7 @@ export const NodeCall = z
     index: z.number().int().nonnegative().optional().describe('which of the node’s list items it is for; 0 if it has no lists'),
     client: z.string().optional().describe('the browser tab that queued the prompt, as ComfyUI names it'),
     owners: z.array(z.string()).optional().describe('processes whose objects are among the arguments: it must run there'),
-    key: z.string().optional().describe('of what state of the pack’s files ComfyUI has the class: a worker with another one refuses the call'),
+    code: z.string().optional().describe('of what code ComfyUI has the class: a worker with another one refuses the call'),
     says_start: z.literal(true).optional().describe('it is to be told when its node starts: its time counts from there'),
   })
   .meta({ id: 'NodeCall' })

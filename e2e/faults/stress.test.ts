@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -79,7 +79,11 @@ class Stress {
     const version = this.any(['1.0', '2.0'])
     const made = makeNeedyPack(this.base, pack, [`ops==${version}`], [`plainly==${version}`])
     mkdirSync(this.dir(pack), { recursive: true })
-    for (const name of readdirSync(made)) writeFileSync(join(this.dir(pack), name), readFileSync(join(made, name)))
+    for (const name of readdirSync(made)) {
+      const whole = join(this.comfyui, `${pack}-${name}`) // whoever reads the pack meanwhile sees one version or the other
+      writeFileSync(whole, readFileSync(join(made, name)))
+      renameSync(whole, join(this.dir(pack), name))
+    }
   }
 
   note(what: string, code: string | null, message: string): void {

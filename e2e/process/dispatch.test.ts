@@ -60,6 +60,32 @@ test('an object’s own FUNCTION counts, and its state ends when ComfyUI lets go
   expect(await said('InheritSlots')).toBe('call 1')
 })
 
+test('a node object is made in the process that it works in, once, and nowhere else', async () => {
+  const pid = (await said('InheritBase')).split(' ')[1]
+  expect([await said('InheritMade'), await said('InheritMade')]).toEqual([`${pid} call 1`, `${pid} call 2`])
+  await panel.call('isolation.set', { pack: 'inherited-nodes', on: false })
+  expect([await said('InheritMade'), await said('InheritMade')]).toEqual([`${pid} ${ours()} call 1`, `${pid} ${ours()} call 2`])
+  await panel.call('isolation.set', { pack: 'inherited-nodes', on: true })
+  expect(await said('InheritMade')).toMatch(/^(\d+ ){3}call 1$/)
+})
+
+test('so it is where ComfyUI keeps no objects', async () => {
+  const other = await startComfy({ frontend: FRONTENDS[0], packs: ['inherited-nodes'], args: ['--cache-none'] })
+  try {
+    const client = await PanelClient.connect(other.url)
+    await client.until(({ packs }) => packs.some(({ id, state }) => id === 'inherited-nodes' && state === 'ready'), 'inherited-nodes')
+    await client.call('isolation.set', { pack: 'inherited-nodes', on: true })
+    const one = async (): Promise<unknown> => (await run(other.url, shown('InheritMade', { turn: ++turn }))).outputs['2']?.text?.[0]
+    const first = String(await one())
+    expect(first).not.toContain(`${other.process.pid}`)
+    expect([first, await one()]).toEqual([expect.stringMatching(/^\d+ call 1$/), expect.stringMatching(/^(\d+ ){2}call 1$/)])
+    client.close()
+  } finally {
+    await other.stop()
+    other.remove()
+  }
+})
+
 test.skipIf(process.platform === 'win32').each(['return', 'exit', 'raise'])('a child that a node has forked is not the worker (%s) (skipped: needs fork)', async (how) => {
   const before = await said('InheritBase')
   expect(await said('InheritFork', { turn: ++turn, how })).toBe('parent True')

@@ -54,7 +54,8 @@ describe('an install that is killed', () => {
     }
     expect(seen.size).toBe(2)
     await succeeds(on.start(on.pack('pack', ['ops==2.0'], ['plainly==2.0']), 'kills'))
-    expect(readdirSync(on.env('kills', 'pack')).sort()).toEqual(on.kept('kills', 'pack'))
+    const unfinished = /^env\.json\.\d+-[0-9a-f]{12}\.tmp$/ // goes an hour after whoever wrote it was killed
+    expect(readdirSync(on.env('kills', 'pack')).filter((name) => !unfinished.test(name)).sort()).toEqual(on.kept('kills', 'pack'))
     expect(on.versions('kills', 'pack')).toBe('2.0 2.0')
     figure(31, `old or new in ${KILLS} of ${KILLS}`)
   })

@@ -75,7 +75,7 @@ const UPDATES: Record<string, Update> = {
     runs: [[{ value: 3 }, /^first 3$/], [{ value: 4 }, /^new 4$/, 'ChangingNew']],
   },
   'a class is removed': {
-    change: nodes((text) => text.replace(', "ChangingOther": ChangingOther', '')),
+    change: nodes((text) => text.replace('"ChangingOther": ChangingOther,', '')),
     runs: [[{ value: 3 }, /^first 3$/], [{ amount: 3 }, /ChangingOther/, 'ChangingOther']],
   },
   'a class is renamed': {
@@ -196,6 +196,37 @@ test('a pack that is loaded inside ComfyUI too: a sentence until ComfyUI is rest
   expect(await said()).toBe('first 3')
   await panel.call('worker.stop', { worker: `${PACK}#1` })
   expect(await said()).toMatch(/changed on disk/)
+  expect(await said()).toMatch(/changed on disk/)
+  await restart()
+  expect(await said()).toBe('second 3')
+})
+
+test('what a pack writes beside its code is no update of it: its next worker goes on', async () => {
+  await said('ChangingNotes', { amount: 1 }) // here ComfyUI has imported the pack too
+  await panel.call('worker.stop', { worker: `${PACK}#1` })
+  expect(await said('ChangingNotes', { amount: 2 })).toBe('notes 1 2')
+  await restart()
+  expect(await said('ChangingNotes', { amount: 3 })).toBe('notes 1 2 3')
+  await panel.call('worker.stop', { worker: `${PACK}#1` })
+  expect(await said('ChangingNotes', { amount: 4 })).toBe('notes 1 2 3 4')
+  expect(panel.exchanged).toEqual([])
+})
+
+test('a file of data makes other classes of the same code: nothing is mixed', async () => {
+  await restart()
+  expect(await said('ChangingOutputs', { amount: 1 })).toBe('output 1 of 1')
+  writeFileSync(file('outputs.json'), '2')
+  await panel.call('worker.stop', { worker: `${PACK}#1` })
+  expect(await said('ChangingOutputs', { amount: 2 })).toMatch(/changed on disk/)
+  await expect.poll(() => said('ChangingOutputs', { amount: 3 }), { timeout: 20_000 }).toBe('output 2 of 2')
+})
+
+test('changed while ComfyUI runs and then switched on: a sentence until ComfyUI is restarted', async () => {
+  await panel.call('isolation.set', { pack: PACK, on: false })
+  await restart()
+  nodes((text) => text.replace('"first {value}"', '"second {value}"'))()
+  expect(await said()).toBe('first 3')
+  await panel.call('isolation.set', { pack: PACK, on: true })
   expect(await said()).toMatch(/changed on disk/)
   await restart()
   expect(await said()).toBe('second 3')

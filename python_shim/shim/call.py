@@ -96,9 +96,9 @@ class Call:
             call["client"] = client
         if self.owners:
             call["owners"] = sorted(self.owners)
-        key = calls.pack_keys.get(pack_id)
-        if key is not None:
-            call["key"] = key
+        code = calls.codes.get(pack_id)
+        if code is not None:
+            call["code"] = code
         self.header: dict[str, Any] = {"call": call}
 
     def ask_for_start(self) -> None:

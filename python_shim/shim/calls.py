@@ -60,8 +60,8 @@ class Calls:
         self._asking: dict[str, Asking] = {}
         self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
         self._pid = os.getpid()
-        #: By pack: of what state of its files ComfyUI has its classes (`pack_key.py`).
-        self.pack_keys: dict[str, str] = {}
+        #: By pack: of what code ComfyUI has its classes (`pack_key.py`).
+        self.codes: dict[str, str] = {}
         #: By pack: whether tensors on a GPU can be handed over there. Unknown until the first has been tried.
         self.gpu: dict[str, str | None] = {}
 

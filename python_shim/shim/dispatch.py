@@ -19,7 +19,7 @@ from . import executor, log, proxy_v3
 from .calls import Calls
 from .choices import Choices
 from .executor import Step
-from .instances import Instances
+from .instances import Instances, Unmade, class_of
 from .kept import KeptOutputs
 from .one_by_one import OneByOne
 from .prompts import Prompts
@@ -83,10 +83,12 @@ class Dispatch:
     def _mapping(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(inner)
         async def map_node(prompt_id: Any, unique_id: Any, obj: Any, input_data_all: Any, func: Any, *args: Any, **kwargs: Any) -> Any:
-            target = self._target(obj if isinstance(obj, type) else type(obj), str(unique_id), prompt_id)
+            target = self._target(class_of(obj), str(unique_id), prompt_id)
             method = None if target is None else "FUNCTION" if func == getattr(obj, "FUNCTION", None) else _METHODS.get(func)
             if target is not None and method is not None:
                 obj = self._stand_in(obj, func, target, method, str(unique_id), prompt_id, kwargs)
+            elif type(obj) is Unmade:
+                obj = class_of(obj)()
             return await inner(prompt_id, unique_id, obj, input_data_all, func, *args, **kwargs)
 
         return map_node
@@ -95,7 +97,8 @@ class Dispatch:
         self, obj: Any, func: str, target: tuple[str, str], method: str, node: str, prompt: Any, given: dict[str, Any]
     ) -> StandIn:
         (pack, name), instance = target, self._instances.name_of(obj)
-        prepare = proxy_v3.inputs_of(obj, given) if proxy_v3.is_v3(obj if isinstance(obj, type) else type(obj)) else None
+        cls = class_of(obj)
+        prepare = proxy_v3.inputs_of(cls, given) if proxy_v3.is_v3(cls) else None
 
         key = (str(prompt), node)
         runs = int(method == "FUNCTION")  # a check may be asked again
@@ -111,7 +114,7 @@ class Dispatch:
                 self._sent[key] = self._sent.get(key, 0) - runs  # it has not run
                 raise
 
-        if is_async(obj if isinstance(obj, type) else type(obj), func):
+        if is_async(cls, func):
             return StandIn(obj, func, send)
         in_order = OneByOne()
 
@@ -145,8 +148,9 @@ class Dispatch:
         return known[1], known[2]
 
     def _is_replaced(self, obj: Any) -> bool:
-        """Whether a node object is of a proxy in whose place ComfyUI has another class now, which it would go on to call all the same."""
-        return is_proxy(type(obj)) and self.pack_of(type(obj))[0] == ""
+        """Whether a node object is ours, and of a class in whose place ComfyUI has another now: it would go on to call it all the same."""
+        cls = class_of(obj)
+        return (is_proxy(cls) or type(obj) is Unmade) and self.pack_of(cls)[0] == ""
 
     def _prompting(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(inner)
@@ -187,8 +191,15 @@ class Dispatch:
                 return results.PENDING, None, None
             if not was_kept and not step.has_begun:
                 self._guarded(self._kept.begins, step)
+            given = None
+            if not was_kept and not step.has_begun:
+                try:
+                    given = await self._object(step)
+                except Exception:
+                    log.exception("comfyui-envmanager: the object of node %s could not be looked at", step.node)
             try:
-                answer = await inner(*args, **kwargs)
+                with executor.giving(step, given):
+                    answer = await inner(*args, **kwargs)
             except Exception as error:
                 refused = _refused(error)
                 if refused is None:
@@ -203,6 +214,20 @@ class Dispatch:
             return answer
 
         return execute
+
+    async def _object(self, step: Step) -> Unmade | None:
+        """See to it that ComfyUI makes the object of a node exactly if the node runs inside. The answer is for a cache that keeps none."""
+        cls = sys.modules["nodes"].NODE_CLASS_MAPPINGS.get(step.class_type(step.node))
+        known = await executor.node_object(step)
+        is_elsewhere = self._place(step, step.node) is not None
+        if type(known) is Unmade and not (is_elsewhere and class_of(known) is cls):
+            executor.forget_objects(step.caches, lambda obj: obj is known)
+            known = None
+        if known is not None or not is_elsewhere or not _is_made_elsewhere(cls):
+            return None
+        unmade = Unmade(cls)
+        await executor.keep_node_object(step, unmade)
+        return None if await executor.node_object(step) is unmade else unmade
 
     def _must_wait(self, step: Step) -> bool:
         """Whether a node that is about to begin cannot yet."""
@@ -242,6 +267,13 @@ def _refused(error: BaseException) -> NotPortable | None:
         looked.append(seen)  # whoever sets a context can make a circle
         seen = seen.__context__
     return seen if isinstance(seen, NotPortable) else None
+
+
+def _is_made_elsewhere(cls: Any) -> bool:
+    """Whether a class can answer for an object of it. Objects of proxies cost nothing, V3 does its work in classes, and some objects choose
+    their FUNCTION themselves."""
+    known = isinstance(cls, type) and not is_proxy(cls) and not proxy_v3.is_v3(cls)
+    return known and isinstance(getattr(cls, "FUNCTION", None), str)
 
 
 def _pack_in(cls: type) -> str:

@@ -4,6 +4,7 @@ never of its version: this file holds each such question. Seen on 0.3.64 and 0.3
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -116,6 +117,50 @@ def forget_objects(caches: Any, is_bad: Callable[[Any], bool]) -> None:
     for kept in _dicts_in(caches.objects):
         for key in [key for key, obj in kept.items() if is_bad(obj)]:
             del kept[key]
+
+
+async def node_object(step: Step) -> Any:
+    """The object of a node that ComfyUI keeps; None: it makes one."""
+    return await _answer(step.caches.objects.get(step.node))
+
+
+async def keep_node_object(step: Step, obj: Any) -> None:
+    """ComfyUI finds this object of a node from now on, unless its cache keeps nothing."""
+    await _answer(step.caches.objects.set(step.node, obj))
+
+
+async def _answer(value: Any) -> Any:
+    """The caches of 0.33 are asked in coroutines."""
+    return await value if inspect.isawaitable(value) else value
+
+
+class _Given:
+    """A cache of node objects that keeps none (`--cache-none`), and has one for the node that runs."""
+
+    def __init__(self, cache: Any, obj: Any) -> None:
+        self._cache, self._obj = cache, obj
+
+    def get(self, node: str) -> Any:
+        return _ready(self._obj) if inspect.iscoroutinefunction(self._cache.get) else self._obj
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+
+async def _ready(obj: Any) -> Any:
+    return obj
+
+
+@contextlib.contextmanager
+def giving(step: Step, obj: Any) -> Iterator[None]:
+    """Meanwhile ComfyUI finds this object of the node that runs; nothing changes for None."""
+    cache = step.caches.objects
+    if obj is not None:
+        step.caches.objects = _Given(cache, obj)
+    try:
+        yield
+    finally:
+        step.caches.objects = cache
 
 
 def forget(caches: Any, step: Step | None, is_bad: Callable[[Any], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Node objects of ComfyUI by names that never repeat."""
+"""Node objects of ComfyUI: what stands for one that its worker makes, and names that never repeat."""
 
 from __future__ import annotations
 
@@ -8,6 +8,25 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..wire.segments import OWNER
+
+
+class Unmade:
+    """ComfyUI's object of a node that runs in a worker. The worker makes the one that does the work: a class's `__init__` runs there, and
+    nowhere else. What ComfyUI asks of a node object, the class answers."""
+
+    def __init__(self, made_of: type) -> None:
+        self._envmanager_class = made_of
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_envmanager_class"], name)
+
+
+def class_of(obj: Any) -> type:
+    """The class of a node object, or a class itself."""
+    kind = type(obj)
+    if kind is Unmade:
+        return obj._envmanager_class
+    return obj if isinstance(obj, type) else kind
 
 
 class Instances:

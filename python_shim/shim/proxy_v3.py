@@ -39,10 +39,9 @@ def _with_hidden(cls: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**kwargs, HIDDEN: values} if values else kwargs
 
 
-def inputs_of(obj: Any, given: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def inputs_of(cls: Any, given: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """How the inputs of a V3 node are made ready, as ComfyUI's executor does it for a class (`_async_map_node_over_list`): hidden ones by a
     clone, dynamic ones nested. `given` is what the executor passes beside them: `v3_data`, on older versions `hidden_inputs`."""
-    cls = obj if isinstance(obj, type) else type(obj)
     data = given["v3_data"] if "v3_data" in given else given.get("hidden_inputs")
     clone = cls.PREPARE_CLASS_CLONE(data)
     nest = getattr(sys.modules.get("comfy_api.latest._io"), "build_nested_inputs", None) if given.get("v3_data") is not None else None

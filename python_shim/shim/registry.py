@@ -14,16 +14,13 @@ from typing import Any
 
 from ..wire.errors import CodedError
 from ..wire.live import live_inputs
-from ..wire.pack_key import pack_key
+from ..wire.pack_key import code_of, is_same_code, shape
 from . import log, saved
 from .calls import Calls
 from .choices import Choices
 from .dispatch import Dispatch
 from .prompts import Prompts
 from .proxy import is_proxy, make_proxy, renew
-
-#: Of a `NodeClass`, what may change while a prompt runs: the choices that a node offers.
-_CHOICES = frozenset({"input_types", "graph_input_types", "v3"})
 
 
 class Registry:
@@ -51,10 +48,12 @@ class Registry:
         """ComfyUI has tried to import a pack."""
         self._folders[pack] = folder
         self._errors[pack] = error
+        if error is not None:
+            return
+        self._has_code(pack, code_of(folder))
         chosen = saved.classes_apart(pack)
-        if chosen and error is None:
+        if chosen:
             self.choices.set_pack(pack, False, chosen)
-            self._has_key(pack, pack_key(folder))
 
     def own_classes(self, pack: str) -> dict[str, Any]:
         """The pack's node classes in ComfyUI, by name."""
@@ -66,7 +65,7 @@ class Registry:
         nodes = sys.modules["nodes"]
         self._folders[pack] = folder
         self._errors[pack] = None
-        self._has_key(pack, report["key"])
+        self._has_code(pack, report["code"])
         known = self._proxies.setdefault(pack, {})
         for spec in report["classes"]:
             name = spec["name"]
@@ -96,15 +95,15 @@ class Registry:
         if pack not in self._proxies and not self.choices.has_pack(pack):
             return
         self.offered(report)
-        key = self._calls.pack_keys.setdefault(pack, report["key"])
+        is_same = is_same_code(self._calls.codes.setdefault(pack, report["code"]), report["code"])
         known = self._proxies.get(pack)
         if known is None:
             return
         own = self._own_specs(pack, report)
-        same = [spec for spec in own if spec["name"] in known and _shape(spec) == _shape(known[spec["name"]])]
-        if key == report["key"]:
+        same = [spec for spec in own if spec["name"] in known and shape(spec) == shape(known[spec["name"]])]
+        if is_same:
             self._renew(pack, same)
-        if key != report["key"] or len(same) != len(own) or len(known) != len(own):  # what a prompt has begun with stays until it has ended
+        if not is_same or len(same) != len(own) or len(known) != len(own):  # what a prompt has begun with stays until it has ended
             threading.Thread(target=self._exchange, args=(pack, report), name="envmanager-renew", daemon=True).start()
 
     def _own_specs(self, pack: str, report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -124,11 +123,11 @@ class Registry:
         log.info("comfyui-envmanager: the node classes of %s are others now, and were loaded anew.", pack)
         self.on_exchanged(pack)
 
-    def _has_key(self, pack: str, key: str) -> None:
-        """The classes that ComfyUI has of a pack are of these files."""
-        if self._calls.pack_keys.get(pack, key) != key:
+    def _has_code(self, pack: str, code: str) -> None:
+        """The classes that ComfyUI has of a pack are of this code."""
+        if not is_same_code(self._calls.codes.get(pack, code), code):
             self._dispatch.pack_changed()
-        self._calls.pack_keys[pack] = key
+        self._calls.codes[pack] = code
 
     def _forget(self, pack: str, names: Iterable[str]) -> None:
         for name in names:
@@ -172,9 +171,9 @@ class Registry:
             what = f"{pack} is loaded in ComfyUI, and {self._dispatch.reason}."
             raise CodedError("HOST_UNKNOWN", what, "Isolate it before ComfyUI starts: switch it on and restart ComfyUI.")
         self.choices.set_pack(pack, whole, params["classes"])
-        # what ComfyUI has imported is of the files of then: a newer key would mix both
-        if not (inside and pack in self._calls.pack_keys):
-            self._has_key(pack, loaded["key"])
+        # what ComfyUI has imported is of the code of then: a newer one would mix both
+        if not (inside and pack in self._calls.codes):
+            self._has_code(pack, loaded["code"])
         if whole:
             self.offered(loaded)
         elsewhere = [spec for spec in self._own_specs(pack, loaded) if whole and spec["name"] not in inside]
@@ -207,7 +206,7 @@ class Registry:
             self._proxies.pop(pack, None)
             return
         with self._prompts.between():
-            self._has_key(pack, pack_key(self._folder(pack)))
+            self._has_code(pack, code_of(self._folder(pack)))
             taken = {name for name in list(_mappings()) if not self._may_have(pack, name)}
             loading = self.load_in_host(self._folder(pack), self._reserved | taken)
             asyncio.run_coroutine_threadsafe(loading, _server().loop).result(120)
@@ -261,10 +260,6 @@ def _add_folders(folders: dict[str, Any]) -> None:
         more = [path for path in entry["paths"] if path not in paths]
         if name not in known or more:
             known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})
-
-
-def _shape(spec: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in spec.items() if key not in _CHOICES}
 
 
 def _mappings() -> Any:

@@ -14,7 +14,7 @@ from . import log, places
 #: No state file of ours has more bytes (`bridge/files.ts`): ComfyUI's start reads it.
 LARGEST = 32 << 20
 #: What `LoadedPack` of the schemas holds.
-_REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket", "key")
+_REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket", "key", "code")
 
 
 def _choices() -> dict[str, Any]:

@@ -654,7 +654,7 @@ NodeCall = TypedDict(
         'index': NotRequired[int],
         'client': NotRequired[str],
         'owners': NotRequired[list[str]],
-        'key': NotRequired[str],
+        'code': NotRequired[str],
         'says_start': NotRequired[Literal[True]],
     },
     closed=True,
@@ -1472,6 +1472,7 @@ class LoadedPack(TypedDict, closed=True):
     prompt_handlers: int
     folders: dict[str, ModelFolder]
     key: str
+    code: str
     web_socket: str | None
 
 

@@ -1,25 +1,29 @@
-"""Which state of a pack, of ComfyUI and of our own format a description of the pack's classes is of.
+"""Which state of a pack, of ComfyUI and of our own format a description of the pack's classes is of, and which code a class is of.
 
 A pack is updated by git, by ComfyUI-Manager or by hand, at any time. What its worker has said of its classes counts only while the key
-that was made beside it is still the one of the files.
+that was made beside it is still the one of the files. Packs write files of data into their own folder while they run: these are part of
+the key, since they may decide what a class offers, and not of the code, which decides whether two processes have the same classes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pathlib
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from . import PROTOCOL_VERSION
 
 #: Another number: what was written before says other things, or says them otherwise.
-FORMAT = 2
+FORMAT = 3
 #: What decides which classes a pack has, and what they are.
-_SOURCES = (".py", ".pyd", ".so", ".toml", ".json", ".yaml", ".yml", ".txt", ".cfg", ".ini")
+_CODE = (".py", ".pyd", ".so")
+_SOURCES = (*_CODE, ".toml", ".json", ".yaml", ".yml", ".txt", ".cfg", ".ini")
 #: Larger files of data count by size and time.
 _LARGEST = 1 << 20
 
@@ -32,10 +36,39 @@ def comfyui_root() -> str:
 def pack_key(folder: str, root: str | None = None) -> str:
     """The key of the pack in `folder` as its files are now, below the ComfyUI in `root`. Raises nothing: a file that cannot be read
     is part of the key as such."""
-    found = hashlib.blake2b(digest_size=16)
     home = os.path.normcase(os.path.realpath(folder))
     about = (str(FORMAT), str(PROTOCOL_VERSION), home, _version_of(comfyui_root() if root is None else root))
-    for part in (*about, *_parts(home)):
+    return _hash((*about, *_folders(home), *_files(home, _SOURCES)))
+
+
+def code_of(folder: str) -> str:
+    """The code of the pack in `folder` as its files are now. Raises nothing."""
+    return _hash(_files(os.path.realpath(folder), _CODE))
+
+
+def code_with(code: str, classes: Iterable[dict[str, Any]]) -> str:
+    """The code together with what it has made of its classes (`NodeClass`es): the same code makes others of other files of data."""
+    shapes = {spec["name"]: shape(spec) for spec in classes}
+    return f"{code}-{_hash([json.dumps(shapes, sort_keys=True)])}"
+
+
+def is_same_code(one: str, other: str) -> bool:
+    """Whether two processes have the same classes of a pack. Of classes that ComfyUI has imported itself only the code is known."""
+    return one == other or other.startswith(f"{one}-") or one.startswith(f"{other}-")
+
+
+#: Of a `NodeClass`, what may change while ComfyUI runs: the choices that a node offers.
+_CHOICES = frozenset({"input_types", "graph_input_types", "v3"})
+
+
+def shape(spec: dict[str, Any]) -> dict[str, Any]:
+    """What stays of a node class while it is the same one."""
+    return {key: value for key, value in spec.items() if key not in _CHOICES}
+
+
+def _hash(parts: Iterable[str | bytes]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         found.update(len(data).to_bytes(8, "big"))
         found.update(data)
@@ -47,15 +80,23 @@ def no_key() -> str:
     return f"changed-{secrets.token_hex(8)}"
 
 
-def _parts(home: str) -> Iterator[str | bytes]:
-    """Names of folders (a pack's web folder is one), names and content of sources."""
+def _walk(home: str) -> Iterator[tuple[str, list[str]]]:
     for folder, folders, files in os.walk(home):
         folders[:] = sorted(name for name in folders if name != "__pycache__" and name != "node_modules" and not name.startswith("."))
-        yield os.path.relpath(folder, home)
-        for name in sorted(files):
-            if name.lower().endswith(_SOURCES):
-                yield name
-                yield _content(os.path.join(folder, name))
+        yield folder, sorted(files)
+
+
+def _folders(home: str) -> Iterator[str]:
+    """Names of folders: a pack's web folder is one."""
+    return (os.path.relpath(folder, home) for folder, _ in _walk(home))
+
+
+def _files(home: str, endings: tuple[str, ...]) -> Iterator[str | bytes]:
+    """Names and content of files."""
+    paths = (os.path.join(folder, name) for folder, files in _walk(home) for name in files if name.lower().endswith(endings))
+    for path in paths:
+        yield os.path.relpath(path, home)
+        yield _content(path)
 
 
 def _content(path: str) -> bytes:

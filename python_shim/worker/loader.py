@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..wire.errors import CodedError, describe_exception
-from ..wire.pack_key import no_key, pack_key
+from ..wire.pack_key import code_of, code_with, no_key, pack_key
 from . import host_modules
 from .describe import cannot_run, describe
 
@@ -40,7 +40,7 @@ class Loaded(NamedTuple):
 
 def load_pack(pack: str, folder: str, encode: Callable[[Any, str], Any]) -> Loaded:
     """Import the pack in `folder` and describe what it offers. Raises PackImportFailed."""
-    before, key = host_modules.remember(), pack_key(folder)
+    before, key, code = host_modules.remember(), pack_key(folder), code_of(folder)
     try:
         classes, titles, module, broken = asyncio.run(_import(pack, folder))
     except CodedError:
@@ -64,6 +64,7 @@ def load_pack(pack: str, folder: str, encode: Callable[[Any, str], Any]) -> Load
     report = {"pack": pack, "web_directory": web_dir if web_dir is not None and os.path.isdir(web_dir) else None, **offered}
     loaded = Loaded(usable, titles, report)
     report.update(describe_classes(loaded, encode))
+    report["code"] = code_with(code if code == code_of(folder) else no_key(), report["classes"])
     report["skipped"] += skipped
     for left_out in report["skipped"]:
         usable.pop(left_out["name"], None)

@@ -127,7 +127,7 @@ class Worker:
     def _load(self, params: dict[str, Any]) -> dict[str, Any]:
         loaded = loader.load_pack(params["pack"], params["dir"], self._runner.encode_schema)
         self._runner.packs[params["pack"]] = loaded.classes
-        self._runner.keys[params["pack"]] = loaded.report["key"]
+        self._runner.codes[params["pack"]] = loaded.report["code"]
         self._side.packs[params["pack"]] = loaded
         return {**loaded.report, **self._side.offer()}
 

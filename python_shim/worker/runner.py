@@ -16,6 +16,7 @@ from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, NodeRaised, memory_error
 from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
+from ..wire.pack_key import is_same_code
 from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
@@ -39,8 +40,8 @@ class Runner:
         self.pool = SegmentPool()
         self.mapped = MappedSegments()
         self.packs: dict[str, dict[str, type]] = {}
-        #: Of what state of its files each pack is (`pack_key.py`).
-        self.keys: dict[str, str] = {}
+        #: Of what code the classes of each pack are (`pack_key.py`).
+        self.codes: dict[str, str] = {}
         self.channel = channel
         self.calls = Runnings()
         self.progress = Progress(self)
@@ -126,8 +127,8 @@ class Runner:
     def _read(self, running: Running, kwargs: Any) -> tuple[Any, Decoder, dict[str, Any]]:
         """The class and its arguments."""
         call = running.call
-        expected = call.get("key")
-        if expected is not None and expected != self.keys.get(call["pack"], expected):
+        expected = call.get("code")
+        if expected is not None and not is_same_code(expected, self.codes.get(call["pack"]) or expected):
             raise CodedError("PACK_CHANGED", f"{call['pack']} has changed on disk since ComfyUI loaded it.", _LOADED_ANEW)
         cls = self.packs.get(call["pack"], {}).get(call["class"])
         if cls is None:

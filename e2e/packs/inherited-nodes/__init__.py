@@ -2,6 +2,8 @@
 
 import os
 
+import folder_paths
+
 
 class InheritBase:
     """Says what it is and where it runs."""
@@ -105,6 +107,25 @@ class InheritOwnFunction:
         return ("second",)
 
 
+class InheritMade:
+    """Says in which processes its objects were made, one line for each."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"turn": ("INT", {})}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+    FILE = os.path.join(folder_paths.get_output_directory(), "made.txt")
+
+    def __init__(self):
+        with open(self.FILE, "a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()}\n")
+        self.calls = 0
+
+    def run(self, turn):
+        """And which call of this object it is."""
+        self.calls += 1
+        with open(self.FILE, encoding="utf-8") as file:
+            return (f"{' '.join(file.read().split())} call {self.calls}",)
+
+
 class InheritSlots:
     """Its objects have no end that others hear of."""
 
@@ -139,6 +160,6 @@ class InheritFork:
         return (f"{'child' if child == 0 else 'parent'} {os.getpid() == parent}",)
 
 
-CLASSES = (InheritBase, InheritPlain, InheritSuper, InheritNames, InheritState, InheritOwnFunction, InheritSlots, InheritFork)
+CLASSES = (InheritBase, InheritPlain, InheritSuper, InheritNames, InheritState, InheritOwnFunction, InheritMade, InheritSlots, InheritFork)
 NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in CLASSES}
 NODE_CLASS_MAPPINGS |= {"InheritStrange": InheritStrange, "InheritAlias": InheritBase}
