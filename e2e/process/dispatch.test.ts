@@ -51,6 +51,7 @@ test('the whole pack: each class is itself in the worker, and again in ComfyUI a
   expect(Number(pid)).not.toBe(ours())
   expect(await said('InheritPlain')).toBe(`InheritPlain ${pid}`)
   expect(await said('InheritSuper')).toBe(`InheritSuper ${pid} over`)
+  expect(await said('InheritPut')).toBe(`InheritPut ${pid}`)
 })
 
 test('an object’s own FUNCTION counts, and its state ends when ComfyUI lets go of it', async () => {
@@ -175,6 +176,7 @@ test('ComfyUI started again with isolated packs: the same, and back, while promp
   expect((await run(comfy.url, image)).status).toBe('success')
   expect(await said('InheritNames', { cls: 1, self: 2, func: 3, prompt_id: 4 })).toBe('cls=1 func=3 prompt_id=4 self=2')
   expect(await said('InheritSuper')).toMatch(/^InheritSuper \d+ over$/)
+  expect(await said('InheritPut')).not.toContain(` ${ours()}`)
   const slow = (seconds: number): Promise<string> =>
     queue(comfy.url, { '1': { class_type: 'TroublePattern', inputs: {} }, '2': { class_type: 'TroubleSleep', inputs: { image: ['1', 0], seconds } }, '3': { class_type: 'InheritBase', inputs: { turn: ++turn } }, '4': { class_type: 'PreviewImage', inputs: { images: ['2', 0] } }, '5': { class_type: 'PreviewAny', inputs: { source: ['3', 0] } } })
   const ids = [await slow(1.1), await slow(1.2), await slow(1.3)]

@@ -21,9 +21,11 @@ from .choices import Choices
 from .executor import Step
 from .instances import Instances, Unmade, class_of
 from .kept import KeptOutputs
+from .node_owners import NodeOwners
 from .one_by_one import OneByOne
+from .prompt_classes import class_types, stand_for_absent
 from .prompts import Prompts
-from .proxy import is_async, is_proxy, own_attributes
+from .proxy import is_async, is_proxy
 from .remote_error import HandleGone
 
 #: What a worker is asked for, by ComfyUI's names of the methods, V1's and V3's.
@@ -52,7 +54,7 @@ class Dispatch:
 
     def __init__(self, calls: Calls, choices: Choices, prompts: Prompts, release: Callable[[str], None]) -> None:
         self._calls, self._choices, self.prompts = calls, choices, prompts
-        self._instances = Instances(release)
+        self._instances, self.owners = Instances(release), NodeOwners()
         #: Node classes by their identity, since a pack's metaclass may do anything with `==` and hashes: class, pack, names.
         self._classes: dict[int, tuple[type, str, list[str]]] = {}
         #: Calls of a node that were sent, by prompt and node, while it runs.
@@ -143,7 +145,7 @@ class Dispatch:
             self._classes = {}
             for name, each in list(mappings.items()):
                 if isinstance(each, type):
-                    self._classes.setdefault(id(each), (each, _pack_in(each), []))[2].append(name)
+                    self._classes.setdefault(id(each), (each, self.owners.pack_of(each), []))[2].append(name)
             known = self._classes.setdefault(id(cls), (cls, "", []))
         return known[1], known[2]
 
@@ -274,33 +276,3 @@ def _is_made_elsewhere(cls: Any) -> bool:
     their FUNCTION themselves."""
     known = isinstance(cls, type) and not is_proxy(cls) and not proxy_v3.is_v3(cls)
     return known and isinstance(getattr(cls, "FUNCTION", None), str)
-
-
-def _pack_in(cls: type) -> str:
-    """The folder of the pack that ComfyUI has loaded a class from."""
-    parent, _, pack = str(own_attributes(cls).get("RELATIVE_PYTHON_MODULE", "")).partition(".")
-    return pack if parent == "custom_nodes" else ""
-
-
-def class_types(prompt: Any) -> dict[str, str]:
-    """The class name of each node of a prompt."""
-    nodes = prompt.items() if isinstance(prompt, dict) else ()
-    named = ((str(node), body.get("class_type")) for node, body in nodes if isinstance(body, dict))
-    return {node: name for node, name in named if isinstance(name, str)}
-
-
-def stand_for_absent(prompt: Any) -> list[str]:
-    """Node classes that have gone since the prompt was queued: ComfyUI's executor looks them up where an error would end its thread.
-    In their place stand classes that say so; their names, to be taken away afterwards."""
-    mappings = sys.modules["nodes"].NODE_CLASS_MAPPINGS
-    absent = [name for name in set(class_types(prompt).values()) if name not in mappings]
-    for name in absent:
-        mappings[name] = _absent(name)
-    return absent
-
-
-def _absent(name: str) -> type:
-    def run(self: Any, **inputs: Any) -> Any:
-        raise RuntimeError(f"There is no node class {name} any more: its node pack was switched or removed after this prompt was queued.")
-
-    return type(name, (), {"INPUT_TYPES": classmethod(lambda cls: {}), "RETURN_TYPES": (), "FUNCTION": "run", "CATEGORY": "", "run": run})

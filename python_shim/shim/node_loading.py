@@ -57,7 +57,7 @@ def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
 
     async def load_in_host(path: str, ignore: Any = frozenset(), parent: str = "custom_nodes") -> bool:
         pack = os.path.basename(path.rstrip("/\\"))
-        with _listening() as records:
+        with _listening() as records, registry.loading(pack):
             found = await inner(path, set(ignore), parent)
         error = None if found else next((text for text in records.texts if "Traceback" in text), "\n".join(records.texts))
         try:
@@ -69,7 +69,8 @@ def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
     async def load_custom_node(module_path: str, ignore: Any = frozenset(), module_parent: str = "custom_nodes") -> bool:
         pack = os.path.basename(module_path.rstrip("/\\"))
         if module_parent != "custom_nodes" or not os.path.isdir(module_path):
-            return await inner(module_path, set(ignore), module_parent)
+            with registry.loading(""):
+                return await inner(module_path, set(ignore), module_parent)
         if not _is_isolated(registry, pack, ignore):
             return await load_in_host(module_path, ignore, module_parent)
         try:

@@ -6,6 +6,7 @@ A pack that ComfyUI has loaded keeps its classes: `dispatch.py` sends their call
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -19,6 +20,7 @@ from . import log, saved
 from .calls import Calls
 from .choices import Choices
 from .dispatch import Dispatch
+from .node_owners import mappings
 from .prompts import Prompts
 from .proxy import is_proxy, make_proxy, renew
 
@@ -44,6 +46,10 @@ class Registry:
         """ComfyUI ignores these names when it loads packs (`init_external_custom_nodes`), and so do we from now on."""
         self._reserved = self._reserved | frozenset(names)
 
+    def loading(self, pack: str) -> contextlib.AbstractContextManager[None]:
+        """Around ComfyUI's import of a pack."""
+        return self._dispatch.owners.loading(pack)
+
     def loaded(self, pack: str, folder: str, error: str | None) -> None:
         """ComfyUI has tried to import a pack."""
         self._folders[pack] = folder
@@ -57,8 +63,8 @@ class Registry:
 
     def own_classes(self, pack: str) -> dict[str, Any]:
         """The pack's node classes in ComfyUI, by name."""
-        module = f"custom_nodes.{pack}"
-        return {name: cls for name, cls in list(_mappings().items()) if getattr(cls, "RELATIVE_PYTHON_MODULE", None) == module}
+        owners = self._dispatch.owners
+        return {name: cls for name, cls in list(mappings().items()) if isinstance(cls, type) and owners.pack_of(cls) == pack}
 
     def register_proxies(self, pack: str, folder: str, report: dict[str, Any]) -> None:
         """Do what ComfyUI's loader would have done."""
@@ -132,14 +138,14 @@ class Registry:
     def _forget(self, pack: str, names: Iterable[str]) -> None:
         for name in names:
             self._proxies[pack].pop(name, None)
-            if is_proxy(_mappings().get(name)):
-                _mappings().pop(name, None)
+            if is_proxy(mappings().get(name)):
+                mappings().pop(name, None)
                 sys.modules["nodes"].NODE_DISPLAY_NAME_MAPPINGS.pop(name, None)
 
     def _renew(self, pack: str, specs: list[dict[str, Any]]) -> None:
         known = self._proxies.get(pack, {})
         for spec in specs:
-            proxy = _mappings().get(spec["name"])
+            proxy = mappings().get(spec["name"])
             if is_proxy(proxy) and spec["name"] in known:
                 renew(proxy, make_proxy(self._calls, pack, spec))
                 known[spec["name"]] = spec
@@ -183,8 +189,8 @@ class Registry:
 
     def _may_have(self, pack: str, name: str) -> bool:
         """Whether a name is free, or the pack's own: a switch takes no name from another pack."""
-        holder = getattr(_mappings().get(name), "RELATIVE_PYTHON_MODULE", None)
-        return name not in _mappings() or holder == f"custom_nodes.{pack}"
+        holder = mappings().get(name)
+        return name not in mappings() or (isinstance(holder, type) and self._dispatch.owners.pack_of(holder) == pack)
 
     def on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         """For `PromptServer.add_on_prompt_handler`: nodes on the canvas that are to run in a worker though their pack does not."""
@@ -207,7 +213,7 @@ class Registry:
             return
         with self._prompts.between():
             self._has_code(pack, code_of(self._folder(pack)))
-            taken = {name for name in list(_mappings()) if not self._may_have(pack, name)}
+            taken = {name for name in list(mappings()) if not self._may_have(pack, name)}
             loading = self.load_in_host(self._folder(pack), self._reserved | taken)
             asyncio.run_coroutine_threadsafe(loading, _server().loop).result(120)
             self._forget(pack, list(proxied))  # what ComfyUI could not load, or has no more
@@ -260,10 +266,6 @@ def _add_folders(folders: dict[str, Any]) -> None:
         more = [path for path in entry["paths"] if path not in paths]
         if name not in known or more:
             known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})
-
-
-def _mappings() -> Any:
-    return sys.modules["nodes"].NODE_CLASS_MAPPINGS
 
 
 def _server() -> Any:

@@ -112,6 +112,12 @@ def added_since(before: dict[str, Any]) -> dict[str, Any]:
     return {"folders": folders, "web_directories": web, "prompt_handlers": now["handlers"] - before["handlers"]}
 
 
+def put_by_pack() -> dict[str, Any]:
+    """Node classes that the import of a pack has put into `nodes.NODE_CLASS_MAPPINGS` itself."""
+    classes = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", None)
+    return classes.put_by_packs() if isinstance(classes, node_classes.NodeClasses) else {}
+
+
 def add_nodes(classes: dict[str, Any], titles: dict[str, str], pack: str, folder: str) -> None:
     """Let the pack find its own classes where it looks for them at run time (`nodes.NODE_CLASS_MAPPINGS`)."""
     nodes = sys.modules.get("nodes")

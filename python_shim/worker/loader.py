@@ -88,9 +88,10 @@ async def _import(pack: str, folder: str) -> tuple[dict[str, Any], dict[str, str
     if os.path.isfile(prestartup):
         _execute(f"{folder.replace('.', '_x_')}_prestartup", prestartup, None)
     module = _execute(folder.replace(".", "_x_"), os.path.join(folder, "__init__.py"), folder)
-    mappings = getattr(module, "NODE_CLASS_MAPPINGS", None)
-    if isinstance(mappings, dict):
-        return mappings, dict(getattr(module, "NODE_DISPLAY_NAME_MAPPINGS", None) or {}), module, []
+    mappings, put = getattr(module, "NODE_CLASS_MAPPINGS", None), host_modules.put_by_pack()
+    if isinstance(mappings, dict) or put:
+        titles = dict(getattr(module, "NODE_DISPLAY_NAME_MAPPINGS", None) or {})
+        return {**put, **(mappings if isinstance(mappings, dict) else {})}, titles, module, []
     entrypoint = getattr(module, "comfy_entrypoint", None)
     if callable(entrypoint):
         classes, titles, broken = await _from_entrypoint(entrypoint)

@@ -25,6 +25,7 @@ class NodeClasses(dict[str, Any]):
         self._nodes, self._facts = nodes, facts
         self._extras = os.path.join(os.path.dirname(os.path.abspath(nodes.__file__)), "comfy_extras")
         self._texts: dict[str, str] | None = None
+        self._basic = frozenset(self)
 
     def __contains__(self, name: object) -> bool:
         """Whether it can be run here: a class of another pack counts as not installed."""
@@ -41,6 +42,11 @@ class NodeClasses(dict[str, Any]):
         if facts is None:
             raise KeyError(name)
         return _stand_in(name, facts)
+
+    def put_by_packs(self) -> dict[str, Any]:
+        """Classes that a pack has put here itself. Loaders write into a class where it is from."""
+        own = {name: cls for name, cls in self.items() if name not in self._basic and isinstance(cls, type)}
+        return {name: cls for name, cls in own.items() if "RELATIVE_PYTHON_MODULE" not in vars(cls)}
 
     def _load(self, name: object) -> bool:
         """Import the file of `comfy_extras` that has the class, if one has."""

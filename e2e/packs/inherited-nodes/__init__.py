@@ -3,6 +3,7 @@
 import os
 
 import folder_paths
+import nodes
 
 
 class InheritBase:
@@ -163,3 +164,10 @@ class InheritFork:
 CLASSES = (InheritBase, InheritPlain, InheritSuper, InheritNames, InheritState, InheritOwnFunction, InheritMade, InheritSlots, InheritFork)
 NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in CLASSES}
 NODE_CLASS_MAPPINGS |= {"InheritStrange": InheritStrange, "InheritAlias": InheritBase}
+
+
+class InheritPut(InheritBase):
+    """Its pack puts it where ComfyUI would."""
+
+
+nodes.NODE_CLASS_MAPPINGS["InheritPut"] = InheritPut
