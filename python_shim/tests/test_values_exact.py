@@ -25,6 +25,7 @@ from python_shim.wire.files import FileList
 from python_shim.wire.frames import to_json
 from python_shim.wire.mapping import MappedSegments
 from python_shim.wire.segments import SegmentPool
+from python_shim.worker.returned import as_read
 
 
 @pytest.fixture
@@ -145,9 +146,7 @@ def test_the_stand_in_of_a_blocker_crosses(cross):
 
 def test_what_goes_to_the_browser_is_as_json_has_it(cross):
     assert for_browser({"a": [Mode.A, values.Dict(b=(values.Whole(3),))]}) == {"a": ["a mode", {"b": (3,)}]}
-    pool = SegmentPool()
-    shown = values.Dict(ui={"images": [values.Dict(type=Mode.A)]}, result=(1,))
-    form = Decoder(MappedSegments(), lambda tag: None).decode(Encoder(pool).encode_result(shown, "the result"))
+    form = as_read(values.Dict(ui={"images": [values.Dict(type=Mode.A)]}, result=(1,)), None)
     assert form == {"ui": {"images": [{"type": "a mode"}]}, "result": (1,)} and type(form["ui"]["images"][0]["type"]) is str
 
 

@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import comfy_values, named, place
+from . import place
 from .buffers import Buffers
 from .errors import CodedError, NotPortable
 from .mapping import MappedSegments
@@ -100,14 +100,6 @@ class Encoder(Buffers):
         except Exception as error:
             raise _unreadable(value, at, error) from error
         return self.form(value, at)
-
-    def encode_result(self, value: Any, path: str) -> Any:
-        """What a node returned. Its outer shape says how to read it, and what it shows goes to the browser: both as they are to ComfyUI."""
-        if issubclass(type(value), dict) and "ui" in value:
-            value = {**value, "ui": comfy_values.for_browser(value["ui"])}
-        elif issubclass(type(value), tuple) and type(value) is not tuple and not named.is_named(type(value)):
-            value = tuple(value)
-        return self.encode(value, path)
 
     def _undo(self) -> None:
         self.release()

@@ -24,6 +24,7 @@ from .kept_objects import KeptObjects
 from .memory import beyond_limit, give_back, unload_models
 from .node_loop import inference_mode
 from .progress import Progress
+from .returned import as_read
 from .running import Interrupted, Running, Runnings, current_call, interrupted
 
 __all__ = ["Interrupted", "Runner"]
@@ -72,11 +73,13 @@ class Runner:
                         result = method(**given)
                         if type(result) is not tuple and inspect.isawaitable(result):
                             waits = functools.partial(_await, result)
+                        elif running.call["method"] == "FUNCTION":
+                            result = as_read(result, cls)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
                 raise _raised(running, error) from error
-            return self._finished(running, decoder, result) if waits is None else self._awaited(running, decoder, waits)
+            return self._finished(running, decoder, result) if waits is None else self._awaited(running, cls, decoder, waits)
         except Interrupted:
             raise interrupted() from None
         finally:
@@ -85,12 +88,14 @@ class Runner:
             if waits is None:
                 self._end(running)
 
-    async def _awaited(self, running: Running, decoder: Decoder, waits: Callable[[], Any]) -> bytes:
+    async def _awaited(self, running: Running, cls: Any, decoder: Decoder, waits: Callable[[], Any]) -> bytes:
         """What an async node returns: in its own task, which has the call as its context."""
         try:
             try:
                 with _node_context(running.call):
                     result = await waits()
+                    if running.call["method"] == "FUNCTION":
+                        result = as_read(result, cls)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
@@ -167,8 +172,7 @@ class Runner:
         keep = functools.partial(self.kept.keep, running.node)
         hand_over = "yes" if gpu and self._gpu_works else None
         encoder = Encoder(self.pool, keep, mapped=self.mapped, inputs=decoder.seen, gpu=hand_over, drop=self.kept.drop)
-        write = encoder.encode_result if running.call.get("method") == "FUNCTION" else encoder.encode
-        return write(result, f"the result of {running.call.get('class', running.node)}")
+        return encoder.encode(result, f"the result of {running.call.get('class', running.node)}")
 
     def call_function(self, running: Running, wanted: dict[str, Any], arguments: Any) -> bytes:
         """A function of any module, or a method of a class in it, for workers that a program started by itself."""

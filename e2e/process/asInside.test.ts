@@ -1,0 +1,184 @@
+/** The same nodes with isolation off and on: what the browser and later nodes get is equal. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FRONTENDS } from '../../scripts/devPython.ts'
+import { type Comfy, startComfy } from '../support/comfy.ts'
+import { PanelClient } from '../support/panelClient.ts'
+import { type Outcome, type Prompt, run } from '../support/prompts.ts'
+
+const PACK = `
+import collections, enum, types
+import numpy
+import torch
+from comfy_execution.graph_utils import ExecutionBlocker, GraphBuilder
+
+class Row(list): pass
+class Pair(tuple): pass
+class Table(dict): pass
+class Text(str): pass
+class Number(int): pass
+class Blocker(ExecutionBlocker): pass
+class Own:
+    def __init__(self, *items): self.items = items
+    def __len__(self): return len(self.items)
+    def __getitem__(self, index): return self.items[index]
+class Walk(Own):
+    def __iter__(self): raise RuntimeError("asked")
+class Longer(Own):
+    def __len__(self): return 3
+
+def fails():
+    yield 1
+    raise ValueError("on the way")
+
+SHAPES = {
+    "tuple": lambda: (1, "b"), "list": lambda: [1, "b"], "a list of a pack": lambda: Row([1, "b"]), "a tuple of a pack": lambda: Pair((1, "b")),
+    "a named tuple": lambda: collections.namedtuple("Two", "a b")(1, "b"), "an own sequence": lambda: Own(1, "b"), "one that cannot be walked": lambda: Walk(1, "b"),
+    "too long": lambda: Longer(1, "b"), "a deque": lambda: collections.deque([1, "b"]), "text": lambda: "ab", "text of a pack": lambda: Text("ab"), "bytes": lambda: b"ab",
+    "a tensor": lambda: torch.ones(2, 2), "an array": lambda: numpy.ones((2, 2)), "None": lambda: None, "a number": lambda: 5, "a generator": lambda: (n for n in (1, 2)),
+    "keys": lambda: {1: 1}.keys(), "a set": lambda: {1, 2}, "a mapping": lambda: types.MappingProxyType({0: 1, 1: "b"}), "an object": lambda: object(),
+    "result": lambda: {"result": (1, "b")}, "a dict of a pack": lambda: Table(result=Row([1, "b"]), ui=Table(text=Row(["shown"]))), "an ordered one": lambda: collections.OrderedDict(result=[1, "b"], ui={}),
+    "a generator shown": lambda: {"result": (1, "b"), "ui": {"text": (str(n) for n in range(3))}}, "keys shown": lambda: {"result": (1, "b"), "ui": {"text": {"x": 1}.keys()}},
+    "shown by a mapping": lambda: {"result": (1, "b"), "ui": types.MappingProxyType({"text": ("y",)})}, "more in it": lambda: {"result": (1, "b"), "ui": {"text": ["z"]}, "more": (n for n in ())},
+    "only shown": lambda: {"ui": {"text": ["z"]}}, "nothing shown": lambda: {"ui": None, "result": (1, "b")}, "an empty dict": lambda: {},
+    "a default": lambda: collections.defaultdict(tuple, {"ui": {"text": ["z"]}}), "result is None": lambda: {"result": None},
+    "a blocker": lambda: ExecutionBlocker(None), "a blocker of a pack": lambda: Blocker(None), "blocked in a pair": lambda: (1, Blocker(None)),
+}
+LISTS = {
+    "list": lambda: [1, 2], "a list of a pack": lambda: Row([1, 2]), "a generator": lambda: (n for n in (1, 2)), "keys": lambda: {1: 1, 2: 2}.keys(), "values": lambda: {1: 1, 2: 2}.values(),
+    "a dict": lambda: {1: fails(), 2: 2}, "a set": lambda: {1}, "range": lambda: range(2), "text": lambda: "ab", "map": lambda: map(str, (1, 2)), "a deque": lambda: collections.deque([1, 2]),
+    "own": lambda: Own(1, 2), "a tensor": lambda: torch.ones(2, 2), "an array": lambda: numpy.ones(2), "fails": fails, "a number": lambda: 5, "None": lambda: None,
+    "a blocker in it": lambda: [1, Blocker(None)], "a blocker": lambda: Blocker(None), "lists of lists": lambda: Row([[1], [2]]),
+}
+
+def node(**more):
+    def made(function):
+        names = [name for name in function.__code__.co_varnames[1:function.__code__.co_argcount]]
+        inputs = {"required": {name: ("*", {}) for name in names}}
+        body = {"INPUT_TYPES": classmethod(lambda cls: inputs), "VALIDATE_INPUTS": classmethod(lambda cls, input_types: True), "RETURN_TYPES": ("*", "*"),
+                "FUNCTION": "run", "CATEGORY": "tests", "OUTPUT_NODE": True, "run": function, **more}
+        return type(function.__name__, (), body)
+    return made
+
+@node()
+def Shape(self, what, turn): return SHAPES[what]()
+
+@node()
+def ShapeAsync(self, what, turn): pass
+async def later(self, what, turn): return SHAPES[what]()
+ShapeAsync.run = later
+
+@node(OUTPUT_IS_LIST=(True, False))
+def Listed(self, what, turn): return (LISTS[what](), "b")
+
+@node(OUTPUT_IS_LIST=(True, False))
+def ListedShown(self, what, turn): return Table(ui={"text": ["x"]}, result=Row([LISTS[what](), "b"]))
+
+@node()
+def Expands(self, what, turn):
+    graph = GraphBuilder()
+    made = graph.node("Shape", what="tuple", turn=turn)
+    graph.node("Shape", what=made.out(0), turn=turn) if what == "linked" else None
+    built, link = graph.finalize(), made.out(0)
+    result = (link, 3)
+    if what == "dicts of a pack":
+        built = Table({name: Table({**info, "inputs": Table(info["inputs"])}) for name, info in built.items()})
+    if what == "mappings":
+        built = {name: Table({**info, "inputs": types.MappingProxyType(info["inputs"])}) for name, info in built.items()}
+    if what == "text of a pack":
+        built = {Text(name): {"class_type": Text(info["class_type"]), "inputs": info["inputs"]} for name, info in built.items()}
+    if what == "links of a pack":
+        result = Row([Row([Text(link[0]), Number(link[1])]), 3])
+    if what == "a blocker":
+        result = Blocker(None)
+    if what == "no graph":
+        built, result = None, (1, 2)
+    return Table(result=result, expand=built)
+
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (Shape, ShapeAsync, Listed, ListedShown, Expands)}
+
+try:
+    from comfy_api.latest import io, ui
+except ImportError:
+    io = None
+
+if io is not None:
+    class Output(io.NodeOutput):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.more = (n for n in ())
+
+    class Newest(io.NodeOutput):
+        result = property(lambda self: Row(["other", "c"]))
+
+    def expanded(kind):
+        graph = GraphBuilder()
+        made = graph.node("Shape", what="tuple", turn=3)
+        return kind(Row(made.out(0)), 3, expand=Table(graph.finalize()))
+
+    OUTPUTS = {
+        "plain": lambda: io.NodeOutput(1, "b", ui={"text": ("x",)}), "of a pack": lambda: Output(1, "b", ui=Table(text=Row(["x"]))), "overridden": lambda: Newest(1, "b"),
+        "a generator": lambda: io.NodeOutput(1, "b", ui={"text": (str(n) for n in range(2))}), "an object that shows": lambda: io.NodeOutput(1, "b", ui=ui.PreviewText("said")),
+        "blocked": lambda: Output(1, "b", block_execution="no"), "blocked without values": lambda: Output(block_execution="no"), "nothing": lambda: Output(), "a tuple of a pack": lambda: Pair((1, "b")),
+        "a dict of a pack": lambda: Table(result=Row([1, "b"])), "a list": lambda: [1, "b"], "a blocker of a pack": lambda: Blocker("no"), "expands": lambda: expanded(io.NodeOutput), "expands as a pack does": lambda: expanded(Output),
+    }
+
+    class Newer(io.ComfyNode):
+        @classmethod
+        def define_schema(cls):
+            return io.Schema(node_id="Newer", category="tests", inputs=[io.String.Input("what"), io.Int.Input("turn")], outputs=[io.AnyType.Output(), io.AnyType.Output()], is_output_node=True, enable_expand=True)
+        @classmethod
+        def execute(cls, what, turn):
+            return OUTPUTS[what]()
+
+    NODE_CLASS_MAPPINGS["Newer"] = Newer
+`
+
+const named = (table: string): string[] => [...(PACK.match(new RegExp(`^ *${table} = {$(.*?)^ *}$`, 'ms'))?.[1] ?? '').matchAll(/"([^"]+)": (?:lambda:|fails)/g)].map(([, name]) => name ?? '')
+const EXPANSIONS = ['plain', 'dicts of a pack', 'mappings', 'text of a pack', 'links of a pack', 'a blocker', 'no graph']
+
+/** A node, and what another one of ComfyUI finds at its outputs. */
+const shown = (class_type: string, inputs: Record<string, unknown>): Prompt => ({
+  '1': { class_type, inputs },
+  '2': { class_type: 'ValueShow', inputs: { value: ['1', 0] } },
+  '3': { class_type: 'ValueShow', inputs: { value: ['1', 1] } },
+})
+const CASES: [string, (turn: number) => Prompt][] = [
+  ...['Shape', 'ShapeAsync'].flatMap((kind) => named('SHAPES').map((what): [string, (turn: number) => Prompt] => [`${kind}: ${what}`, (turn) => shown(kind, { what, turn })])),
+  ...['Listed', 'ListedShown'].flatMap((kind) => named('LISTS').map((what): [string, (turn: number) => Prompt] => [`${kind}: ${what}`, (turn) => shown(kind, { what, turn })])),
+  ...(process.env.COMFYUI_DIR ? named('OUTPUTS').map((what): [string, (turn: number) => Prompt] => [`Newer: ${what}`, (turn) => shown('Newer', { what, turn })]) : []),
+  ...EXPANSIONS.map((what): [string, (turn: number) => Prompt] => [`Expands: ${what}`, (turn) => shown('Expands', { what, turn })]),
+]
+
+let work: string
+let comfy: Comfy
+let panel: PanelClient
+const inside: Record<string, unknown> = {}
+
+/** What is to be equal. The browser is told of objects by their address. */
+const told = ({ status, outputs, error }: Outcome): unknown =>
+  JSON.parse(JSON.stringify({ status, outputs, error: error.exception_message?.trim(), kind: error.exception_type }).replaceAll(/0x[0-9a-f]+/g, 'somewhere'))
+
+beforeAll(async () => {
+  work = mkdtempSync(join(tmpdir(), 'envmanager-inside-'))
+  mkdirSync(join(work, 'as-inside'))
+  writeFileSync(join(work, 'as-inside', '__init__.py'), PACK)
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [join(work, 'as-inside'), 'value-host'] })
+  panel = await PanelClient.connect(comfy.url)
+  await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'as-inside' && state === 'ready'), 'the pack')
+  for (const [name, prompt] of CASES) inside[name] = told(await run(comfy.url, prompt(1)))
+  await panel.call('isolation.set', { pack: 'as-inside', on: true })
+}, 120_000)
+
+afterAll(async () => {
+  panel.close()
+  await comfy.stop()
+  comfy.remove()
+  rmSync(work, { recursive: true })
+})
+
+test.each(CASES)('%s', async (name, prompt) => {
+  expect(told(await run(comfy.url, prompt(2)))).toEqual(inside[name])
+})
