@@ -8,7 +8,8 @@ import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { type Outcome, type Prompt, run } from '../support/prompts.ts'
 
-const PACK = `
+/** One pack runs where it is told to, the other (`Here`) in ComfyUI. */
+const nodes = (prefix: string): string => `
 import collections, enum, types
 import numpy
 import torch
@@ -97,7 +98,28 @@ def Expands(self, what, turn):
         built, result = None, (1, 2)
     return Table(result=result, expand=built)
 
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (Shape, ShapeAsync, Listed, ListedShown, Expands)}
+def tensor(what):
+    with torch.inference_mode("normal" not in what):
+        made = torch.nn.Parameter(torch.ones(2), requires_grad=False) if "parameter" in what else torch.ones(4, 2)
+        return made[1:].t() if "view" in what else made
+
+@node()
+def Tensor(self, what, turn): return (tensor(what), [{"in": tensor(what)}])
+
+@node()
+def TensorMode(self, value, turn):
+    value = value[0]["in"] if isinstance(value, list) else value
+    said = [value.is_inference(), torch.is_inference_mode_enabled(), torch.ones(1).is_inference()]
+    with torch.inference_mode(False):
+        for change in (lambda: value.add_(1), lambda: (torch.ones(1, requires_grad=True) * value).sum().backward(), lambda: value.clone().add_(1)):
+            try:
+                change()
+                said.append("done")
+            except RuntimeError as error:
+                said.append(str(error)[:60])
+    return {"ui": {"text": [str(said)]}, "result": (value, value)}
+
+NODE_CLASS_MAPPINGS = {"${prefix}" + cls.__name__: cls for cls in (Shape, ShapeAsync, Listed, ListedShown, Expands, Tensor, TensorMode)}
 
 try:
     from comfy_api.latest import io, ui
@@ -128,16 +150,25 @@ if io is not None:
     class Newer(io.ComfyNode):
         @classmethod
         def define_schema(cls):
-            return io.Schema(node_id="Newer", category="tests", inputs=[io.String.Input("what"), io.Int.Input("turn")], outputs=[io.AnyType.Output(), io.AnyType.Output()], is_output_node=True, enable_expand=True)
+            return io.Schema(node_id="${prefix}Newer", category="tests", inputs=[io.String.Input("what"), io.Int.Input("turn")], outputs=[io.AnyType.Output(), io.AnyType.Output()], is_output_node=True, enable_expand=True)
         @classmethod
         def execute(cls, what, turn):
             return OUTPUTS[what]()
 
-    NODE_CLASS_MAPPINGS["Newer"] = Newer
+    NODE_CLASS_MAPPINGS["${prefix}Newer"] = Newer
 `
 
-const named = (table: string): string[] => [...(PACK.match(new RegExp(`^ *${table} = {$(.*?)^ *}$`, 'ms'))?.[1] ?? '').matchAll(/"([^"]+)": (?:lambda:|fails)/g)].map(([, name]) => name ?? '')
+const named = (table: string): string[] => [...(nodes('').match(new RegExp(`^ *${table} = {$(.*?)^ *}$`, 'ms'))?.[1] ?? '').matchAll(/"([^"]+)": (?:lambda:|fails)/g)].map(([, name]) => name ?? '')
 const EXPANSIONS = ['plain', 'dicts of a pack', 'mappings', 'text of a pack', 'links of a pack', 'a blocker', 'no graph']
+
+const TENSORS = ['plain', 'normal', 'parameter', 'normal parameter', 'view', 'normal view']
+/** A tensor on its way between nodes that run wherever they do. */
+const tensors = (what: string, from: string, to: string, turn: number): Prompt => ({
+  '1': { class_type: `${from}Tensor`, inputs: { what, turn } },
+  '2': { class_type: `${to}TensorMode`, inputs: { value: ['1', 0], turn } },
+  '3': { class_type: `${to}TensorMode`, inputs: { value: ['1', 1], turn } },
+  '4': { class_type: `${from}TensorMode`, inputs: { value: ['2', 0], turn } },
+})
 
 /** A node, and what another one of ComfyUI finds at its outputs. */
 const shown = (class_type: string, inputs: Record<string, unknown>): Prompt => ({
@@ -149,6 +180,7 @@ const CASES: [string, (turn: number) => Prompt][] = [
   ...['Shape', 'ShapeAsync'].flatMap((kind) => named('SHAPES').map((what): [string, (turn: number) => Prompt] => [`${kind}: ${what}`, (turn) => shown(kind, { what, turn })])),
   ...['Listed', 'ListedShown'].flatMap((kind) => named('LISTS').map((what): [string, (turn: number) => Prompt] => [`${kind}: ${what}`, (turn) => shown(kind, { what, turn })])),
   ...(process.env.COMFYUI_DIR ? named('OUTPUTS').map((what): [string, (turn: number) => Prompt] => [`Newer: ${what}`, (turn) => shown('Newer', { what, turn })]) : []),
+  ...[['', ''], ['', 'Here'], ['Here', '']].flatMap(([from = '', to = '']) => TENSORS.map((what): [string, (turn: number) => Prompt] => [`tensor ${from}-${to}: ${what}`, (turn) => tensors(what, from, to, turn)])),
   ...EXPANSIONS.map((what): [string, (turn: number) => Prompt] => [`Expands: ${what}`, (turn) => shown('Expands', { what, turn })]),
 ]
 
@@ -163,9 +195,11 @@ const told = ({ status, outputs, error }: Outcome): unknown =>
 
 beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'envmanager-inside-'))
-  mkdirSync(join(work, 'as-inside'))
-  writeFileSync(join(work, 'as-inside', '__init__.py'), PACK)
-  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [join(work, 'as-inside'), 'value-host'] })
+  for (const [pack, prefix] of [['as-inside', ''], ['inside-here', 'Here']] as const) {
+    mkdirSync(join(work, pack))
+    writeFileSync(join(work, pack, '__init__.py'), nodes(prefix))
+  }
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [join(work, 'as-inside'), join(work, 'inside-here'), 'value-host'] })
   panel = await PanelClient.connect(comfy.url)
   await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'as-inside' && state === 'ready'), 'the pack')
   for (const [name, prompt] of CASES) inside[name] = told(await run(comfy.url, prompt(1)))

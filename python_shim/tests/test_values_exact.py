@@ -139,6 +139,16 @@ def test_a_file_list_of_ours_crosses_as_a_list(cross):
     assert got == [["a", "b"]] and type(got[0]) is list
 
 
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("theirs", [True, False])
+def test_a_tensor_of_inference_mode_is_one_there(cross, ours, theirs):
+    with torch.inference_mode(ours):
+        value = [torch.ones(3), torch.ones(0), torch.ones(2, 3, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(4)[1:]]
+    with torch.inference_mode(theirs):
+        got = cross(value)
+    assert [tensor.is_inference() for tensor in got] == [ours] * 4
+
+
 def test_the_stand_in_of_a_blocker_crosses(cross):
     got = cross((ExecutionBlocker("why"),))
     assert type(got[0]) is ExecutionBlocker and got[0].message == "why"
@@ -169,7 +179,7 @@ def test_memory_that_cannot_be_read_says_why(code, expected):
 
 
 def test_a_dtype_that_this_torch_has_not_is_a_clear_error():
-    tag = {"$": "tensor", "dtype": "float3", "shape": [0], "channels_last": False, "device": None, "segment": None}
+    tag = {"$": "tensor", "dtype": "float3", "shape": [0], "channels_last": False, "inference": False, "device": None, "segment": None}
     with pytest.raises(CodedError, match="no float3") as caught:
         Decoder(MappedSegments(), lambda tag: None).decode(tag)
     assert caught.value.code == "VALUE_NOT_PORTABLE"

@@ -120,6 +120,7 @@ class _Comparison:
 
     def tensors(self, a, b, at):
         mine, theirs = vars(a), vars(b)
+        self.need(a.is_inference() == b.is_inference(), a, b, at)
         a = a.detach()
         self.need(a.dtype == b.dtype and a.shape == b.shape and a.device == b.device, a, b, at)
         if a.numel():

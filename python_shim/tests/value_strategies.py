@@ -173,7 +173,8 @@ def tensors(draw):
     raw = bytes(b & 1 for b in raw) if dtype is torch.bool else raw
     flat = torch.frombuffer(bytearray(raw[: max(1, count) * size]), dtype=dtype, count=count if count else -1)
     made = flat[:0].view(shape) if not count else flat.view(shape)
-    change = draw(st.sampled_from("nothing transposed expanded stepped sliced last attribute conj neg grad parameter offset".split()))
+    changes = "nothing transposed expanded stepped sliced last attribute conj neg grad parameter offset inference"
+    change = draw(st.sampled_from(changes.split()))
     if change == "transposed" and made.dim() > 1:
         made = made.transpose(0, -1)
     elif change == "expanded":
@@ -194,6 +195,9 @@ def tensors(draw):
         made = torch.nn.Parameter(made) if change == "parameter" else made.requires_grad_()
     elif change == "offset" and count > 1:
         made = flat[1:]
+    elif change == "inference":
+        with torch.inference_mode():
+            made = made.clone()
     return made
 
 

@@ -529,6 +529,7 @@ TaggedValue23 = TypedDict(
         'dtype': str,
         'shape': list[int],
         'channels_last': bool,
+        'inference': bool,
         'lease': str,
         'uuid': str,
         'handle': str,
@@ -705,6 +706,7 @@ Function = TypedDict(
         'class': str | None,
         'state': Any,
         'path': list[str],
+        'inference': bool,
     },
     closed=True,
 )
@@ -1336,6 +1338,7 @@ TaggedValue18 = TypedDict(
         'dtype': str,
         'shape': list[int],
         'channels_last': bool,
+        'inference': bool,
         'device': str | None,
         'segment': SegmentRef | None,
     },

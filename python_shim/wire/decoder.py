@@ -163,6 +163,12 @@ class Decoder:
         except ImportError as error:
             hint = "Add torch to the pack's requirements, or use an overlay environment."
             raise CodedError("VALUE_NOT_PORTABLE", "This environment has no torch, and the call carries a tensor.", hint) from error
+        with tensors.mode_of(torch, tag):
+            tensor = self._tensor(torch, tag)
+        self.seen[place], self.seen.tags[place] = tensor, tag
+        return tensor
+
+    def _tensor(self, torch: Any, tag: dict[str, Any]) -> Any:
         dtype, shape, ref = tensors.dtype_of(torch, tag["dtype"]), tag["shape"], tag["segment"]
         if ref is None:
             tensor = torch.empty(shape, dtype=dtype)
@@ -172,15 +178,15 @@ class Decoder:
         if tag["device"] is not None:
             tensor = _on_device(torch, tensor, tag["device"])
             self.from_gpu = self.from_gpu if ref is None else bool(self.from_gpu)
-        self.seen[place], self.seen.tags[place] = tensor, tag
         return tensor
 
     def _read_cuda(self, tag: dict[str, Any]) -> Any:
         torch = importlib.import_module("torch")
-        flat = cuda.receive(torch, tag, math.prod(tag["shape"]), tensors.dtype_of(torch, tag["dtype"]))
+        with tensors.mode_of(torch, tag):
+            tensor = _shaped(cuda.receive(torch, tag, math.prod(tag["shape"]), tensors.dtype_of(torch, tag["dtype"])), tag)
         self.done.append(tag["lease"])
         self.from_gpu = True
-        self.seen.append(_shaped(flat, tag))
+        self.seen.append(tensor)
         return self.seen[-1]
 
     def _read_ndarray(self, tag: dict[str, Any]) -> Any:

@@ -140,7 +140,8 @@ class Runner:
             raise CodedError("UNKNOWN_NODE_CLASS", what, "Reload the node pack.")
         decoder = self._decoder(running)
         try:
-            given = decoder.decode(kwargs)
+            with inference_mode():  # most tensors are of it
+                given = decoder.decode(kwargs)
         except OSError as error:
             raise memory_error(error, f"an input of {call['class']}") from error
         running.unread = False
@@ -187,7 +188,7 @@ class Runner:
                 kind = getattr(place, wanted["class"])
                 place = kind() if state is None else kind.__new__(kind)
                 vars(place).update(state or {})
-            with inference_mode():
+            with inference_mode(wanted["inference"]):
                 result = functools.reduce(getattr, wanted["name"].split("."), place)(*args, **given)
                 result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
         except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
