@@ -93,6 +93,8 @@ export const TaggedValue = z
       v: z.unknown(),
       ne: z.union([z.literal('never'), z.array(z.string())]).optional().describe('of `str`: the types that it is not unequal to'),
       eq: z.union([z.literal('always'), z.array(z.string())]).optional().describe('of `str`: those that it is equal to'),
+      but: z.tuple([z.array(z.string()), z.array(z.string())]).optional().describe('of `str`: to which of all the two do not apply'),
+      others: z.tuple([z.boolean(), z.boolean()]).optional().describe('of `str`: whether they apply to what is no text'),
       missing: z.unknown().optional(),
     }),
   ])

@@ -615,6 +615,8 @@ TaggedValue30 = TypedDict(
         'v': Any,
         'ne': NotRequired[Literal['never'] | list[str]],
         'eq': NotRequired[Literal['always'] | list[str]],
+        'but': NotRequired[tuple[list[str], list[str]]],
+        'others': NotRequired[tuple[bool, bool]],
         'missing': NotRequired[Any],
     },
     closed=True,
