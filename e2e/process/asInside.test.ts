@@ -10,7 +10,8 @@ import { type Outcome, type Prompt, run } from '../support/prompts.ts'
 
 /** One pack runs where it is told to, the other (`Here`) in ComfyUI. */
 const nodes = (prefix: string): string => `
-import collections, enum, types
+import collections, collections.abc, enum, os, types
+import folder_paths
 import numpy
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker, GraphBuilder
@@ -119,7 +120,53 @@ def TensorMode(self, value, turn):
                 said.append(str(error)[:60])
     return {"ui": {"text": [str(said)]}, "result": (value, value)}
 
-NODE_CLASS_MAPPINGS = {"${prefix}" + cls.__name__: cls for cls in (Shape, ShapeAsync, Listed, ListedShown, Expands, Tensor, TensorMode)}
+class Kind(Text, enum.Enum):
+    A, B = "a", "b"
+class Level(enum.IntEnum):
+    A, B = 1, 2
+class Sums(float): pass
+class Data(bytes): pass
+class Own2(collections.abc.Sequence):
+    def __init__(self, items): self.items = items
+    def __len__(self): return len(self.items)
+    def __getitem__(self, index): return self.items[index]
+class Never(str):
+    def __eq__(self, other): return False
+    __hash__ = str.__hash__
+
+ANSWERS = {
+    "text": lambda n: "ab"[n], "text of a pack": lambda n: Text("ab"[n]), "an enum of text": lambda n: list(Kind)[n], "an enum of numbers": lambda n: list(Level)[n], "a number of a pack": lambda n: Number(n),
+    "a float of a pack": lambda n: Sums(n), "bytes of a pack": lambda n: Data(bytes([n])), "a list of a pack": lambda n: Row([Text("a"), n]), "a dict of a pack": lambda n: Table(a=Row([n])), "in a list": lambda n: [Kind.A, [Level.B, (Text("x"), n)]],
+    "a mapping": lambda n: types.MappingProxyType({"a": n}), "an own sequence": lambda n: Own2([n]), "a user list": lambda n: collections.UserList([n]), "a named tuple": lambda n: collections.namedtuple("One", "a")(n),
+    "a deque": lambda n: collections.deque([n]), "a numpy float": lambda n: numpy.float64(n), "a numpy int": lambda n: numpy.int64(n), "a set": lambda n: {n}, "a set of a pack": lambda n: type("Some", (set,), {})([n]), "NaN": lambda n: float("nan"), "None": lambda n: None,
+    "an object": lambda n: object(), "a plain enum": lambda n: enum.Enum("Plain", "A B").A, "an object in a list": lambda n: [object()], "a class": lambda n: Row, "a tensor": lambda n: torch.ones(1), "a generator": lambda n: (i for i in ()), "never equal": lambda n: Never("x"), "a date": lambda n: __import__("datetime").date(2000, 1, 1 + n),
+}
+
+runs = {}
+@node(RETURN_TYPES=("*",), IS_CHANGED=classmethod(lambda cls, what, turn: ANSWERS[what](int(open(os.path.join(folder_paths.get_input_directory(), "changed")).read()))))
+def Changed(self, what, turn):
+    runs[what, turn] = runs.get((what, turn), 0) + 1
+    return {"ui": {"text": [runs[what, turn]]}, "result": (1,)}
+
+@node()
+def SeesPrompt(self, value, turn): return (value, value)
+SeesPrompt.INPUT_TYPES = classmethod(lambda cls: {"required": {"value": ("*", {}), "turn": ("*", {})}, "hidden": {"prompt": "PROMPT"}})
+SeesPrompt.run = lambda self, value, turn, prompt: {"ui": {"text": [str("is_changed" in prompt["1"])]}, "result": (value, value)}
+
+NAMES = {
+    "a list": lambda: ["a"], "a list of a pack": lambda: Row(["a"]), "text of a pack": lambda: [Text("b")], "an enum": lambda: [enum.Enum("Names", {"A": "a"}, type=str).A], "a tuple": lambda: ("a",), "an own sequence": lambda: Own2(["a"]),
+    "keys": lambda: {"b": 1}.keys(), "None": lambda: None, "an object in it": lambda: ["a", object()], "an object": lambda: object(),
+}
+@node()
+def Lazy(self, what, turn, a=None, b=None): return (str(a), str(b))
+Lazy.INPUT_TYPES = classmethod(lambda cls: {"required": {"what": ("*", {}), "turn": ("*", {}), "a": ("*", {"lazy": True}), "b": ("*", {"lazy": True})}})
+Lazy.check_lazy_status = lambda self, what, turn, a=None, b=None: [] if a or b else NAMES[what]()
+
+CHECKS = {"True": lambda: True, "False": lambda: False, "text": lambda: "no", "text of a pack": lambda: Text("no"), "an enum": lambda: Kind.A, "1": lambda: 1, "numpy's": lambda: numpy.True_, "None": lambda: None, "an object": lambda: object(), "a list": lambda: Row(["no"])}
+@node(VALIDATE_INPUTS=classmethod(lambda cls, what: CHECKS[what]()))
+def Checked(self, what, turn): return (1, 2)
+
+NODE_CLASS_MAPPINGS = {"${prefix}" + cls.__name__: cls for cls in (Shape, ShapeAsync, Listed, ListedShown, Expands, Tensor, TensorMode, Changed, SeesPrompt, Lazy, Checked)}
 
 try:
     from comfy_api.latest import io, ui
@@ -158,7 +205,7 @@ if io is not None:
     NODE_CLASS_MAPPINGS["${prefix}Newer"] = Newer
 `
 
-const named = (table: string): string[] => [...(nodes('').match(new RegExp(`^ *${table} = {$(.*?)^ *}$`, 'ms'))?.[1] ?? '').matchAll(/"([^"]+)": (?:lambda:|fails)/g)].map(([, name]) => name ?? '')
+const named = (table: string): string[] => [...(nodes('').match(new RegExp(`^ *${table} = {(.*?)}$`, 'ms'))?.[1] ?? '').matchAll(/"([^"]+)": (?:lambda(?: n)?:|fails)/g)].map(([, name]) => name ?? '')
 const EXPANSIONS = ['plain', 'dicts of a pack', 'mappings', 'text of a pack', 'links of a pack', 'a blocker', 'no graph']
 
 const TENSORS = ['plain', 'normal', 'parameter', 'normal parameter', 'view', 'normal view']
@@ -169,6 +216,9 @@ const tensors = (what: string, from: string, to: string, turn: number): Prompt =
   '3': { class_type: `${to}TensorMode`, inputs: { value: ['1', 1], turn } },
   '4': { class_type: `${from}TensorMode`, inputs: { value: ['2', 0], turn } },
 })
+
+/** A node that asks for one of two others. */
+const lazy = (what: string, turn: number): Prompt => ({ ...shown('Lazy', { what, turn, a: ['4', 0], b: ['4', 1] }), '4': { class_type: 'HereShape', inputs: { what: 'tuple', turn } } })
 
 /** A node, and what another one of ComfyUI finds at its outputs. */
 const shown = (class_type: string, inputs: Record<string, unknown>): Prompt => ({
@@ -181,8 +231,12 @@ const CASES: [string, (turn: number) => Prompt][] = [
   ...['Listed', 'ListedShown'].flatMap((kind) => named('LISTS').map((what): [string, (turn: number) => Prompt] => [`${kind}: ${what}`, (turn) => shown(kind, { what, turn })])),
   ...(process.env.COMFYUI_DIR ? named('OUTPUTS').map((what): [string, (turn: number) => Prompt] => [`Newer: ${what}`, (turn) => shown('Newer', { what, turn })]) : []),
   ...[['', ''], ['', 'Here'], ['Here', '']].flatMap(([from = '', to = '']) => TENSORS.map((what): [string, (turn: number) => Prompt] => [`tensor ${from}-${to}: ${what}`, (turn) => tensors(what, from, to, turn)])),
+  ...named('NAMES').map((what): [string, (turn: number) => Prompt] => [`lazy: ${what}`, (turn) => lazy(what, turn)]),
+  ...named('CHECKS').map((what): [string, (turn: number) => Prompt] => [`check: ${what}`, (turn) => shown('Checked', { what, turn })]),
   ...EXPANSIONS.map((what): [string, (turn: number) => Prompt] => [`Expands: ${what}`, (turn) => shown('Expands', { what, turn })]),
 ]
+
+const ANSWERS = named('ANSWERS')
 
 let work: string
 let comfy: Comfy
@@ -193,6 +247,9 @@ const inside: Record<string, unknown> = {}
 const told = ({ status, outputs, error }: Outcome): unknown =>
   JSON.parse(JSON.stringify({ status, outputs, error: error.exception_message?.trim(), kind: error.exception_type }).replaceAll(/0x[0-9a-f]+/g, 'somewhere'))
 
+/** What a prompt gives, or why it is refused. */
+const said = (prompt: Prompt): Promise<unknown> => run(comfy.url, prompt).then(told, (error: Error) => error.message.replaceAll(/0x[0-9a-f]+/g, 'somewhere'))
+
 beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'envmanager-inside-'))
   for (const [pack, prefix] of [['as-inside', ''], ['inside-here', 'Here']] as const) {
@@ -202,7 +259,8 @@ beforeAll(async () => {
   comfy = await startComfy({ frontend: FRONTENDS[0], packs: [join(work, 'as-inside'), join(work, 'inside-here'), 'value-host'] })
   panel = await PanelClient.connect(comfy.url)
   await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'as-inside' && state === 'ready'), 'the pack')
-  for (const [name, prompt] of CASES) inside[name] = told(await run(comfy.url, prompt(1)))
+  for (const [name, prompt] of CASES) inside[name] = await said(prompt(1))
+  for (const what of ANSWERS) inside[`IS_CHANGED: ${what}`] = await decisions(what, 1)
   await panel.call('isolation.set', { pack: 'as-inside', on: true })
 }, 120_000)
 
@@ -213,6 +271,21 @@ afterAll(async () => {
   rmSync(work, { recursive: true })
 })
 
+/** How often a node has run, after each of five prompts: what it asks for changes at the third, and back at the fifth. */
+async function decisions(what: string, turn: number): Promise<unknown[]> {
+  const all: unknown[] = []
+  for (const number of [0, 0, 1, 1, 0]) {
+    writeFileSync(join(comfy.base, 'input', 'changed'), String(number))
+    const { outputs, error } = await run(comfy.url, { '1': { class_type: 'Changed', inputs: { what, turn } }, '2': { class_type: 'SeesPrompt', inputs: { value: ['1', 0], turn } }, '3': { class_type: 'HereSeesPrompt', inputs: { value: ['2', 0], turn } } })
+    all.push([outputs['1']?.text, outputs['2']?.text, outputs['3']?.text, error.exception_type])
+  }
+  return all
+}
+
+test.each(ANSWERS)('IS_CHANGED that answers %s decides the same', async (what) => {
+  expect(await decisions(what, 2)).toEqual(inside[`IS_CHANGED: ${what}`])
+})
+
 test.each(CASES)('%s', async (name, prompt) => {
-  expect(told(await run(comfy.url, prompt(2)))).toEqual(inside[name])
+  expect(await said(prompt(2))).toEqual(inside[name])
 })

@@ -51,7 +51,7 @@ class _HandleFailed(BaseException):
 class Encoder(Buffers):
     """Encodes one message.
 
-    `handle(value, place)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects; `drop` takes
+    `handle(value, place)` turns an object that must stay into a handle's tag, or another; None: this side keeps no objects. `drop` takes
     the ids of those that a failed encode made. `mapped`: what this process has of other processes' memory, and may pass on. `gpu`: hand
     tensors on a GPU over there: "check" with a canary, "yes" without. `inputs`: the tensors and arrays of the call that this message
     answers, in order; one that comes back unchanged travels as its number.
@@ -194,7 +194,8 @@ class Encoder(Buffers):
             raise _HandleFailed(error) from error
         if tag is None:
             raise _refused(value, name, path)
-        self.handles.append(tag["id"])
+        if "id" in tag:
+            self.handles.append(tag["id"])
         return tag
 
     def items(self, values: Sequence[Any], at: Place) -> list[Any]:

@@ -15,13 +15,26 @@ from ..wire import comfy_values
 from ..wire.arrays import array_kind
 from ..wire.scalars import SCALARS, is_one_of, kinds_of
 from ..wire.tensors import is_tensor
+from .compared import as_compared
 
 #: These cross as they are, and answer the same questions there.
 _SAME = frozenset((*SCALARS, tuple, list))
 
 
+def as_taken(method: str, result: Any, cls: Any) -> Any:
+    """What a method of a node class returned, as ComfyUI takes it. Raises what ComfyUI's questions raise."""
+    if method == "FUNCTION":
+        return as_read(result, cls)
+    if method == "IS_CHANGED":
+        return as_compared(result)
+    if method == "check_lazy_status":  # a list of names, or nothing
+        return [_text(name) for name in result if _is_a(name, str)] if _is_a(result, list) else None
+    # VALIDATE_INPUTS: True, or what is shown as its text
+    return result if is_one_of(result, SCALARS) or _is_a(result, comfy_values.blocker_class()) else str(result)
+
+
 def as_read(result: Any, cls: Any) -> Any:
-    """What crosses for a result of a node of `cls`. Raises what ComfyUI's questions raise."""
+    """What crosses for a result of a node of `cls`."""
     listed = getattr(cls, "OUTPUT_IS_LIST", None)
     if _is_a(result, dict):
         return _of_dict(result, listed)

@@ -19,12 +19,13 @@ from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
+from .compared import UNLIKE_ALL
 from .instances import Instances
 from .kept_objects import KeptObjects
 from .memory import beyond_limit, give_back, unload_models
 from .node_loop import inference_mode
 from .progress import Progress
-from .returned import as_read
+from .returned import as_taken
 from .running import Interrupted, Running, Runnings, current_call, interrupted
 
 __all__ = ["Interrupted", "Runner"]
@@ -73,8 +74,8 @@ class Runner:
                         result = method(**given)
                         if type(result) is not tuple and inspect.isawaitable(result):
                             waits = functools.partial(_await, result)
-                        elif running.call["method"] == "FUNCTION":
-                            result = as_read(result, cls)
+                        else:
+                            result = as_taken(running.call["method"], result, cls)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
@@ -94,8 +95,7 @@ class Runner:
             try:
                 with _node_context(running.call):
                     result = await waits()
-                    if running.call["method"] == "FUNCTION":
-                        result = as_read(result, cls)
+                    result = as_taken(running.call["method"], result, cls)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
@@ -120,6 +120,7 @@ class Runner:
                 with inference_mode(), _node_context(call):
                     result = self._method(cls, call, given)(**given)
                     result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
+                    result = as_taken(call["method"], result, cls)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
@@ -170,7 +171,9 @@ class Runner:
         return encoded
 
     def _encode(self, running: Running, decoder: Decoder, result: Any, gpu: bool = True) -> Any:
-        keep = functools.partial(self.kept.keep, running.node)
+        keep: Any = functools.partial(self.kept.keep, running.node)
+        if running.call.get("method") == "IS_CHANGED":  # nobody takes it, and it would stay in the prompt
+            keep = _unlike_all
         hand_over = "yes" if gpu and self._gpu_works else None
         encoder = Encoder(self.pool, keep, mapped=self.mapped, inputs=decoder.seen, gpu=hand_over, drop=self.kept.drop)
         return encoder.encode(result, f"the result of {running.call.get('class', running.node)}")
@@ -233,6 +236,10 @@ def _raised(running: Running, error: BaseException) -> BaseException:
     if cancelled or type(error).__name__ == "InterruptProcessingException":
         return Interrupted()
     return beyond_limit(error, running.node) or NodeRaised(running.node, error)
+
+
+def _unlike_all(value: Any, path: str) -> dict[str, Any]:
+    return UNLIKE_ALL
 
 
 def _is_async(method: Any) -> bool:
