@@ -65,7 +65,7 @@ export const TaggedValue = z
     z.strictObject({ $: z.literal('blob'), kind: z.enum(['str', 'bytes', 'bytearray']), segment: Segment }),
     z.strictObject({ $: z.literal('path'), v: z.string().describe('in a schema') }),
     z.strictObject({ $: z.literal('tensor'), dtype: z.string(), shape: Shape, channels_last: z.boolean(), inference: z.boolean().describe('made in torch’s inference mode'), device: z.string().nullable().describe('null: cpu'), segment: Segment }),
-    z.strictObject({ $: z.literal('ndarray'), dtype: z.unknown(), shape: Shape, scalar: z.boolean(), kind: z.enum(['matrix', 'recarray']).optional(), segment: Segment }),
+    z.strictObject({ $: z.literal('ndarray'), dtype: z.unknown(), shape: Shape, scalar: z.boolean(), kind: z.enum(['matrix', 'recarray']).optional(), readonly: z.literal(true).optional(), segment: Segment }),
     z.strictObject({ $: z.literal('same'), of: z.number().int().describe('index of an earlier tensor or array of this message') }),
     z.strictObject({ $: z.literal('input'), of: z.number().int().describe('index of a tensor or array of the call, which comes back unchanged') }),
     z.strictObject({ $: z.literal('blocker'), v: z.unknown() }),

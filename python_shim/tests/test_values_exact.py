@@ -265,3 +265,23 @@ def test_without_comfyui_a_video_is_a_clear_error(cross, comfy, monkeypatch):
     monkeypatch.delitem(sys.modules, "comfy_api.latest._input_impl.video_types")
     with pytest.raises(CodedError, match="cannot make ComfyUI's VIDEO"):
         Decoder(MappedSegments(), lambda tag: None).decode(form)
+
+
+def test_an_array_that_must_not_be_written_into_is_so_there(cross):
+    fixed = numpy.frombuffer(b"12345678", dtype="u1")
+    own = numpy.ones(3)
+    own.flags.writeable = False
+    masked = numpy.ma.MaskedArray(own, [True, False, False])
+    given = [fixed, own, own[1:], numpy.broadcast_to(own, (2, 3)), numpy.ones(0), numpy.ones(2), own.view(numpy.recarray), masked]
+    assert [array.flags.writeable for array in cross(given)] == [array.flags.writeable for array in given]
+    with pytest.raises(ValueError, match="read-only"):
+        cross(given)[1][0] = 2
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_view_of_a_mapping_stays_or_is_refused(cross, deep):
+    value = types.MappingProxyType({"a": 1})
+    got = cross([value] if deep else value)
+    assert (got[0] if deep else got).of is value
+    with pytest.raises(NotPortable, match="mappingproxy"):
+        cross([value] if deep else value, objects=False)

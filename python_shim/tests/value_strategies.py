@@ -211,7 +211,7 @@ def numpy_arrays(draw, own=True):
         made = numpy.array([draw(st.text("aé😀", max_size=2)) for _ in range(count)]).astype(dtype).reshape(shape)
     else:
         made = numpy.frombuffer(raw[: count * dtype.itemsize], dtype=dtype).reshape(shape).copy()
-    change = draw(st.sampled_from("nothing transposed reversed fortran matrix recarray masked subclass scalar expanded".split()))
+    change = draw(st.sampled_from("nothing transposed reversed fortran matrix recarray masked subclass scalar expanded readonly".split()))
     if change == "transposed":
         return made.T
     if change == "reversed" and made.ndim:
@@ -231,6 +231,8 @@ def numpy_arrays(draw, own=True):
         return numpy.broadcast_to(made, (2, *shape))
     if change == "scalar" and count:
         return made.reshape(-1)[0]
+    if change == "readonly":
+        made.flags.writeable = False
     return made
 
 

@@ -1356,6 +1356,7 @@ TaggedValue19 = TypedDict(
         'shape': list[int],
         'scalar': bool,
         'kind': NotRequired[Literal['matrix', 'recarray']],
+        'readonly': NotRequired[Literal[True]],
         'segment': SegmentRef | None,
     },
     closed=True,

@@ -17,7 +17,7 @@ from .segments import SegmentPool
 from .tensors import as_bytes_of, name_of, plain_of
 
 #: What a tag says of a tensor or array beside where it is.
-_LOOKS = ("$", "dtype", "shape", "channels_last", "inference", "scalar", "kind")
+_LOOKS = ("$", "dtype", "shape", "channels_last", "inference", "scalar", "kind", "readonly")
 
 
 class Buffers:
@@ -148,6 +148,8 @@ class Buffers:
         tag = {"$": "ndarray", "dtype": described, "shape": list(array.shape), "scalar": kind == "scalar", "segment": None}
         if kind in ("matrix", "recarray"):
             tag["kind"] = kind
+        if kind != "scalar" and not value.flags.writeable:
+            tag["readonly"] = True
         if array.nbytes:
             found = self._passed_on(value, tag, arrays.address_of(array), array.nbytes) if array.flags.c_contiguous else None
             if isinstance(found, int):

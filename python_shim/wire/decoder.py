@@ -204,6 +204,8 @@ class Decoder:
         kind = tag.get("kind")
         if kind is not None:
             array = array.view(numpy.matrix if kind == "matrix" else numpy.recarray)
+        if tag.get("readonly"):
+            array.flags.writeable = False
         self.seen[place], self.seen.tags[place] = array[()] if tag["scalar"] else array, tag
         return self.seen[place]
 
