@@ -69,6 +69,7 @@ export const TaggedValue = z
     z.strictObject({ $: z.literal('same'), of: z.number().int().describe('index of an earlier tensor or array of this message') }),
     z.strictObject({ $: z.literal('input'), of: z.number().int().describe('index of a tensor or array of the call, which comes back unchanged') }),
     z.strictObject({ $: z.literal('blocker'), v: z.unknown() }),
+    z.strictObject({ $: z.literal('wrote'), v: z.unknown().describe('the result'), changes: z.unknown().describe('what the node has written into its hidden PROMPT and EXTRA_PNGINFO: ways, each with what is there now') }),
     z.strictObject({
       $: z.literal('cuda').describe('a tensor that stays on its GPU until the receiver has copied it there (CUDA IPC)'),
       dtype: z.string(),

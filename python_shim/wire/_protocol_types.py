@@ -525,6 +525,17 @@ TaggedValue22 = TypedDict(
 TaggedValue23 = TypedDict(
     'TaggedValue23',
     {
+        '$': Literal['wrote'],
+        'v': Any,
+        'changes': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue24 = TypedDict(
+    'TaggedValue24',
+    {
         '$': Literal['cuda'],
         'dtype': str,
         'shape': list[int],
@@ -540,8 +551,8 @@ TaggedValue23 = TypedDict(
 )
 
 
-TaggedValue24 = TypedDict(
-    'TaggedValue24',
+TaggedValue25 = TypedDict(
+    'TaggedValue25',
     {
         '$': Literal['pil'],
         'v': list[Any],
@@ -550,20 +561,10 @@ TaggedValue24 = TypedDict(
 )
 
 
-TaggedValue25 = TypedDict(
-    'TaggedValue25',
-    {
-        '$': Literal['video'],
-        'v': Any,
-    },
-    closed=True,
-)
-
-
 TaggedValue26 = TypedDict(
     'TaggedValue26',
     {
-        '$': Literal['dynprompt'],
+        '$': Literal['video'],
         'v': Any,
     },
     closed=True,
@@ -573,7 +574,7 @@ TaggedValue26 = TypedDict(
 TaggedValue27 = TypedDict(
     'TaggedValue27',
     {
-        '$': Literal['node_output'],
+        '$': Literal['dynprompt'],
         'v': Any,
     },
     closed=True,
@@ -582,6 +583,16 @@ TaggedValue27 = TypedDict(
 
 TaggedValue28 = TypedDict(
     'TaggedValue28',
+    {
+        '$': Literal['node_output'],
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue29 = TypedDict(
+    'TaggedValue29',
     {
         '$': Literal['files'],
         'folder': str,
@@ -593,8 +604,8 @@ TaggedValue28 = TypedDict(
 )
 
 
-TaggedValue29 = TypedDict(
-    'TaggedValue29',
+TaggedValue30 = TypedDict(
+    'TaggedValue30',
     {
         '$': Literal['handle'],
         'id': str,
@@ -607,8 +618,8 @@ TaggedValue29 = TypedDict(
 )
 
 
-TaggedValue30 = TypedDict(
-    'TaggedValue30',
+TaggedValue31 = TypedDict(
+    'TaggedValue31',
     {
         '$': Literal['magic'],
         'kind': Literal['str', 'dict', 'tuple'],
@@ -1363,7 +1374,7 @@ TaggedValue19 = TypedDict(
 )
 
 
-TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23 | TaggedValue24 | TaggedValue25 | TaggedValue26 | TaggedValue27 | TaggedValue28 | TaggedValue29 | TaggedValue30
+TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23 | TaggedValue24 | TaggedValue25 | TaggedValue26 | TaggedValue27 | TaggedValue28 | TaggedValue29 | TaggedValue30 | TaggedValue31
 
 
 class HostFolders(TypedDict, closed=True):

@@ -31,6 +31,8 @@ class Decoder:
         #: Tensors and arrays in their order.
         self.seen = tensors.Seen()
         self._shared: list[Any] = []
+        #: What the node has written into its hidden inputs: ways to it, and what is there now.
+        self.written: list[list[Any]] = []
 
     def decode(self, value: Any) -> Any:
         """The Python value of a JSON form. Raises OSError if the process that owns its memory is gone."""
@@ -147,6 +149,11 @@ class Decoder:
 
     def _read_video(self, tag: dict[str, Any]) -> Any:
         return _made("ComfyUI's VIDEO", video.make, [self.part(tag["v"])])
+
+    def _read_wrote(self, tag: dict[str, Any]) -> Any:
+        result = self.part(tag["v"])
+        self.written = self.part(tag["changes"])
+        return result
 
     def _read_input(self, tag: dict[str, Any]) -> Any:
         self.seen.append(self._inputs[tag["of"]])

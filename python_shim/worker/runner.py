@@ -20,6 +20,7 @@ from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
 from .compared import UNLIKE_ALL
+from .hidden import changes, copies_in
 from .instances import Instances
 from .kept_objects import KeptObjects
 from .memory import beyond_limit, give_back, unload_models
@@ -63,6 +64,7 @@ class Runner:
                 running.note({"started": running.id}, [])
             host_server.show_call(running.call)
             cls, decoder, given = self._read(running, kwargs)
+            running.copies = copies_in(cls, given) if running.call["method"] == "FUNCTION" else []
             self.progress.hook()
             _name_new_nodes(running.call)
             try:
@@ -176,7 +178,9 @@ class Runner:
             keep = _unlike_all
         hand_over = "yes" if gpu and self._gpu_works else None
         encoder = Encoder(self.pool, keep, mapped=self.mapped, inputs=decoder.seen, gpu=hand_over, drop=self.kept.drop)
-        return encoder.encode(result, f"the result of {running.call.get('class', running.node)}")
+        where = f"the result of {running.call.get('class', running.node)}"
+        form, written = encoder.encode(result, where), changes(running.copies)
+        return {"$": "wrote", "v": form, "changes": encoder.encode(written, f"what {where[14:]} wrote")} if written else form
 
     def call_function(self, running: Running, wanted: dict[str, Any], arguments: Any) -> bytes:
         """A function of any module, or a method of a class in it, for workers that a program started by itself."""
