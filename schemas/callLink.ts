@@ -72,6 +72,7 @@ export const TaskHeader = z
         class: z.string().nullable().describe('null: a function of the module'),
         state: Value.describe('the instance’s attributes; null: `__init__` makes them'),
         path: z.array(z.string()).describe('folders that come first on its path'),
+        inference: z.boolean().describe('whether its caller is in torch’s inference mode'),
       })
       .optional()
       .describe('of a worker that a program started by itself, without a bridge'),

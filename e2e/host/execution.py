@@ -95,7 +95,7 @@ async def _lazily(prompt_id, unique_id, obj, inputs, missing):
         return []
     asked = await _async_map_node_over_list(prompt_id, unique_id, obj, inputs, "check_lazy_status", allow_interrupt=True)
     names = {name for wanted in await resolve_map_node_over_list_results(asked) if isinstance(wanted, list) for name in wanted}
-    return [name for name in names if name not in inputs or name in missing]
+    return [name for name in names if isinstance(name, str) and (name not in inputs or name in missing)]
 
 
 class _NodeRun(NamedTuple):

@@ -63,14 +63,18 @@ def get_output_from_returns(returned, obj):
         if isinstance(value, dict):
             if "ui" in value:
                 shown.append(value["ui"])
-            graph = value.get("expand")
-            value = value.get("result", ())
+            if "expand" not in value and "result" not in value:
+                continue
+            graph, expands, value = value.get("expand"), "expand" in value, value.get("result")
+        else:
+            expands = False
         if isinstance(value, ExecutionBlocker):
             value = (value,) * len(obj.RETURN_TYPES)
-        has_subgraph = has_subgraph or graph is not None
-        results.append(value)
+        has_subgraph = has_subgraph or expands
+        if not expands:
+            results.append(value)
         added.append((graph, value))
-    ui = {key: [item for each in shown for item in each[key]] for key in shown[0]} if shown else {}
+    ui = {key: [item for each in shown for item in each[key]] for key in shown[0].keys()} if shown else {}  # noqa: SIM118
     return (added if has_subgraph else merge_result_data(results, obj) if results else []), ui, has_subgraph
 
 

@@ -110,6 +110,7 @@ class Worker:
             encoder = part("wire.encoder").Encoder(self._pool, mapped=self._mapped)
             given = encoder.encode([list(args), kwargs], f"the arguments of {name}")
             function = {"module": module, "name": name, "class": cls, "state": encoder.encode(state, "self"), "path": self._path()}
+            function["inference"] = part("wire.tensors").is_inference_mode()
             self._numbers += 1
             header: dict[str, Any] = {"id": self._numbers, "function": function}
             released = self._mapped.let_go()

@@ -64,7 +64,7 @@ class Call:
         self, calls: Calls, pack_id: str, cls: str, method: str, node: str, prompt: str | None, kwargs: dict[str, Any], copy: bool
     ) -> None:
         self._calls, self.id, self.node, self.prompt = calls, calls.new_id(), node, prompt
-        self.pack, self.method = pack_id, method
+        self.pack, self.method, self._given = pack_id, method, kwargs
         self.began = time.perf_counter()
         #: The worker's process that it was sent to straight.
         self.way: Way | None = None
@@ -141,7 +141,7 @@ class Call:
 
     def _decoded(self, value: Any) -> Any:
         try:
-            result, done = self._calls.decode_result(value, self._encoder.kept)
+            result, done = self._calls.decode_result(value, self._encoder.kept, self._given)
         except BaseException:
             self._calls.mapped.copied(leases_in(value))  # nobody looks at what was read of it
             raise

@@ -14,7 +14,7 @@ from ..wire.errors import CodedError, RemoteFailure
 from ..wire.frames import pack
 from ..wire.mapping import MappedSegments
 from ..wire.segments import SegmentPool
-from . import log
+from . import log, written
 from .asking import Asking, interrupted, tell_cancel
 from .beside import Beside
 from .call import Call
@@ -197,10 +197,12 @@ class Calls:
         """A value that a worker sent; its shared memory is released with its last view."""
         return Decoder(self.mapped, self._handle_of).decode(value)
 
-    def decode_result(self, value: Any, inputs: Any) -> tuple[Any, list[str]]:
-        """A call's result, and leases of it that need not be held."""
+    def decode_result(self, value: Any, inputs: Any, given: dict[str, Any]) -> tuple[Any, list[str]]:
+        """A call's result, and leases of it that need not be held. What the node wrote into its hidden inputs is written into `given`."""
         decoder = Decoder(self.mapped, self._handle_of, inputs)
-        return decoder.decode(value), decoder.done
+        result = decoder.decode(value)
+        written.write(decoder.written, given)
+        return result, decoder.done
 
     def ended(self, call: Call, error: dict[str, Any] | None) -> None:
         """The memory of a call's result is ours to hold now: its worker may end."""

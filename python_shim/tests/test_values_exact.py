@@ -25,6 +25,7 @@ from python_shim.wire.files import FileList
 from python_shim.wire.frames import to_json
 from python_shim.wire.mapping import MappedSegments
 from python_shim.wire.segments import SegmentPool
+from python_shim.worker.returned import as_read
 
 
 @pytest.fixture
@@ -138,6 +139,16 @@ def test_a_file_list_of_ours_crosses_as_a_list(cross):
     assert got == [["a", "b"]] and type(got[0]) is list
 
 
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("theirs", [True, False])
+def test_a_tensor_of_inference_mode_is_one_there(cross, ours, theirs):
+    with torch.inference_mode(ours):
+        value = [torch.ones(3), torch.ones(0), torch.ones(2, 3, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(4)[1:]]
+    with torch.inference_mode(theirs):
+        got = cross(value)
+    assert [tensor.is_inference() for tensor in got] == [ours] * 4
+
+
 def test_the_stand_in_of_a_blocker_crosses(cross):
     got = cross((ExecutionBlocker("why"),))
     assert type(got[0]) is ExecutionBlocker and got[0].message == "why"
@@ -145,9 +156,7 @@ def test_the_stand_in_of_a_blocker_crosses(cross):
 
 def test_what_goes_to_the_browser_is_as_json_has_it(cross):
     assert for_browser({"a": [Mode.A, values.Dict(b=(values.Whole(3),))]}) == {"a": ["a mode", {"b": (3,)}]}
-    pool = SegmentPool()
-    shown = values.Dict(ui={"images": [values.Dict(type=Mode.A)]}, result=(1,))
-    form = Decoder(MappedSegments(), lambda tag: None).decode(Encoder(pool).encode_result(shown, "the result"))
+    form = as_read(values.Dict(ui={"images": [values.Dict(type=Mode.A)]}, result=(1,)), None)
     assert form == {"ui": {"images": [{"type": "a mode"}]}, "result": (1,)} and type(form["ui"]["images"][0]["type"]) is str
 
 
@@ -170,7 +179,7 @@ def test_memory_that_cannot_be_read_says_why(code, expected):
 
 
 def test_a_dtype_that_this_torch_has_not_is_a_clear_error():
-    tag = {"$": "tensor", "dtype": "float3", "shape": [0], "channels_last": False, "device": None, "segment": None}
+    tag = {"$": "tensor", "dtype": "float3", "shape": [0], "channels_last": False, "inference": False, "device": None, "segment": None}
     with pytest.raises(CodedError, match="no float3") as caught:
         Decoder(MappedSegments(), lambda tag: None).decode(tag)
     assert caught.value.code == "VALUE_NOT_PORTABLE"
@@ -256,3 +265,23 @@ def test_without_comfyui_a_video_is_a_clear_error(cross, comfy, monkeypatch):
     monkeypatch.delitem(sys.modules, "comfy_api.latest._input_impl.video_types")
     with pytest.raises(CodedError, match="cannot make ComfyUI's VIDEO"):
         Decoder(MappedSegments(), lambda tag: None).decode(form)
+
+
+def test_an_array_that_must_not_be_written_into_is_so_there(cross):
+    fixed = numpy.frombuffer(b"12345678", dtype="u1")
+    own = numpy.ones(3)
+    own.flags.writeable = False
+    masked = numpy.ma.MaskedArray(own, [True, False, False])
+    given = [fixed, own, own[1:], numpy.broadcast_to(own, (2, 3)), numpy.ones(0), numpy.ones(2), own.view(numpy.recarray), masked]
+    assert [array.flags.writeable for array in cross(given)] == [array.flags.writeable for array in given]
+    with pytest.raises(ValueError, match="read-only"):
+        cross(given)[1][0] = 2
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_view_of_a_mapping_stays_or_is_refused(cross, deep):
+    value = types.MappingProxyType({"a": 1})
+    got = cross([value] if deep else value)
+    assert (got[0] if deep else got).of is value
+    with pytest.raises(NotPortable, match="mappingproxy"):
+        cross([value] if deep else value, objects=False)

@@ -120,6 +120,7 @@ class _Comparison:
 
     def tensors(self, a, b, at):
         mine, theirs = vars(a), vars(b)
+        self.need(a.is_inference() == b.is_inference(), a, b, at)
         a = a.detach()
         self.need(a.dtype == b.dtype and a.shape == b.shape and a.device == b.device, a, b, at)
         if a.numel():
@@ -131,6 +132,7 @@ class _Comparison:
     def arrays(self, a, b, at):
         self.need(a.dtype == b.dtype and a.dtype.type is b.dtype.type and a.dtype.isalignedstruct == b.dtype.isalignedstruct, a, b, at)
         self.need(a.shape == b.shape, a, b, at)
+        self.need(isinstance(a, numpy.generic) or a.flags.writeable == b.flags.writeable, a, b, at)
         if isinstance(a, numpy.ma.MaskedArray):
             self.need((a.mask is numpy.ma.nomask) == (b.mask is numpy.ma.nomask) and a.hardmask == b.hardmask, a, b, at)
             self.need(numpy.array_equal(numpy.asarray(a.mask), numpy.asarray(b.mask)), a, b, at)

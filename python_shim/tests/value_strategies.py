@@ -173,7 +173,8 @@ def tensors(draw):
     raw = bytes(b & 1 for b in raw) if dtype is torch.bool else raw
     flat = torch.frombuffer(bytearray(raw[: max(1, count) * size]), dtype=dtype, count=count if count else -1)
     made = flat[:0].view(shape) if not count else flat.view(shape)
-    change = draw(st.sampled_from("nothing transposed expanded stepped sliced last attribute conj neg grad parameter offset".split()))
+    changes = "nothing transposed expanded stepped sliced last attribute conj neg grad parameter offset inference"
+    change = draw(st.sampled_from(changes.split()))
     if change == "transposed" and made.dim() > 1:
         made = made.transpose(0, -1)
     elif change == "expanded":
@@ -194,6 +195,9 @@ def tensors(draw):
         made = torch.nn.Parameter(made) if change == "parameter" else made.requires_grad_()
     elif change == "offset" and count > 1:
         made = flat[1:]
+    elif change == "inference":
+        with torch.inference_mode():
+            made = torch.frombuffer(bytearray(raw[: max(1, count) * size]), dtype=dtype)[:count].view(shape)
     return made
 
 
@@ -207,7 +211,7 @@ def numpy_arrays(draw, own=True):
         made = numpy.array([draw(st.text("aé😀", max_size=2)) for _ in range(count)]).astype(dtype).reshape(shape)
     else:
         made = numpy.frombuffer(raw[: count * dtype.itemsize], dtype=dtype).reshape(shape).copy()
-    change = draw(st.sampled_from("nothing transposed reversed fortran matrix recarray masked subclass scalar expanded".split()))
+    change = draw(st.sampled_from("nothing transposed reversed fortran matrix recarray masked subclass scalar expanded readonly".split()))
     if change == "transposed":
         return made.T
     if change == "reversed" and made.ndim:
@@ -227,6 +231,8 @@ def numpy_arrays(draw, own=True):
         return numpy.broadcast_to(made, (2, *shape))
     if change == "scalar" and count:
         return made.reshape(-1)[0]
+    if change == "readonly":
+        made.flags.writeable = False
     return made
 
 

@@ -525,10 +525,22 @@ TaggedValue22 = TypedDict(
 TaggedValue23 = TypedDict(
     'TaggedValue23',
     {
+        '$': Literal['wrote'],
+        'v': Any,
+        'changes': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue24 = TypedDict(
+    'TaggedValue24',
+    {
         '$': Literal['cuda'],
         'dtype': str,
         'shape': list[int],
         'channels_last': bool,
+        'inference': bool,
         'lease': str,
         'uuid': str,
         'handle': str,
@@ -539,8 +551,8 @@ TaggedValue23 = TypedDict(
 )
 
 
-TaggedValue24 = TypedDict(
-    'TaggedValue24',
+TaggedValue25 = TypedDict(
+    'TaggedValue25',
     {
         '$': Literal['pil'],
         'v': list[Any],
@@ -549,20 +561,10 @@ TaggedValue24 = TypedDict(
 )
 
 
-TaggedValue25 = TypedDict(
-    'TaggedValue25',
-    {
-        '$': Literal['video'],
-        'v': Any,
-    },
-    closed=True,
-)
-
-
 TaggedValue26 = TypedDict(
     'TaggedValue26',
     {
-        '$': Literal['dynprompt'],
+        '$': Literal['video'],
         'v': Any,
     },
     closed=True,
@@ -572,7 +574,7 @@ TaggedValue26 = TypedDict(
 TaggedValue27 = TypedDict(
     'TaggedValue27',
     {
-        '$': Literal['node_output'],
+        '$': Literal['dynprompt'],
         'v': Any,
     },
     closed=True,
@@ -581,6 +583,16 @@ TaggedValue27 = TypedDict(
 
 TaggedValue28 = TypedDict(
     'TaggedValue28',
+    {
+        '$': Literal['node_output'],
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue29 = TypedDict(
+    'TaggedValue29',
     {
         '$': Literal['files'],
         'folder': str,
@@ -592,8 +604,8 @@ TaggedValue28 = TypedDict(
 )
 
 
-TaggedValue29 = TypedDict(
-    'TaggedValue29',
+TaggedValue30 = TypedDict(
+    'TaggedValue30',
     {
         '$': Literal['handle'],
         'id': str,
@@ -606,14 +618,16 @@ TaggedValue29 = TypedDict(
 )
 
 
-TaggedValue30 = TypedDict(
-    'TaggedValue30',
+TaggedValue31 = TypedDict(
+    'TaggedValue31',
     {
         '$': Literal['magic'],
         'kind': Literal['str', 'dict', 'tuple'],
         'v': Any,
         'ne': NotRequired[Literal['never'] | list[str]],
         'eq': NotRequired[Literal['always'] | list[str]],
+        'but': NotRequired[tuple[list[str], list[str]]],
+        'others': NotRequired[tuple[bool, bool]],
         'missing': NotRequired[Any],
     },
     closed=True,
@@ -705,6 +719,7 @@ Function = TypedDict(
         'class': str | None,
         'state': Any,
         'path': list[str],
+        'inference': bool,
     },
     closed=True,
 )
@@ -1336,6 +1351,7 @@ TaggedValue18 = TypedDict(
         'dtype': str,
         'shape': list[int],
         'channels_last': bool,
+        'inference': bool,
         'device': str | None,
         'segment': SegmentRef | None,
     },
@@ -1351,13 +1367,14 @@ TaggedValue19 = TypedDict(
         'shape': list[int],
         'scalar': bool,
         'kind': NotRequired[Literal['matrix', 'recarray']],
+        'readonly': NotRequired[Literal[True]],
         'segment': SegmentRef | None,
     },
     closed=True,
 )
 
 
-TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23 | TaggedValue24 | TaggedValue25 | TaggedValue26 | TaggedValue27 | TaggedValue28 | TaggedValue29 | TaggedValue30
+TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23 | TaggedValue24 | TaggedValue25 | TaggedValue26 | TaggedValue27 | TaggedValue28 | TaggedValue29 | TaggedValue30 | TaggedValue31
 
 
 class HostFolders(TypedDict, closed=True):

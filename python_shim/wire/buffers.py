@@ -17,7 +17,7 @@ from .segments import SegmentPool
 from .tensors import as_bytes_of, name_of, plain_of
 
 #: What a tag says of a tensor or array beside where it is.
-_LOOKS = ("$", "dtype", "shape", "channels_last", "scalar", "kind")
+_LOOKS = ("$", "dtype", "shape", "channels_last", "inference", "scalar", "kind", "readonly")
 
 
 class Buffers:
@@ -85,10 +85,10 @@ class Buffers:
         last = not whole and plain.dim() == 4 and plain.is_contiguous(memory_format=torch.channels_last)
         device = None if plain.is_cpu else str(plain.device)
         nbytes = plain.numel() * plain.element_size()
-        if nbytes and device is not None and (on_gpu := self._tensor_on_gpu(torch, plain, last)) is not None:
+        looks = {"dtype": name_of(plain.dtype), "shape": list(plain.shape), "channels_last": last, "inference": value.is_inference()}
+        if nbytes and device is not None and (on_gpu := self._tensor_on_gpu(torch, plain, looks)) is not None:
             return on_gpu
-        shape = list(plain.shape)
-        tag = {"$": "tensor", "dtype": name_of(plain.dtype), "shape": shape, "channels_last": last, "device": device, "segment": None}
+        tag = {"$": "tensor", **looks, "device": device, "segment": None}
         if nbytes:
             own = value if as_it_is else None
             found = self._passed_on(own, tag, plain.data_ptr(), nbytes) if device is None and (whole or last) else None
@@ -97,11 +97,11 @@ class Buffers:
             tag["segment"] = found or self._copied(torch, plain.permute(0, 2, 3, 1) if last else plain, nbytes)
         return tag
 
-    def _tensor_on_gpu(self, torch: Any, plain: Any, last: bool) -> Any:
+    def _tensor_on_gpu(self, torch: Any, plain: Any, looks: dict[str, Any]) -> Any:
         """The tensor stays where it is, and is kept until the receiver has its own copy. None if that cannot be."""
         if self._gpu is None or not cuda.usable(torch, plain):
             return None
-        source = plain.permute(0, 2, 3, 1) if last else plain.contiguous()
+        source = plain.permute(0, 2, 3, 1) if looks["channels_last"] else plain.contiguous()
         shared = cuda.share(torch, source, self._gpu == "check")
         if shared is None:
             return None
@@ -109,7 +109,7 @@ class Buffers:
         lease = self._pool.pass_on(keeper)
         self.leases.append(lease)
         self.on_gpu = True
-        return {"$": "cuda", "dtype": name_of(plain.dtype), "shape": list(plain.shape), "channels_last": last, "lease": lease, **named}
+        return {"$": "cuda", **looks, "lease": lease, **named}
 
     def _copied(self, torch: Any, source: Any, nbytes: int) -> Any:
         """The bytes of `source`, in C order, in memory of ours."""
@@ -148,6 +148,8 @@ class Buffers:
         tag = {"$": "ndarray", "dtype": described, "shape": list(array.shape), "scalar": kind == "scalar", "segment": None}
         if kind in ("matrix", "recarray"):
             tag["kind"] = kind
+        if kind != "scalar" and not value.flags.writeable:
+            tag["readonly"] = True
         if array.nbytes:
             found = self._passed_on(value, tag, arrays.address_of(array), array.nbytes) if array.flags.c_contiguous else None
             if isinstance(found, int):

@@ -18,6 +18,11 @@ class ExecutionBlocker:
         self.message = message
 
 
+def blocker_class() -> Any:
+    """ComfyUI's ExecutionBlocker where it is loaded."""
+    return _loaded("comfy_execution.graph_utils", "ExecutionBlocker") or ExecutionBlocker
+
+
 def make_blocker(message: str | None) -> Any:
     """ComfyUI's ExecutionBlocker where there is one."""
     try:

@@ -31,6 +31,8 @@ class Decoder:
         #: Tensors and arrays in their order.
         self.seen = tensors.Seen()
         self._shared: list[Any] = []
+        #: What the node has written into its hidden inputs: ways to it, and what is there now.
+        self.written: list[list[Any]] = []
 
     def decode(self, value: Any) -> Any:
         """The Python value of a JSON form. Raises OSError if the process that owns its memory is gone."""
@@ -148,6 +150,11 @@ class Decoder:
     def _read_video(self, tag: dict[str, Any]) -> Any:
         return _made("ComfyUI's VIDEO", video.make, [self.part(tag["v"])])
 
+    def _read_wrote(self, tag: dict[str, Any]) -> Any:
+        result = self.part(tag["v"])
+        self.written = self.part(tag["changes"])
+        return result
+
     def _read_input(self, tag: dict[str, Any]) -> Any:
         self.seen.append(self._inputs[tag["of"]])
         return self.seen[-1]
@@ -163,6 +170,12 @@ class Decoder:
         except ImportError as error:
             hint = "Add torch to the pack's requirements, or use an overlay environment."
             raise CodedError("VALUE_NOT_PORTABLE", "This environment has no torch, and the call carries a tensor.", hint) from error
+        with tensors.mode_of(torch, tag):
+            tensor = self._tensor(torch, tag)
+        self.seen[place], self.seen.tags[place] = tensor, tag
+        return tensor
+
+    def _tensor(self, torch: Any, tag: dict[str, Any]) -> Any:
         dtype, shape, ref = tensors.dtype_of(torch, tag["dtype"]), tag["shape"], tag["segment"]
         if ref is None:
             tensor = torch.empty(shape, dtype=dtype)
@@ -172,15 +185,15 @@ class Decoder:
         if tag["device"] is not None:
             tensor = _on_device(torch, tensor, tag["device"])
             self.from_gpu = self.from_gpu if ref is None else bool(self.from_gpu)
-        self.seen[place], self.seen.tags[place] = tensor, tag
         return tensor
 
     def _read_cuda(self, tag: dict[str, Any]) -> Any:
         torch = importlib.import_module("torch")
-        flat = cuda.receive(torch, tag, math.prod(tag["shape"]), tensors.dtype_of(torch, tag["dtype"]))
+        with tensors.mode_of(torch, tag):
+            tensor = _shaped(cuda.receive(torch, tag, math.prod(tag["shape"]), tensors.dtype_of(torch, tag["dtype"])), tag)
         self.done.append(tag["lease"])
         self.from_gpu = True
-        self.seen.append(_shaped(flat, tag))
+        self.seen.append(tensor)
         return self.seen[-1]
 
     def _read_ndarray(self, tag: dict[str, Any]) -> Any:
@@ -198,6 +211,8 @@ class Decoder:
         kind = tag.get("kind")
         if kind is not None:
             array = array.view(numpy.matrix if kind == "matrix" else numpy.recarray)
+        if tag.get("readonly"):
+            array.flags.writeable = False
         self.seen[place], self.seen.tags[place] = array[()] if tag["scalar"] else array, tag
         return self.seen[place]
 

@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import comfy_values, named, place
+from . import place
 from .buffers import Buffers
 from .errors import CodedError, NotPortable
 from .mapping import MappedSegments
@@ -51,7 +51,7 @@ class _HandleFailed(BaseException):
 class Encoder(Buffers):
     """Encodes one message.
 
-    `handle(value, place)` turns an object that must stay into a handle's tag, or returns None if this side keeps no objects; `drop` takes
+    `handle(value, place)` turns an object that must stay into a handle's tag, or another; None: this side keeps no objects. `drop` takes
     the ids of those that a failed encode made. `mapped`: what this process has of other processes' memory, and may pass on. `gpu`: hand
     tensors on a GPU over there: "check" with a canary, "yes" without. `inputs`: the tensors and arrays of the call that this message
     answers, in order; one that comes back unchanged travels as its number.
@@ -100,14 +100,6 @@ class Encoder(Buffers):
         except Exception as error:
             raise _unreadable(value, at, error) from error
         return self.form(value, at)
-
-    def encode_result(self, value: Any, path: str) -> Any:
-        """What a node returned. Its outer shape says how to read it, and what it shows goes to the browser: both as they are to ComfyUI."""
-        if issubclass(type(value), dict) and "ui" in value:
-            value = {**value, "ui": comfy_values.for_browser(value["ui"])}
-        elif issubclass(type(value), tuple) and type(value) is not tuple and not named.is_named(type(value)):
-            value = tuple(value)
-        return self.encode(value, path)
 
     def _undo(self) -> None:
         self.release()
@@ -202,7 +194,8 @@ class Encoder(Buffers):
             raise _HandleFailed(error) from error
         if tag is None:
             raise _refused(value, name, path)
-        self.handles.append(tag["id"])
+        if "id" in tag:
+            self.handles.append(tag["id"])
         return tag
 
     def items(self, values: Sequence[Any], at: Place) -> list[Any]:

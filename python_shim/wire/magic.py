@@ -7,14 +7,12 @@ and rebuilt on the other side.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from .type_names import names_for
+
 _ABSENT = "__envmanager_probe__"
-#: Socket types that a restricted wildcard is asked about: the core types of ComfyUI (`comfy/comfy_types/node_typing.py`).
-_TYPES = (
-    "STRING INT FLOAT BOOLEAN COMBO IMAGE MASK LATENT CONDITIONING MODEL CLIP VAE CONTROL_NET SAMPLER SIGMAS GUIDER NOISE "
-    "CLIP_VISION CLIP_VISION_OUTPUT STYLE_MODEL GLIGEN UPSCALE_MODEL AUDIO VIDEO SVG WEBCAM POINT FACE_ANALYSIS BBOX SEGS"
-).split()
 
 
 def probe(value: Any) -> dict[str, Any] | None:
@@ -33,12 +31,31 @@ def probe(value: Any) -> dict[str, Any] | None:
 
 
 def _probe_str(value: Any) -> dict[str, Any] | None:
-    """Most packs' wildcards answer `!=` only. ComfyUI asks `==` about a constant's type, and converts it (`validate_inputs`)."""
-    own = str.__str__(value)
-    names = dict.fromkeys([own, *_TYPES])
-    unlike = "never" if not (value != _ABSENT) else [name for name in names if not (value != name)]
-    equal = "always" if value == _ABSENT else [name for name in names if value == name]
-    return {"kind": "str", "ne": unlike, "eq": equal} if (unlike, equal) != ([own], [own]) else None
+    """Most packs' wildcards answer `!=` only. ComfyUI asks `==` about a constant's type, and converts it (`validate_inputs`). A type may
+    also be a list of choices."""
+    names = names_for(value)
+    questions = (lambda other: not (value != other)), (lambda other: value == other)
+    (unlike, unlike_but), (equal, equal_but) = (
+        _answers(names, ask, every) for ask, every in zip(questions, ("never", "always"), strict=True)
+    )
+    own, others = str.__str__(value), [_asked(ask, [_ABSENT]) for ask in questions]
+    if (unlike, equal, others) == ([own], [own], [False, False]):
+        return None
+    return {"kind": "str", "ne": unlike, "eq": equal, "but": [unlike_but, equal_but], "others": others}
+
+
+def _answers(names: list[str], ask: Callable[[Any], Any], every: str) -> tuple[Any, list[str]]:
+    """The names that it says yes to; if it does so to any that nobody knows, all, and the names that it says no to."""
+    if _asked(ask, _ABSENT):
+        return every, [name for name in names if not _asked(ask, name)]
+    return [name for name in names if _asked(ask, name)], []
+
+
+def _asked(ask: Callable[[Any], Any], other: Any) -> bool:
+    try:
+        return bool(ask(other))
+    except Exception:  # noqa: BLE001 - a comparison that fails for what it was not made for
+        return False
 
 
 def _probe_mapping(value: Any) -> dict[str, Any] | None:
@@ -61,16 +78,25 @@ def _is_mapping(value: Any) -> bool:
 
 
 class AnyString(str):
-    """Not unequal to those of `alike`, and equal to those of `equal`; None: to all. Packs' own classes answer the two apart."""
+    """Not unequal to those of `alike`, and equal to those of `equal`; None: to all, but for `but`. Packs' own classes answer the two apart.
+    `others`: what each says to what is no text."""
 
     alike: frozenset[str] | None = None
     equal: frozenset[str] | None = frozenset()
+    but: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+    others: tuple[bool, bool] = (False, False)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, str) and (self.equal is None or str(other) in self.equal)
+        return self._says(other, self.equal, 1)
 
     def __ne__(self, other: object) -> bool:
-        return not (isinstance(other, str) and (self.alike is None or str(other) in self.alike))
+        return not self._says(other, self.alike, 0)
+
+    def _says(self, other: object, names: frozenset[str] | None, question: int) -> bool:
+        if not isinstance(other, str):
+            return self.others[question]
+        name = str.__str__(other)
+        return name not in self.but[question] if names is None else name in names
 
     __hash__ = str.__hash__
 
@@ -102,8 +128,9 @@ def rebuild(tag: dict[str, Any], plain: Any, missing: Any) -> Any:
     """The stand-in for a probed object: `plain` is its ordinary content."""
     if tag["kind"] == "str":
         text = AnyString(plain)
-        text.alike = None if tag["ne"] == "never" else frozenset(tag["ne"])
-        text.equal = None if tag["eq"] == "always" else frozenset(tag["eq"])
+        text.alike, text.equal = (None if isinstance(tag[name], str) else frozenset(tag[name]) for name in ("ne", "eq"))
+        if "but" in tag:
+            text.but, text.others = (frozenset(tag["but"][0]), frozenset(tag["but"][1])), tuple(tag["others"])
         return text
     stand_in = AnyKeyDict(plain) if tag["kind"] == "dict" else AnyIndexTuple(plain)
     stand_in.missing = missing

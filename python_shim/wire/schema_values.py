@@ -88,7 +88,7 @@ class SchemaValues:
     def _magic(self, value: Any, special: dict[str, Any], path: str) -> Any:
         tag: dict[str, Any] = {"$": "magic", "kind": special["kind"]}
         if special["kind"] == "str":
-            return {**tag, "v": str.__str__(value), "ne": special["ne"], "eq": special["eq"]}
+            return {**tag, "v": str.__str__(value), **special}
         plain: Any = tuple(tuple.__iter__(value)) if special["kind"] == "tuple" else dict(value) if isinstance(value, dict) else {}
         return {**tag, "v": self._items(plain, path), "missing": self.form(special["missing"], path)}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from typing import Any
 
 from .errors import CodedError
+
+_AS_IT_IS = contextlib.nullcontext()
 
 
 class Seen(list[Any]):
@@ -71,6 +74,18 @@ def _look_up(torch: Any) -> tuple[Any, bool]:
     asked = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", None)
     _asks = (asked or (lambda value: False), hasattr(torch.Tensor, "has_names"))
     return _asks
+
+
+def is_inference_mode() -> bool:
+    """Whether this thread is in torch's inference mode."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and torch.is_inference_mode_enabled()
+
+
+def mode_of(torch: Any, tag: dict[str, Any]) -> Any:
+    """In which a tensor is made like the one over there: torch refuses some things with one of its inference mode, and some without."""
+    wanted = tag["inference"]
+    return _AS_IT_IS if torch.is_inference_mode_enabled() == wanted else torch.inference_mode(wanted)
 
 
 @functools.cache

@@ -38,7 +38,7 @@ class NodeClasses(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if self._load(name):
             return self[name]
-        facts = self._of_host().get(name)
+        facts = self.of_host().get(name)
         if facts is None:
             raise KeyError(name)
         return _stand_in(name, facts)
@@ -70,7 +70,8 @@ class NodeClasses(dict[str, Any]):
         if inspect.isawaitable(loading):
             asyncio.run(_await(loading))
 
-    def _of_host(self) -> dict[str, dict[str, Any]]:
+    def of_host(self) -> dict[str, dict[str, Any]]:
+        """What the classes of ComfyUI say of themselves."""
         try:
             with open(self._facts, encoding="utf-8") as file:  # noqa: PTH123 - a worker starts without pathlib
                 found: dict[str, dict[str, Any]] = json.load(file)

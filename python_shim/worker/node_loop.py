@@ -106,7 +106,7 @@ class NodeLoop:
             traceback.print_exc()
 
 
-def inference_mode() -> Any:
+def inference_mode(wanted: bool = True) -> Any:
     """As ComfyUI runs nodes; nothing where torch is not loaded."""
     torch = sys.modules.get("torch")
-    return torch.inference_mode() if torch is not None else contextlib.nullcontext()
+    return torch.inference_mode(wanted) if torch is not None else contextlib.nullcontext()

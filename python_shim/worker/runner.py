@@ -20,11 +20,14 @@ from ..wire.pack_key import is_same_code
 from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
+from .compared import UNLIKE_ALL
+from .hidden import changes, copies_in
 from .instances import Instances
 from .kept_objects import KeptObjects
 from .memory import beyond_limit, give_back, unload_models
 from .node_loop import inference_mode
 from .progress import Progress
+from .returned import as_taken
 from .running import Interrupted, Running, Runnings, current_call, interrupted
 
 __all__ = ["Interrupted", "Runner"]
@@ -62,6 +65,7 @@ class Runner:
                 running.note({"started": running.id}, [])
             host_server.show_call(running.call)
             cls, decoder, given = self._read(running, kwargs)
+            running.copies = copies_in(cls, given) if running.call["method"] == "FUNCTION" else []
             self.progress.hook()
             _name_new_nodes(running.call)
             try:
@@ -73,11 +77,13 @@ class Runner:
                         result = method(**given)
                         if type(result) is not tuple and inspect.isawaitable(result):
                             waits = functools.partial(_await, result)
+                        else:
+                            result = as_taken(running.call["method"], result, cls)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
                 raise _raised(running, error) from error
-            return self._finished(running, decoder, result) if waits is None else self._awaited(running, decoder, waits)
+            return self._finished(running, decoder, result) if waits is None else self._awaited(running, cls, decoder, waits)
         except Interrupted:
             raise interrupted() from None
         finally:
@@ -86,12 +92,13 @@ class Runner:
             if waits is None:
                 self._end(running)
 
-    async def _awaited(self, running: Running, decoder: Decoder, waits: Callable[[], Any]) -> bytes:
+    async def _awaited(self, running: Running, cls: Any, decoder: Decoder, waits: Callable[[], Any]) -> bytes:
         """What an async node returns: in its own task, which has the call as its context."""
         try:
             try:
                 with _node_context(running.call):
                     result = await waits()
+                    result = as_taken(running.call["method"], result, cls)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
@@ -116,6 +123,7 @@ class Runner:
                 with inference_mode(), _node_context(call):
                     result = self._method(cls, call, given)(**given)
                     result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
+                    result = as_taken(call["method"], result, cls)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
@@ -136,7 +144,8 @@ class Runner:
             raise CodedError("UNKNOWN_NODE_CLASS", what, "Reload the node pack.")
         decoder = self._decoder(running)
         try:
-            given = decoder.decode(kwargs)
+            with inference_mode():  # most tensors are of it
+                given = decoder.decode(kwargs)
         except OSError as error:
             raise memory_error(error, f"an input of {call['class']}") from error
         running.unread = False
@@ -165,11 +174,14 @@ class Runner:
         return encoded
 
     def _encode(self, running: Running, decoder: Decoder, result: Any, gpu: bool = True) -> Any:
-        keep = functools.partial(self.kept.keep, running.node)
+        keep: Any = functools.partial(self.kept.keep, running.node)
+        if running.call.get("method") == "IS_CHANGED":  # nobody takes it, and it would stay in the prompt
+            keep = _unlike_all
         hand_over = "yes" if gpu and self._gpu_works else None
         encoder = Encoder(self.pool, keep, mapped=self.mapped, inputs=decoder.seen, gpu=hand_over, drop=self.kept.drop)
-        write = encoder.encode_result if running.call.get("method") == "FUNCTION" else encoder.encode
-        return write(result, f"the result of {running.call.get('class', running.node)}")
+        where = f"the result of {running.call.get('class', running.node)}"
+        form, written = encoder.encode(result, where), changes(running.copies)
+        return {"$": "wrote", "v": form, "changes": encoder.encode(written, f"what {where[14:]} wrote")} if written else form
 
     def call_function(self, running: Running, wanted: dict[str, Any], arguments: Any) -> bytes:
         """A function of any module, or a method of a class in it, for workers that a program started by itself."""
@@ -184,7 +196,7 @@ class Runner:
                 kind = getattr(place, wanted["class"])
                 place = kind() if state is None else kind.__new__(kind)
                 vars(place).update(state or {})
-            with inference_mode():
+            with inference_mode(wanted["inference"]):
                 result = functools.reduce(getattr, wanted["name"].split("."), place)(*args, **given)
                 result = asyncio.run(_await(result)) if inspect.isawaitable(result) else result
         except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the call, not the worker
@@ -229,6 +241,10 @@ def _raised(running: Running, error: BaseException) -> BaseException:
     if cancelled or type(error).__name__ == "InterruptProcessingException":
         return Interrupted()
     return beyond_limit(error, running.node) or NodeRaised(running.node, error)
+
+
+def _unlike_all(value: Any, path: str) -> dict[str, Any]:
+    return UNLIKE_ALL
 
 
 def _is_async(method: Any) -> bool:

@@ -24,7 +24,22 @@ class Interrupted(BaseException):
 class Running:
     """One call. `aside`: a check of inputs, beside the node that runs: it shows nothing and cannot be cancelled."""
 
-    __slots__ = ("aside", "call", "cancelled", "ended", "id", "node", "note", "preview", "prompt", "task", "told", "unread", "writing")
+    __slots__ = (
+        "aside",
+        "call",
+        "cancelled",
+        "copies",
+        "ended",
+        "id",
+        "node",
+        "note",
+        "preview",
+        "prompt",
+        "task",
+        "told",
+        "unread",
+        "writing",
+    )
 
     def __init__(
         self, call: dict[str, Any], note: Callable[[dict[str, Any], list[str]], None] = lambda note, leases: None, aside: bool = False
@@ -37,6 +52,8 @@ class Running:
         #: Whether its values have not been read yet: then it holds no lease on them.
         self.unread = True
         self.cancelled = self.ended = False
+        #: Of what it may write into (`hidden.py`).
+        self.copies: Any = []
         #: An interrupt waits until what it shows is written: half a frame would end the link.
         self.writing = False
         #: Of an async node.

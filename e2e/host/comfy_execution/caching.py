@@ -1,12 +1,22 @@
 """Outputs and node objects that are kept between prompts (`comfy_execution/caching.py`)."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 
 import nodes
 
 from .graph_utils import is_link
 
-_never_again = itertools.count()
+
+def _hashable(value):
+    """A key by what a value holds; of what is neither plain nor a container, one that is never found again."""
+    if isinstance(value, (int, float, str, bytes, type(None))):
+        return value
+    if isinstance(value, Mapping):
+        return frozenset((_hashable(key), _hashable(item)) for key, item in value.items())
+    if isinstance(value, Sequence):
+        return frozenset(zip(itertools.count(), map(_hashable, value), strict=False))
+    return object()
 
 
 class InputSignature:
@@ -20,7 +30,7 @@ class InputSignature:
         """Find the keys of these nodes."""
         for node_id in node_ids:
             if self._dynprompt.has_node(node_id) and node_id not in self._keys:
-                self._keys[node_id] = repr(await self._signature(node_id))
+                self._keys[node_id] = _hashable(await self._signature(node_id))
 
     async def _signature(self, node_id):
         if node_id not in self._signatures:
@@ -37,8 +47,6 @@ class InputSignature:
         for name in sorted(node["inputs"]):
             value = node["inputs"][name]
             signature.append((name, ("link", await self._signature(value[0]), value[1]) if is_link(value) else value))
-        if changed != changed:  # not equal to itself: a key that is never found again
-            signature.append(next(_never_again))
         return signature
 
     def get_data_key(self, node_id):
