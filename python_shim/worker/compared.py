@@ -9,7 +9,12 @@ from typing import Any
 from ..wire.survey import MAX_DEPTH
 from ..wire.writers import WRITERS, writer_for
 
-_PLAIN: dict[type, Any] = {str: str.__str__, int: int.__int__, float: float.__float__, bytes: bytes.__bytes__}
+_PLAIN: dict[type, Any] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+}
 _CONTAINERS = (list, tuple, dict)
 
 #: What crosses for an object that would stay in its process.
