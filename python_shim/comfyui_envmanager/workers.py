@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import named, spawning
@@ -27,6 +27,8 @@ TIMEOUT = 600.0
 #: A worker is told to end, and ended after so many seconds.
 _STOP = 2.0
 _LINES = 200
+#: Bytes of a line: what follows, up to its end, nobody reads.
+_LONGEST = 1 << 16
 #: Colours of a terminal, which are of no use where its other sequences are spelled out.
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
@@ -212,10 +214,19 @@ def _pump(stream: Any, chunks: Any) -> None:
     chunks.put(b"")
 
 
+def _lines(stream: Any) -> Iterator[bytes]:
+    """Each line, of a long one the beginning: one without an end takes no more memory."""
+    cut = False
+    while piece := stream.readline(_LONGEST):
+        if not cut:
+            yield piece
+        cut = not piece.endswith(b"\n")
+
+
 def _listen(stream: Any, said: Any, name: str) -> None:
     quiet = os.environ.get("COMFYUI_ISOLATION_QUIET") == "1"
     printable = part("wire.errors").printable
-    for line in iter(stream.readline, b""):
+    for line in _lines(stream):
         text = line.decode("utf-8", "replace").rstrip()
         said.append(text)
         if not quiet:
