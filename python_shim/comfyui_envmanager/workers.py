@@ -9,15 +9,14 @@ import importlib
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from . import named, spawning
+from . import named, output, spawning
 from ._package import part
 from .errors import WorkerError
 
@@ -27,10 +26,6 @@ TIMEOUT = 600.0
 #: A worker is told to end, and ended after so many seconds.
 _STOP = 2.0
 _LINES = 200
-#: Bytes of a line: what follows, up to its end, nobody reads.
-_LONGEST = 1 << 16
-#: Colours of a terminal, which are of no use where its other sequences are spelled out.
-_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class Worker:
@@ -182,7 +177,7 @@ class Worker:
         )
         queue = importlib.import_module("queue")
         self._chunks, self._said = queue.SimpleQueue(), collections.deque(maxlen=_LINES)
-        listeners = ((_pump, (process.stdout, self._chunks)), (_listen, (process.stderr, self._said, self.name)))
+        listeners = ((_pump, (process.stdout, self._chunks)), (output.listen, (process.stderr, self._said, self.name)))
         self._listeners = [threading.Thread(target=work, args=given, name=self.name, daemon=True) for work, given in listeners]
         for thread in self._listeners:
             thread.start()
@@ -212,26 +207,6 @@ def _pump(stream: Any, chunks: Any) -> None:
         while data := os.read(stream.fileno(), _CHUNK):
             chunks.put(data)
     chunks.put(b"")
-
-
-def _lines(stream: Any) -> Iterator[bytes]:
-    """Each line, of a long one the beginning: one without an end takes no more memory."""
-    cut = False
-    while piece := stream.readline(_LONGEST):
-        if not cut:
-            yield piece
-        cut = not piece.endswith(b"\n")
-
-
-def _listen(stream: Any, said: Any, name: str) -> None:
-    quiet = os.environ.get("COMFYUI_ISOLATION_QUIET") == "1"
-    printable = part("wire.errors").printable
-    for line in _lines(stream):
-        text = line.decode("utf-8", "replace").rstrip()
-        said.append(text)
-        if not quiet:
-            print(f"[{name}] {printable(_COLOURS.sub('', text))}", file=sys.stderr)
-    stream.close()
 
 
 class TorchMPWorker(Worker):
