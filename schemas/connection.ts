@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { byName } from './byName'
 
 /** `run/<name>/bridge.json`, mode 0600 in a folder 0700: how whoever has started a bridge talks with it. Its path is in the first line that the bridge prints. */
 export const ConnectionFile = z
@@ -19,7 +20,7 @@ export const StateFile = z
   .strictObject({
     schema: z.literal(1),
     isolated: z.array(z.string()).describe('packs that run in a worker'),
-    classes: z.record(z.string(), z.record(z.string(), z.boolean())).optional().describe('pack → node class → whether it runs in a worker, where that differs'),
+    classes: byName(byName(z.boolean())).optional().describe('pack → node class → whether it runs in a worker, where that differs'),
   })
   .meta({ id: 'StateFile' })
 export type StateFile = z.infer<typeof StateFile>

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { byName } from './byName'
 import { EnvId, PackId } from './ids'
 import { Nearest, Rejection } from './wheel'
 import { Value } from './value'
@@ -52,7 +53,7 @@ export const PackInfo = z
     import_error: z.string().nullable(),
     classes: z.number().int().nullable(),
     live_classes: z.array(z.string()).describe('node classes that take live host objects'),
-    class_isolation: z.record(z.string(), z.boolean()).describe('node classes that differ from their pack'),
+    class_isolation: byName(z.boolean()).describe('node classes that differ from their pack'),
   })
   .meta({ id: 'PackInfo' })
 export type PackInfo = z.infer<typeof PackInfo>
@@ -120,10 +121,10 @@ export const LoadedPack = z
     classes: z.array(NodeClass),
     skipped: z.array(z.strictObject({ name: z.string(), reason: z.string() })),
     web_directory: z.string().nullable(),
-    web_directories: z.record(z.string(), z.string()).describe('further ones that the pack has registered, by name'),
+    web_directories: byName(z.string()).describe('further ones that the pack has registered, by name'),
     routes: z.array(z.strictObject({ method: z.string(), pattern: z.string().describe('a regular expression for the whole path') })),
     prompt_handlers: z.number().int(),
-    folders: z.record(z.string(), ModelFolder).describe('what the pack has added to folder_paths'),
+    folders: byName(ModelFolder).describe('what the pack has added to folder_paths'),
     key: z.string().describe('of what state of its files this is; python_shim/wire/pack_key.py'),
     code: z.string().describe('of what code its classes are'),
     web_socket: z.string().nullable().describe('where the worker serves its routes; null: it has none'),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { byName } from './byName'
 import { CallId, PackId } from './ids'
 import { LoadedPack, ModelFolder, PackNode } from './pack'
 import { Value } from './value'
@@ -59,7 +60,7 @@ export const HostFolders = z
     input: z.string(),
     temp: z.string(),
     user: z.string(),
-    models: z.record(z.string(), ModelFolder),
+    models: byName(ModelFolder),
     argv: z.array(z.string()),
   })
   .meta({ id: 'HostFolders' })
@@ -105,7 +106,7 @@ export const bridgeToShim = {
       params: z.strictObject({
         pack: PackId,
         on: z.boolean(),
-        classes: z.record(z.string(), z.boolean()).describe('node classes that differ from their pack'),
+        classes: byName(z.boolean()).describe('node classes that differ from their pack'),
         loaded: LoadedPack.nullable(),
       }),
       result: z.strictObject({ pack: HostPack, restart_needed: z.string().nullable() }),

@@ -47,8 +47,10 @@ export async function runInstallScript(packDir: string, python: string, site: st
   const constraints = join(dirname(dirname(python)), 'constraints.txt')
   await writeFile(constraints, `${(await guarded(site, hostSites, lock)).join('\n')}\n`)
   reporter.log('run install.py of the pack; torch and numpy are held')
-  const { code, stdout, stderr } = await run(python, [script], SCRIPT_MS, { env: scriptEnvironment(python, constraints), signal, cwd: packDir })
+  const onLine = (text: string): void => {
+    if (text) reporter.log(text)
+  }
+  const { code } = await run(python, [script], SCRIPT_MS, { env: scriptEnvironment(python, constraints), signal, cwd: packDir, onLine })
   if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
-  for (const text of `${stdout}\n${stderr}`.split('\n').filter(Boolean)) reporter.log(text)
   if (code !== 0) reporter.log(`install.py ended with ${code === null ? 'a signal' : `exit code ${code}`}. The pack may still work.`, 'warn')
 }

@@ -59,14 +59,20 @@ async function topLevel(site: string, distribution: string): Promise<string[]> {
 }
 
 const IMPORT_MS = 180_000
+/** Lines: a traceback has fewer. */
+const MOST_SAID = 500
 
-/** Imports a distribution in a process of its own; null if that works, else what Python said, a line each. */
+/** Imports a distribution in a process of its own; null if that works, else the last that Python said, a line each. */
 export async function importFailure(python: string, site: string, distribution: string, signal: AbortSignal): Promise<string[] | null> {
   const names = await topLevel(site, distribution)
   if (names.length === 0) return null
-  const code = `import importlib, sys\nfor n in sys.argv[1:]: importlib.import_module(n)`
-  const { code: exit, stdout, stderr } = await run(python, ['-I', '-c', code, ...names], IMPORT_MS, { signal })
+  // all in one pipe and unbuffered, so that why it failed comes last
+  const code = `import importlib, os, sys\nos.dup2(2, 1)\nfor n in sys.argv[1:]: importlib.import_module(n)`
+  const said: string[] = []
+  const onLine = (text: string): void => {
+    if (text.trim() && said.push(text) > MOST_SAID) said.shift()
+  }
+  const { code: exit } = await run(python, ['-I', '-u', '-c', code, ...names], IMPORT_MS, { signal, onLine })
   if (exit === 0) return null
-  const said = `${stdout}\n${stderr}`.trim()
-  return said ? said.split('\n') : [`the process ended with ${exit === null ? 'a signal' : `exit code ${exit}`}`]
+  return said.length > 0 ? said : [`the process ended with ${exit === null ? 'a signal' : `exit code ${exit}`}`]
 }

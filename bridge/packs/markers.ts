@@ -1,4 +1,5 @@
 import type { Fingerprint } from '../../schemas/host'
+import { valueOf } from '../../schemas/byName'
 import { compareVersions, isVersion, meets, minor } from '../resolve/versions'
 
 /** Environment of PEP 508 markers, from the fingerprint. */
@@ -39,7 +40,7 @@ export function markerHolds(marker: string | null, fingerprint: Fingerprint): bo
   let at = 0
   const operand = (): string => {
     const token = tokens[at++] ?? ''
-    return /^["']/.test(token) ? token.slice(1, -1) : (values[token] ?? '')
+    return /^["']/.test(token) ? token.slice(1, -1) : (valueOf(values, token) ?? '')
   }
   const term = (): boolean => {
     if (tokens[at] === '(') {

@@ -1,4 +1,5 @@
 import type { Fingerprint } from '../../schemas/host'
+import { valueOf } from '../../schemas/byName'
 import { BridgeError } from '../errors/bridgeError'
 import type { Requirement } from './requirement'
 import { platformTags } from './tags'
@@ -117,7 +118,7 @@ const MOST = 64
 /** A publisher's own spellings where the machine allows them; where the machine is silent, all of them. */
 function spelled(values: Values, own: Values): Values {
   const chosen = Object.entries(own).map(([name, spellings]): [string, string[]] => {
-    const allowed = spellings.filter((spelling) => values[name]?.includes(spelling))
+    const allowed = spellings.filter((spelling) => valueOf(values, name)?.includes(spelling))
     return [name, allowed.length > 0 ? allowed : spellings]
   })
   return { ...values, ...Object.fromEntries(chosen) }
@@ -129,7 +130,7 @@ function fill(template: string, values: Values, encode: (value: string) => strin
     const match = VARIABLE.exec(filled[0] ?? '')
     if (!match) return filled
     const name = match[1] ?? ''
-    const choices = name.split('|').flatMap((part) => values[part] ?? [])
+    const choices = name.split('|').flatMap((part) => valueOf(values, part) ?? [])
     if (choices.length === 0) throw unfilled(name, template)
     filled = filled
       .flatMap((url) => choices.map((choice) => url.replaceAll(match[0], encode(choice))))
@@ -155,7 +156,7 @@ export function fillName(template: string, requirement: Requirement, target: Tar
 export function fillText(text: string, target: Target, own: Record<string, string>, file: string): string {
   const values = machineValues(target)
   return text.replace(/\{([^{}]*)\}/g, (whole, name: string) => {
-    const value = own[name] ?? values[name]?.[0]
+    const value = valueOf(own, name) ?? valueOf(values, name)?.[0]
     if (value !== undefined) return value
     const why = KNOWN.has(name) ? 'has no value on this machine' : 'is not known'
     throw new BridgeError('CONFIG_INVALID', `${file}: the variable ${whole} in \`${text}\` ${why}.`)

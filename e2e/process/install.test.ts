@@ -141,6 +141,27 @@ print("prefix", sys.prefix)
   })
 })
 
+test('what an install script or an import prints, however much and without an end of line, ends neither it nor us', async () => {
+  const prints = `import os
+for _ in range(150): os.write(1, b"x" * (1 << 20))
+for _ in range(150): os.write(2, (b"y" * 1023 + b"\\n") * 1024)
+`
+  const fails = 'print("noise")\nraise RuntimeError("it lacks a library")\n'
+  const index = await startWheelIndex(PYTHON, [{ name: 'loud', version: '1.0', ...LOCAL, code: prints }, { name: 'loudly_failing', version: '1.0', ...LOCAL, code: `${prints}${fails}` }])
+  try {
+    const pack = on.pack('loud', ['loud==1.0'], [], { 'install.py': `${prints}print("\\nsaid it all")\n` })
+    const result = await on.start(pack, 'loud', [], { COMFY_ENV_SOURCES: index.simple, NODE_OPTIONS: '--max-old-space-size=100' }).ended
+    expect([result.code, result.code === 0 ? '' : result.stderr.slice(-2000)]).toEqual([0, ''])
+    expect(result.stderr).toContain('said it all')
+    expect(result.stderr).toContain('bytes are left out')
+    expect(result.stderr).not.toContain('install.py ended with')
+    const failed = await on.start(on.pack('failing', ['loudly-failing==1.0']), 'loud', [], { COMFY_ENV_SOURCES: index.simple }).ended
+    expect(errorOf(failed).message).toMatch(/cannot be imported: RuntimeError: it lacks a library\.$/)
+  } finally {
+    await index.close()
+  }
+})
+
 test('cleanup says what may go, and undo is what it costs', async () => {
   for (const version of ['1.0', '2.0']) await succeeds(on.start(on.pack('tidy', [`ops==${version}`]), 'tidy'))
   const look = await comfyEnv(['cleanup', '--home', on.home('tidy'), '--json'], { env: on.settings })

@@ -106,7 +106,7 @@ test('started in the same second: each runs its own nodes with its own folders; 
     expect(readdirSync(join(home, 'run')).filter((name) => /^[0-9a-f]{12}$/.test(name))).toHaveLength(1) // that of the killed bridge was removed
     await hosts.pop()?.end()
   }
-})
+}, 120_000 * TIMES)
 
 test('what one changes, the other sees: settings, choices, an install, its undoing', async () => {
   const [one, two] = (await Promise.all([Host.start(), Host.start()])) as [Host, Host]

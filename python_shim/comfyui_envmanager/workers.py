@@ -9,7 +9,6 @@ import importlib
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import named, spawning
+from . import named, output, spawning
 from ._package import part
 from .errors import WorkerError
 
@@ -27,8 +26,6 @@ TIMEOUT = 600.0
 #: A worker is told to end, and ended after so many seconds.
 _STOP = 2.0
 _LINES = 200
-#: Colours of a terminal, which are of no use where its other sequences are spelled out.
-_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class Worker:
@@ -181,7 +178,7 @@ class Worker:
         )
         queue = importlib.import_module("queue")
         self._chunks, self._said = queue.SimpleQueue(), collections.deque(maxlen=_LINES)
-        listeners = ((_pump, (process.stdout, self._chunks)), (_listen, (process.stderr, self._said, self.name)))
+        listeners = ((_pump, (process.stdout, self._chunks)), (output.listen, (process.stderr, self._said, self.name)))
         self._listeners = [threading.Thread(target=work, args=given, name=self.name, daemon=True) for work, given in listeners]
         for thread in self._listeners:
             thread.start()
@@ -211,17 +208,6 @@ def _pump(stream: Any, chunks: Any) -> None:
         while data := os.read(stream.fileno(), _CHUNK):
             chunks.put(data)
     chunks.put(b"")
-
-
-def _listen(stream: Any, said: Any, name: str) -> None:
-    quiet = os.environ.get("COMFYUI_ISOLATION_QUIET") == "1"
-    printable = part("wire.errors").printable
-    for line in iter(stream.readline, b""):
-        text = line.decode("utf-8", "replace").rstrip()
-        said.append(text)
-        if not quiet:
-            print(f"[{name}] {printable(_COLOURS.sub('', text))}", file=sys.stderr)
-    stream.close()
 
 
 class TorchMPWorker(Worker):

@@ -46,6 +46,12 @@ def add(a, b=1):
 def fail(text):
     raise KeyError(text)
 
+def flood(megabytes):
+    for _ in range(megabytes):
+        os.write(2, b"x" * (1 << 20))
+    os.write(2, b"\\nafter it\\n")
+    return megabytes
+
 def leave(code):
     os._exit(code)
 
@@ -162,6 +168,15 @@ def test_the_end_of_a_process_is_told_and_the_next_call_works(ours, worker):
     with pytest.raises(library.WorkerError, match="exit code 7"):
         worker.call_module("reference_nodes", "leave", code=7)
     assert worker.call_module("reference_nodes", "add", a=1) == 2
+
+
+def test_of_a_line_without_an_end_the_beginning_is_told(ours, worker):
+    library, _, _ = ours
+    assert worker.call_module("reference_nodes", "flood", megabytes=50) == 50
+    with pytest.raises(library.WorkerError) as caught:
+        worker.call_module("reference_nodes", "leave", code=3)
+    said = caught.value.worker_traceback.splitlines()
+    assert said[-1] == "after it" and max(map(len, said)) == 1 << 16
 
 
 def test_a_call_that_takes_too_long_ends_its_worker(worker):

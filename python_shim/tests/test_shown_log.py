@@ -44,9 +44,9 @@ def test_what_cannot_say_what_it_is_is_no_error_of_ours(terminal):
 
 def test_lines_of_a_worker_of_the_library_are_text(capsys, monkeypatch):
     monkeypatch.delenv("COMFYUI_ISOLATION_QUIET", raising=False)
-    workers = importlib.import_module("python_shim.comfyui_envmanager.workers")
+    output = importlib.import_module("python_shim.comfyui_envmanager.output")
     said = []
-    workers._listen(io.BytesIO(f"\x1b[32mgreen\x1b[0m {EVIL}\n".encode()), said, "w")
+    output.listen(io.BytesIO(f"\x1b[32mgreen\x1b[0m {EVIL}\n".encode()), said, "w")
     text = capsys.readouterr().err
     assert text.startswith("[w] green \\x1b]52")
     assert all(char.isprintable() or char == "\n" for char in text)

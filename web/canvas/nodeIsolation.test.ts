@@ -14,6 +14,11 @@ test('the nearest choice wins: node, then class, then pack', () => {
   expect(nodeIsolated(world(pack(false)), node(false))).toBe(false)
 })
 
+test.each(['constructor', 'toString', '__proto__'])('a node class %s is as its pack unless it is set apart', (name) => {
+  expect(nodeIsolated(world(pack(false)), node(undefined, name))).toBe(false)
+  expect(nodeIsolated(world(pack(true, Object.fromEntries([[name, false]]))), node(undefined, name))).toBe(false)
+})
+
 test('a node of a pack that ComfyUI could not import runs isolated, whatever was chosen', () => {
   expect(nodeIsolated(world(pack(true, {}, 'Traceback')), node(false))).toBe(true)
 })

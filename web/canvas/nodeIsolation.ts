@@ -1,3 +1,4 @@
+import { valueOf } from '../../schemas/byName'
 import { t } from '../i18n'
 import type { PackInfo } from '../../schemas/pack'
 
@@ -38,7 +39,7 @@ const choiceOf = (node: CanvasNode): boolean | undefined => (typeof node.propert
 function classIsolated(world: NodeWorld, type: string): boolean {
   const id = world.packOf(type)
   const pack = id === undefined ? undefined : world.pack(id)
-  return pack?.class_isolation[type] ?? pack?.isolation.state === 'on'
+  return (pack && valueOf(pack.class_isolation, type)) ?? pack?.isolation.state === 'on'
 }
 
 /** ComfyUI has not imported the pack, so its nodes can run in a worker only. */
