@@ -7,6 +7,7 @@ import { errnoOf, unreadable, writeAtomic } from './files'
 
 /** The file by which a folder is known as made by us. Nothing is deleted, moved or given other rights that has none, lies in no folder that has one, and is not proven by a record of ours. */
 export const MARK = '.comfyui-envmanager'
+const UNFINISHED = /^\.comfyui-envmanager\.\d+-[0-9a-f]{12}\.tmp$/
 
 /** What a marked folder is. The names of an env, a generation, a snapshot and a wheel are in their marks, so that a copy that somebody made is nobody's. */
 export type MarkedKind = 'home' | 'cache' | 'env' | 'generation' | 'snapshot' | 'wheel' | 'plan'
@@ -85,6 +86,14 @@ export async function removeMarked(folder: string): Promise<void> {
   const left = await readdir(folder)
   if (left.some((name) => name !== MARK)) return // somebody still writes into it: the next time
   await rm(join(folder, MARK), { force: true })
+  await rmdir(folder)
+}
+
+/** Deletes a folder that was about to get our mark when its maker was killed: nothing is in it but marks that were not finished. Anything else stays. */
+export async function removeNeverMarked(folder: string): Promise<void> {
+  const names = await readdir(folder)
+  if (!names.every((name) => UNFINISHED.test(name))) return
+  for (const name of names) await rm(join(folder, name), { force: true })
   await rmdir(folder)
 }
 

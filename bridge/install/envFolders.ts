@@ -3,7 +3,7 @@ import { readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvRecord } from '../../schemas/env'
 import { namesIn } from '../files'
-import { isFolder, isMarked, MARK, markFolder, markOf, readMark, removeMarked } from '../mark'
+import { isFolder, isMarked, MARK, markFolder, markOf, readMark, removeMarked, removeNeverMarked } from '../mark'
 import { readState } from '../stateFile'
 
 // What of `envs/<id>/` is ours. Generations, and the folder itself, carry our mark; those of earlier versions are proven by records that name them.
@@ -50,8 +50,8 @@ export async function makeGeneration(folder: string, id: string, generation: num
 /** Deletes a generation if it is ours. What an earlier version left half-made has no proof, and stays. */
 export async function removeGeneration(folder: string, id: string, name: string): Promise<void> {
   if (!(await isOurGeneration(folder, id, name))) {
-    // made by us a moment before a kill: there is nothing in it
-    if (numberOf(name) > 0 && isFolder(join(folder, name)) && isMarked(folder, 'env', id)) await rmdir(join(folder, name)).catch(() => undefined)
+    // made by us a moment before a kill
+    if (numberOf(name) > 0 && isFolder(join(folder, name)) && isMarked(folder, 'env', id)) await removeNeverMarked(join(folder, name)).catch(() => undefined)
     return
   }
   const path = join(folder, name)
