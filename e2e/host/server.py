@@ -169,10 +169,12 @@ class PromptServer:
         return web.json_response({"prompt_id": prompt_id, "number": self.number, "node_errors": bad})
 
     async def interrupt(self, request):
-        """The Cancel button."""
+        """The Cancel button: of one prompt if that is named and runs."""
         import comfy.model_management
 
-        comfy.model_management.interrupt_current_processing()
+        wanted = json.loads(await request.text() or "{}").get("prompt_id")
+        if not wanted or any(item[1] == wanted for item in list(self.prompt_queue.currently_running.values())):
+            comfy.model_management.interrupt_current_processing()
         return web.Response(status=200)
 
     async def free(self, request):

@@ -153,7 +153,7 @@ test('a node that looks other node classes up finds what they say of themselves,
 })
 
 test.skipIf(!real)('a node that uses one of ComfyUI’s extra nodes gets it (a real ComfyUI)', async () => {
-  expect((await looked('SolidMask')).outputs['3']?.text?.[0]).toBe('str None True None (1, 4, 8)')
+  expect((await looked('SolidMask')).outputs['3']?.text?.[0]).toMatch(/^str None True (None|False) \(1, 4, 8\)$/) // a V3 class has every attribute
 })
 
 test.skipIf(!real)('a VIDEO goes through a worker: one of pictures, and one of a file (a real ComfyUI)', async () => {

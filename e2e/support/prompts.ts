@@ -42,7 +42,7 @@ export async function cancelled(url: string, id: string): Promise<Outcome> {
   const state = { ended: false }
   const ending = finished(url, id).finally(() => (state.ended = true))
   while (!state.ended) {
-    await fetch(`${url}/api/interrupt`, { method: 'POST', body: '{}' })
+    await fetch(`${url}/api/interrupt`, { method: 'POST', body: JSON.stringify({ prompt_id: id }) })
     await Promise.race([ending, new Promise((done) => setTimeout(done, 100))])
   }
   return ending
