@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { valueOf } from '../../schemas/byName'
 import { StateFile } from '../../schemas/connection'
 import type { HostPack, HostReport } from '../../schemas/shimLink'
 import type { Engine } from '../engine'
@@ -67,14 +68,33 @@ export async function newContext(engine: Engine, store: Store, run: Context['run
   return { engine, store, run, segments, problems: all, journal: new Journal(home, run.name), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
 }
 
-/** Writes what is chosen for one pack, and leaves those of others as they are on disk. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */
-export async function saveChoice({ engine, isolated, classes }: Context, pack: string): Promise<void> {
+/** What is chosen for one pack: whether it runs in a worker, and which of its classes are set apart. */
+export interface Chosen {
+  on: boolean
+  classes: Record<string, boolean> | undefined
+}
+
+/** One choice of a user: of a pack, or of one of its node classes (null: as its pack). */
+export type Choice = { on: boolean } | { name: string; on: boolean | null }
+
+export function withChoice(chosen: Chosen, choice: Choice): Chosen {
+  if (!('name' in choice)) return { ...chosen, on: choice.on }
+  const { [choice.name]: _, ...others } = chosen.classes ?? {}
+  const classes = choice.on === null ? others : { ...others, [choice.name]: choice.on }
+  return { ...chosen, classes: Object.keys(classes).length > 0 ? classes : undefined }
+}
+
+/** The choice that takes another one back. */
+export const takenBack = (before: Chosen, choice: Choice): Choice => ('name' in choice ? { name: choice.name, on: valueOf(before.classes ?? {}, choice.name) ?? null } : { on: before.on })
+
+/** Writes one choice, and leaves all others as they are on disk: another bridge may have written some meanwhile. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */
+export async function saveChoice({ engine }: Context, pack: string, choice: Choice): Promise<void> {
   const { home } = engine.settings
   await updateState(statePath(home), lockIn(home, 'state.json'), StateFile, (before): StateFile => {
-    const { [pack]: _, ...others } = before?.classes ?? {}
-    const own = classes.get(pack)
-    const rest = (before?.isolated ?? []).filter((name) => name !== pack)
-    return { schema: 1, isolated: (isolated.has(pack) ? [...rest, pack] : rest).sort(), classes: own ? { ...others, [pack]: own } : others }
+    const { [pack]: own, ...others } = before?.classes ?? {}
+    const isolated = (before?.isolated ?? []).filter((name) => name !== pack)
+    const { on, classes } = withChoice({ on: before?.isolated.includes(pack) ?? false, classes: own }, choice)
+    return { schema: 1, isolated: (on ? [...isolated, pack] : isolated).sort(), classes: classes ? { ...others, [pack]: classes } : others }
   })
 }
 

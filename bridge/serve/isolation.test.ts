@@ -27,12 +27,12 @@ afterEach(() => rmSync(base, { recursive: true, force: true }))
 const state = (): string => join(home, 'state.json')
 
 /** A bridge's switch, with workers that always start. */
-async function bridge(): Promise<{ context: Context; shown: Map<string, Isolation>; service: IsolationService }> {
+async function bridge(load: () => Promise<null> = async () => null): Promise<{ context: Context; shown: Map<string, Isolation>; service: IsolationService }> {
   const engine = { settings: readSettings({ home, comfyui: base }, {}), envs: new EnvStore(home), fingerprint: { python: {}, platform: {}, gpus: [] } } as unknown as Engine
   const context = await newContext(engine, new Store({ ...plainHostOf(engine) }, () => undefined))
   const shown = new Map<string, Isolation>()
   const packs = { setIsolation: (pack: string, isolation: Isolation) => shown.set(pack, isolation), refresh: async () => undefined }
-  const workers = { load: async () => null, retire: async () => undefined }
+  const workers = { load, retire: async () => undefined }
   return { context, shown, service: new IsolationService(context, packs as never, workers as never, {} as never, vi.fn<() => void>()) }
 }
 const plainHostOf = (engine: Engine): ReturnType<typeof plainHost> => ({ home: engine.settings.home, problems: [] }) as unknown as ReturnType<typeof plainHost>
@@ -41,6 +41,31 @@ test('two switches at once, and two bridges of one home: no choice is lost', asy
   const [one, two] = await Promise.all([bridge(), bridge()])
   await Promise.all([one.service.set('a', true), one.service.setClass('c', 'Node', true), two.service.set('b', true)])
   expect(JSON.parse(readFileSync(state(), 'utf8'))).toEqual({ schema: 1, isolated: ['a', 'b'], classes: { c: { Node: true } } })
+})
+
+test('what another bridge chooses for a pack while its worker starts is not lost, also where that start fails', async () => {
+  const two = await bridge()
+  let wait = Promise.withResolvers<null>()
+  const one = await bridge(() => wait.promise)
+  const other = async (work: Promise<void>, choose: () => Promise<void>): Promise<void> => {
+    await vi.waitFor(() => expect(one.shown.get('c')?.state).toBe('starting'))
+    await choose()
+    wait.resolve(null)
+    await work
+    one.shown.clear()
+    wait = Promise.withResolvers()
+  }
+  await other(one.service.setClass('c', 'A', true), () => two.service.setClass('c', 'B', true))
+  await other(one.service.set('c', true), () => two.service.setClass('c', 'C', false))
+  expect(JSON.parse(readFileSync(state(), 'utf8'))).toEqual({ schema: 1, isolated: ['c'], classes: { c: { A: true, B: true, C: false } } })
+  one.context.host = {} as never // then it fails after it was saved: this ComfyUI cannot be told
+  const failing = one.service.setClass('c', 'D', true)
+  await vi.waitFor(() => expect(one.shown.get('c')?.state).toBe('starting'))
+  await two.service.setClass('c', 'E', true)
+  wait.resolve(null)
+  await expect(failing).rejects.toThrow(/apply/)
+  expect(JSON.parse(readFileSync(state(), 'utf8'))).toMatchObject({ classes: { c: { A: true, B: true, C: false, E: true } } })
+  expect(readFileSync(state(), 'utf8')).not.toContain('"D"')
 })
 
 test('a switch that cannot be saved goes back, and says why', async () => {

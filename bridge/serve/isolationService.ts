@@ -5,7 +5,7 @@ import { LoadedPack, type PackNode, type PackNodes } from '../../schemas/pack'
 import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { readCached, writeAtomic } from '../files'
-import { packFolder, saveChoice, savedChoices, usesWorker, type Context } from './context'
+import { type Choice, type Chosen, type Context, packFolder, saveChoice, savedChoices, takenBack, usesWorker, withChoice } from './context'
 import { packFile } from './packFile'
 import type { PackService } from './packService'
 import type { WorkerService } from './workerService'
@@ -45,33 +45,24 @@ export class IsolationService {
 
   /** Switches a pack. */
   async set(pack: string, on: boolean): Promise<void> {
-    const choose = (): void => {
-      if (on) this.context.isolated.add(pack)
-      else this.context.isolated.delete(pack)
-    }
-    await this.#choose(pack, choose)
+    await this.#choose(pack, { on })
   }
 
   /** Sets a node class apart from its pack; `on` null: as its pack. */
   async setClass(pack: string, name: string, on: boolean | null): Promise<void> {
-    const choose = (): void => {
-      const { [name]: _, ...others } = this.context.classes.get(pack) ?? {}
-      const classes = on === null ? others : { ...others, [name]: on }
-      if (Object.keys(classes).length > 0) this.context.classes.set(pack, classes)
-      else this.context.classes.delete(pack)
-    }
-    await this.#choose(pack, choose)
+    await this.#choose(pack, { name, on })
   }
 
   /** A choice of the user, on top of what is chosen on disk: another process may have changed that. Throws FILE_UNREADABLE. */
-  #choose(pack: string, choose: () => void): Promise<void> {
+  #choose(pack: string, choice: Choice): Promise<void> {
     return this.#inTurn(pack, async () => {
       const saved = await savedChoices(this.context.engine.settings.home).catch((error: unknown) => {
         this.packs.setIsolation(pack, { state: 'failed', reason: toWire(error).message })
         throw error
       })
-      this.#put(pack, { on: saved.isolated.has(pack), classes: saved.classes.get(pack) })
-      await this.#switch(pack, choose)
+      const chosen = { on: saved.isolated.has(pack), classes: saved.classes.get(pack) }
+      this.#put(pack, chosen)
+      await this.#switch(pack, withChoice(chosen, choice), choice)
     })
   }
 
@@ -88,7 +79,7 @@ export class IsolationService {
     return this.#inTurn(pack, async () => {
       if (!(await this.workers.isOutdated(pack))) return
       await this.workers.retire(pack)
-      await this.#switch(pack, () => undefined, false)
+      await this.#switch(pack, this.#chosen(pack))
     })
   }
 
@@ -99,11 +90,11 @@ export class IsolationService {
   async #followOne(pack: string): Promise<void> {
     const saved = await savedChoices(this.context.engine.settings.home) // as it is when its turn has come
     if (this.#isAsIn(saved, pack)) return
-    const choose = (): void => this.#put(pack, { on: saved.isolated.has(pack), classes: saved.classes.get(pack) })
+    const chosen = { on: saved.isolated.has(pack), classes: saved.classes.get(pack) }
     const folder = await packFolder(this.context, pack).catch(() => null)
-    if (!folder) return choose() // this ComfyUI does not have it
+    if (!folder) return this.#put(pack, chosen) // this ComfyUI does not have it
     await this.packs.refresh(folder)
-    await this.#switch(pack, choose, false)
+    await this.#switch(pack, chosen)
   }
 
   #inTurn(pack: string, work: () => Promise<void>): Promise<void> {
@@ -128,20 +119,20 @@ export class IsolationService {
     return (kept?.classes ?? []).map(({ name, display_name, live_inputs }) => ({ name, display_name: display_name ?? name, live_inputs }))
   }
 
-  /** `save` false: it is what the file says. */
-  async #switch(pack: string, choose: () => void, save = true): Promise<void> {
+  /** `choice`: what of that the file does not say yet. */
+  async #switch(pack: string, chosen: Chosen, choice: Choice | null = null): Promise<void> {
     const folder = await packFolder(this.context, pack)
     const { isolated, classes } = this.context
-    const before = { on: isolated.has(pack), classes: classes.get(pack) }
+    const before = this.#chosen(pack)
     this.packs.setIsolation(pack, { state: 'starting' })
-    choose()
+    this.#put(pack, chosen)
     const needsWorker = usesWorker(this.context, pack)
     let saved = false
     try {
       if (needsWorker) this.#refuseUnready(pack)
       const loaded = needsWorker ? await this.load(pack) : null
-      if (save) await saveChoice(this.context, pack)
-      saved = save
+      if (choice) await saveChoice(this.context, pack, choice)
+      saved = choice !== null
       const applied = this.context.host ? await this.host.apply(pack, isolated.has(pack), classes.get(pack) ?? {}, loaded) : null
       if (applied) this.context.hostPacks.set(pack, applied.pack)
       this.onNodesChanged(pack)
@@ -149,8 +140,9 @@ export class IsolationService {
       const later = applied?.restart_needed
       this.packs.setIsolation(pack, later ? { state: 'restart_needed', reason: later } : { state: isolated.has(pack) ? 'on' : 'off' })
     } catch (error) {
-      if (needsWorker || (save && !saved)) this.#put(pack, before)
-      const unsaved = saved ? await saveChoice(this.context, pack).then(() => null, toWire) : null
+      const isTakenBack = needsWorker || (choice !== null && !saved)
+      if (isTakenBack) this.#put(pack, before)
+      const unsaved = isTakenBack && saved && choice ? await saveChoice(this.context, pack, takenBack(before, choice)).then(() => null, toWire) : null
       const later = unsaved ? ` After ComfyUI’s next start it is as chosen all the same: ${unsaved.message}` : ''
       this.packs.setIsolation(pack, { state: 'failed', reason: `${toWire(error).message}${later}` })
       throw error
@@ -159,11 +151,16 @@ export class IsolationService {
     }
   }
 
-  #put(pack: string, before: { on: boolean; classes: Record<string, boolean> | undefined }): void {
+  /** What is chosen here. */
+  #chosen(pack: string): Chosen {
+    return { on: this.context.isolated.has(pack), classes: this.context.classes.get(pack) }
+  }
+
+  #put(pack: string, chosen: Chosen): void {
     const { isolated, classes } = this.context
-    if (before.on) isolated.add(pack)
+    if (chosen.on) isolated.add(pack)
     else isolated.delete(pack)
-    if (before.classes) classes.set(pack, before.classes)
+    if (chosen.classes) classes.set(pack, chosen.classes)
     else classes.delete(pack)
   }
 
@@ -178,7 +175,7 @@ export class IsolationService {
         this.packs.setIsolation(pack, { state: this.context.isolated.has(pack) ? 'on' : 'off' })
         throw error
       }
-      if (usesWorker(this.context, pack)) await this.#switch(pack, () => undefined, false)
+      if (usesWorker(this.context, pack)) await this.#switch(pack, this.#chosen(pack))
     })
   }
 
