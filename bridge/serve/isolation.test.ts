@@ -58,7 +58,7 @@ test('what another bridge chooses for a pack while its worker starts is not lost
   await other(one.service.setClass('c', 'A', true), () => two.service.setClass('c', 'B', true))
   await other(one.service.set('c', true), () => two.service.setClass('c', 'C', false))
   expect(JSON.parse(readFileSync(state(), 'utf8'))).toEqual({ schema: 1, isolated: ['c'], classes: { c: { A: true, B: true, C: false } } })
-  one.context.host = {} as never // then it fails after it was saved: this ComfyUI cannot be told
+  one.context.host = { pack_roots: [join(base, 'custom_nodes')] } as never // then it fails after it was saved: this ComfyUI cannot be told
   const failing = one.service.setClass('c', 'D', true)
   await vi.waitFor(() => expect(one.shown.get('c')?.state).toBe('starting'))
   await two.service.setClass('c', 'E', true)
