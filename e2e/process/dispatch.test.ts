@@ -55,7 +55,7 @@ test('the whole pack: each class is itself in the worker, and again in ComfyUI a
 })
 
 test('an object’s own FUNCTION counts, and its state ends when ComfyUI lets go of it', async () => {
-  expect(await said('InheritOwnFunction')).toBe('second')
+  expect([await said('InheritOwnFunction'), await said('InheritOwnList')]).toEqual(['second', 'a list'])
   expect([await said('InheritSlots'), await said('InheritSlots')]).toEqual(['call 1', 'call 2'])
   await forgetResults(comfy.url)
   expect(await said('InheritSlots')).toBe('call 1')
@@ -70,6 +70,11 @@ test('a node object is made in the process that it works in, once, and nowhere e
   expect(await said('InheritMade')).toMatch(/^(\d+ ){3}call 1$/)
 })
 
+test('a class under a second name is the pack’s under that one alone', async () => {
+  const preview = async (class_type: string): Promise<unknown> => (await run(comfy.url, { '1': { class_type: 'InheritBase', inputs: { turn: ++turn } }, '2': { class_type, inputs: { source: ['1', 0] } } })).outputs['2']?.text?.[0]
+  expect([await preview('PreviewAny'), await preview('InheritPreview')]).toEqual([expect.stringMatching(/^InheritBase/), expect.stringMatching(/^InheritBase/)])
+})
+
 test('so it is where ComfyUI keeps no objects', async () => {
   const other = await startComfy({ frontend: FRONTENDS[0], packs: ['inherited-nodes'], args: ['--cache-none'] })
   try {
@@ -80,6 +85,8 @@ test('so it is where ComfyUI keeps no objects', async () => {
     const first = String(await one())
     expect(first).not.toContain(`${other.process.pid}`)
     expect([first, await one()]).toEqual([expect.stringMatching(/^\d+ call 1$/), expect.stringMatching(/^(\d+ ){2}call 1$/)])
+    const many = await run(other.url, { '1': { class_type: 'InheritMany', inputs: { turn: ++turn } }, '2': { class_type: 'InheritCount', inputs: { turn: ['1', 0] } }, '3': { class_type: 'PreviewAny', inputs: { source: ['2', 0] } } })
+    expect(many.outputs['3']?.text).toEqual(['item 1', 'item 2', 'item 3'])
     client.close()
   } finally {
     await other.stop()

@@ -213,6 +213,11 @@ test('what a pack writes beside its code is no update of it: its next worker goe
 })
 
 test('a file of data makes other classes of the same code: nothing is mixed', async () => {
+  expect(await said('ChangingOutputs', { amount: 1 })).toBe('output 1 of 1') // here ComfyUI has imported the pack too
+  writeFileSync(file('outputs.json'), '3')
+  await panel.call('worker.stop', { worker: `${PACK}#1` })
+  expect(await said('ChangingOutputs', { amount: 2 })).toMatch(/changed on disk/)
+  writeFileSync(file('outputs.json'), '1')
   await restart()
   expect(await said('ChangingOutputs', { amount: 1 })).toBe('output 1 of 1')
   writeFileSync(file('outputs.json'), '2')

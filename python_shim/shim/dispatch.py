@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,9 +18,9 @@ from . import executor, log, proxy_v3
 from .calls import Calls
 from .choices import Choices
 from .executor import Step
-from .instances import Instances, Unmade, class_of
+from .instances import Instances, Unmade, class_of, is_made_elsewhere
 from .kept import KeptOutputs
-from .node_owners import NodeOwners
+from .node_owners import NodeOwners, mappings
 from .one_by_one import OneByOne
 from .prompt_classes import class_types, stand_for_absent
 from .prompts import Prompts
@@ -55,12 +54,14 @@ class Dispatch:
     def __init__(self, calls: Calls, choices: Choices, prompts: Prompts, release: Callable[[str], None]) -> None:
         self._calls, self._choices, self.prompts = calls, choices, prompts
         self._instances, self.owners = Instances(release), NodeOwners()
-        #: Node classes by their identity, since a pack's metaclass may do anything with `==` and hashes: class, pack, names.
-        self._classes: dict[int, tuple[type, str, list[str]]] = {}
+        #: Node classes by their identity, since a pack's metaclass may do anything with `==` and hashes: class, names and their packs.
+        self._classes: dict[int, tuple[type, list[tuple[str, str]]]] = {}
         #: Calls of a node that were sent, by prompt and node, while it runs.
         self._sent: dict[tuple[str, str], int] = {}
         #: The class names of the nodes of prompts that run, as each was queued, and those that nodes have added.
         self._types: dict[str, dict[str, str]] = {}
+        #: Objects of nodes that have begun, by prompt and node: their names last until the last item is done, whatever ComfyUI keeps.
+        self._at_work: dict[tuple[str, str], Any] = {}
         self._kept = KeptOutputs(calls.is_gone, self._place)
         self.reason: str | None = "ComfyUI has not started yet"
 
@@ -88,6 +89,7 @@ class Dispatch:
             target = self._target(class_of(obj), str(unique_id), prompt_id)
             method = None if target is None else "FUNCTION" if func == getattr(obj, "FUNCTION", None) else _METHODS.get(func)
             if target is not None and method is not None:
+                self._at_work[str(prompt_id), str(unique_id)] = obj
                 obj = self._stand_in(obj, func, target, method, str(unique_id), prompt_id, kwargs)
             elif type(obj) is Unmade:
                 obj = class_of(obj)()
@@ -127,32 +129,30 @@ class Dispatch:
 
     def _target(self, cls: type, node: str, prompt: Any) -> tuple[str, str] | None:
         """Pack and class name if nodes of that very class run in a worker now."""
-        pack, names = self.pack_of(cls)
-        if not pack:
-            return None
-        if is_proxy(cls):  # ComfyUI has not imported its pack
-            return pack, names[0]
+        names = self._names_of(cls)
+        if names and is_proxy(cls):  # ComfyUI has not imported its pack
+            return names[0][1], names[0][0]
         if len(names) > 1:  # each name is chosen for itself; a check of inputs comes before its prompt, and is the same for all
             known = self._types.get(str(prompt), {}).get(node)
-            names = [known] if known in names else names
-        return next(((pack, name) for name in names if self._choices.isolated(pack, name, node, prompt)), None)
+            names = [each for each in names if each[0] == known] or ([] if any(not pack for _, pack in names) else names)
+        return next(((pack, name) for name, pack in names if pack and self._choices.isolated(pack, name, node, prompt)), None)
 
-    def pack_of(self, cls: type) -> tuple[str, list[str]]:
-        """The pack of a node class and its names there; of any other class "" and none."""
-        mappings = sys.modules["nodes"].NODE_CLASS_MAPPINGS
+    def _names_of(self, cls: type) -> list[tuple[str, str]]:
+        """The names under which ComfyUI has that very class now, and the pack of each."""
+        classes = mappings()
         known = self._classes.get(id(cls))
-        if known is None or known[0] is not cls or any(mappings.get(name) is not cls for name in known[2]):
+        if known is None or known[0] is not cls or any(classes.get(name) is not cls for name, _ in known[1]):
             self._classes = {}
-            for name, each in list(mappings.items()):
+            for name, each in list(classes.items()):
                 if isinstance(each, type):
-                    self._classes.setdefault(id(each), (each, self.owners.pack_of(each), []))[2].append(name)
-            known = self._classes.setdefault(id(cls), (cls, "", []))
-        return known[1], known[2]
+                    self._classes.setdefault(id(each), (each, []))[1].append((name, self.owners.pack_of(name)))
+            known = self._classes.setdefault(id(cls), (cls, []))
+        return known[1]
 
     def _is_replaced(self, obj: Any) -> bool:
         """Whether a node object is ours, and of a class in whose place ComfyUI has another now: it would go on to call it all the same."""
         cls = class_of(obj)
-        return (is_proxy(cls) or type(obj) is Unmade) and self.pack_of(cls)[0] == ""
+        return (is_proxy(cls) or type(obj) is Unmade) and not self._names_of(cls)
 
     def _prompting(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(inner)
@@ -173,10 +173,11 @@ class Dispatch:
                 return await inner(executing, *args, **kwargs)
             finally:
                 self._sent.clear()
+                self._at_work.clear()
                 self._choices.thaw(prompt)
                 self._types.pop(prompt, None)
                 for name in absent:
-                    sys.modules["nodes"].NODE_CLASS_MAPPINGS.pop(name, None)
+                    mappings().pop(name, None)
                 self.prompts.end(prompt)
 
         return execute_async
@@ -207,6 +208,8 @@ class Dispatch:
                 if refused is None:
                     raise
                 answer = results.FAILURE, executor.failure(step, refused), refused
+            if answer[0] != results.PENDING:
+                self._at_work.pop((step.prompt, step.node), None)
             if answer[0] == results.SUCCESS and not was_kept:
                 self._guarded(self._kept.has_run, step)
             again = answer[0] == results.FAILURE and self._may_run_again(step, answer[2])
@@ -219,13 +222,13 @@ class Dispatch:
 
     async def _object(self, step: Step) -> Unmade | None:
         """See to it that ComfyUI makes the object of a node exactly if the node runs inside. The answer is for a cache that keeps none."""
-        cls = sys.modules["nodes"].NODE_CLASS_MAPPINGS.get(step.class_type(step.node))
+        cls = mappings().get(step.class_type(step.node))
         known = await executor.node_object(step)
         is_elsewhere = self._place(step, step.node) is not None
         if type(known) is Unmade and not (is_elsewhere and class_of(known) is cls):
             executor.forget_objects(step.caches, lambda obj: obj is known)
             known = None
-        if known is not None or not is_elsewhere or not _is_made_elsewhere(cls):
+        if known is not None or not is_elsewhere or is_proxy(cls) or proxy_v3.is_v3(cls) or not is_made_elsewhere(cls):
             return None
         unmade = Unmade(cls)
         await executor.keep_node_object(step, unmade)
@@ -255,7 +258,7 @@ class Dispatch:
         """The pack in whose worker a node runs in this prompt; None: in ComfyUI."""
         name = step.class_type(node)
         self._types.get(step.prompt, {}).setdefault(node, name)
-        cls = sys.modules["nodes"].NODE_CLASS_MAPPINGS.get(name)
+        cls = mappings().get(name)
         target = None if cls is None else self._target(cls, node, step.prompt)
         return None if target is None else target[0]
 
@@ -269,10 +272,3 @@ def _refused(error: BaseException) -> NotPortable | None:
         looked.append(seen)  # whoever sets a context can make a circle
         seen = seen.__context__
     return seen if isinstance(seen, NotPortable) else None
-
-
-def _is_made_elsewhere(cls: Any) -> bool:
-    """Whether a class can answer for an object of it. Objects of proxies cost nothing, V3 does its work in classes, and some objects choose
-    their FUNCTION themselves."""
-    known = isinstance(cls, type) and not is_proxy(cls) and not proxy_v3.is_v3(cls)
-    return known and isinstance(getattr(cls, "FUNCTION", None), str)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import types
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -27,6 +29,43 @@ def class_of(obj: Any) -> type:
     if kind is Unmade:
         return obj._envmanager_class
     return obj if isinstance(obj, type) else kind
+
+
+#: What ComfyUI asks a node object for, beside the method that does the work (`execution.py`).
+_ASKED = frozenset(("FUNCTION", "INPUT_IS_LIST", "OUTPUT_IS_LIST", "RETURN_TYPES", "check_lazy_status"))
+
+
+def is_made_elsewhere(cls: Any) -> bool:
+    """Whether making an object of a class does something, and its class answers for the object all the same: nothing that the class is made
+    of computes what ComfyUI asks, or names it."""
+    bases = [] if not isinstance(cls, type) else list(type.mro(cls))[:-1]
+    if not any("__init__" in vars(base) for base in bases):
+        return False
+    odd = ("__new__", "__getattr__", "__getattribute__", "__setattr__")
+    if any(name in vars(base) for base in bases for name in odd) or type(cls) is not type:
+        return False
+    asked = [inspect.getattr_static(cls, name, None) for name in _ASKED]
+    plain = all(isinstance(value, (type(None), str, bool, list, tuple, types.FunctionType)) for value in asked)
+    return (
+        plain and isinstance(cls.FUNCTION, str) and not any(_ASKED & names for base in bases for names in map(_named, vars(base).values()))
+    )
+
+
+def _named(value: Any) -> set[str]:
+    """The attributes and texts that a function of a class names; of what is no plain function everything that could matter."""
+    function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
+    if isinstance(function, property):
+        return set().union(*(_named(part) for part in (function.fget, function.fset, function.fdel) if part is not None))
+    if not callable(function):
+        return set()
+    code = getattr(function, "__code__", None)
+    return _names_in(code) if code is not None else set(_ASKED)
+
+
+def _names_in(code: types.CodeType) -> set[str]:
+    inner = [_names_in(each) for each in code.co_consts if isinstance(each, types.CodeType)]
+    texts = {each for each in code.co_consts if isinstance(each, str)}
+    return set(code.co_names).union(texts, *inner) | ({"FUNCTION"} if {"__dict__", "setattr", "vars"} & set(code.co_names) else set())
 
 
 class Instances:

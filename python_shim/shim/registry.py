@@ -64,7 +64,7 @@ class Registry:
     def own_classes(self, pack: str) -> dict[str, Any]:
         """The pack's node classes in ComfyUI, by name."""
         owners = self._dispatch.owners
-        return {name: cls for name, cls in list(mappings().items()) if isinstance(cls, type) and owners.pack_of(cls) == pack}
+        return {name: cls for name, cls in list(mappings().items()) if owners.pack_of(name) == pack}
 
     def register_proxies(self, pack: str, folder: str, report: dict[str, Any]) -> None:
         """Do what ComfyUI's loader would have done."""
@@ -102,6 +102,8 @@ class Registry:
             return
         self.offered(report)
         is_same = is_same_code(self._calls.codes.setdefault(pack, report["code"]), report["code"])
+        if is_same:  # of classes that ComfyUI has imported, the worker is the first to say how they are called
+            self._calls.codes[pack] = report["code"]
         known = self._proxies.get(pack)
         if known is None:
             return
@@ -178,7 +180,8 @@ class Registry:
             raise CodedError("HOST_UNKNOWN", what, "Isolate it before ComfyUI starts: switch it on and restart ComfyUI.")
         self.choices.set_pack(pack, whole, params["classes"])
         # what ComfyUI has imported is of the code of then: a newer one would mix both
-        if not (inside and pack in self._calls.codes):
+        known = self._calls.codes.get(pack)
+        if not inside or known is None or is_same_code(known, loaded["code"]):
             self._has_code(pack, loaded["code"])
         if whole:
             self.offered(loaded)
@@ -189,8 +192,7 @@ class Registry:
 
     def _may_have(self, pack: str, name: str) -> bool:
         """Whether a name is free, or the pack's own: a switch takes no name from another pack."""
-        holder = mappings().get(name)
-        return name not in mappings() or (isinstance(holder, type) and self._dispatch.owners.pack_of(holder) == pack)
+        return name not in mappings() or self._dispatch.owners.pack_of(name) == pack
 
     def on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         """For `PromptServer.add_on_prompt_handler`: nodes on the canvas that are to run in a worker though their pack does not."""

@@ -21,7 +21,7 @@ def test_a_folder_and_a_file_of_one_name_are_two(mappings):
     for pack, name in (("twin", "Folder"), ("", "File")):
         with owners.loading(pack):
             mappings[name] = type(name, (), {"RELATIVE_PYTHON_MODULE": "custom_nodes.twin"})
-    assert [owners.pack_of(mappings[name]) for name in ("Folder", "File", "Core")] == ["twin", "", ""]
+    assert [owners.pack_of(name) for name in ("Folder", "File", "Core")] == ["twin", "", ""]
 
 
 def test_a_class_that_a_pack_puts_in_itself_is_the_packs(mappings):
@@ -30,4 +30,12 @@ def test_a_class_that_a_pack_puts_in_itself_is_the_packs(mappings):
         mappings["Put"] = type("Put", (), {})
         mappings["Core"] = type("Core", (), {})
     mappings["Later"] = type("Later", (), {"RELATIVE_PYTHON_MODULE": "custom_nodes.pack"})
-    assert [owners.pack_of(mappings[name]) for name in ("Put", "Core", "Later")] == ["pack", "", "pack"]
+    assert [owners.pack_of(name) for name in ("Put", "Core", "Later")] == ["pack", "", "pack"]
+
+
+def test_each_name_of_a_class_is_of_the_pack_that_has_given_it(mappings):
+    owners, core = NodeOwners(), mappings["Core"]
+    with owners.loading("pack"):
+        mappings["Alias"] = core
+        core.RELATIVE_PYTHON_MODULE = "custom_nodes.pack"
+    assert [owners.pack_of(name) for name in ("Core", "Alias", "Absent")] == ["", "pack", ""]

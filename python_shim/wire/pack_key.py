@@ -47,9 +47,9 @@ def code_of(folder: str) -> str:
 
 
 def code_with(code: str, classes: Iterable[dict[str, Any]]) -> str:
-    """The code together with what it has made of its classes (`NodeClass`es): the same code makes others of other files of data."""
-    shapes = {spec["name"]: shape(spec) for spec in classes}
-    return f"{code}-{_hash([json.dumps(shapes, sort_keys=True)])}"
+    """The code together with how its classes (`NodeClass`es) are called: the same code makes others of other files of data."""
+    called = {spec["name"]: {key: spec[key] for key in _CALLED} for spec in classes}
+    return f"{code}-{_hash([json.dumps(called, sort_keys=True)])}"
 
 
 def is_same_code(one: str, other: str) -> bool:
@@ -57,6 +57,8 @@ def is_same_code(one: str, other: str) -> bool:
     return one == other or other.startswith(f"{one}-") or one.startswith(f"{other}-")
 
 
+#: Of a `NodeClass`, what ComfyUI and a worker must know alike for a call.
+_CALLED = ("function", "return_types", "input_is_list", "output_is_list", "is_changed", "validate_inputs", "check_lazy_status", "is_async")
 #: Of a `NodeClass`, what may change while ComfyUI runs: the choices that a node offers.
 _CHOICES = frozenset({"input_types", "graph_input_types", "v3"})
 

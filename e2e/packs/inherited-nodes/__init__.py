@@ -127,6 +127,44 @@ class InheritMade:
             return (f"{' '.join(file.read().split())} call {self.calls}",)
 
 
+class InheritOwnList:
+    """Each object says by itself whether it takes lists."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"turn": ("INT", {})}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+
+    def __init__(self):
+        self.INPUT_IS_LIST = True
+
+    def run(self, turn):
+        return (f"a {type(turn).__name__}",)
+
+
+class InheritCount:
+    """Counts the items that one object gets."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"turn": ("INT", {})}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+
+    def __init__(self):
+        self.items = 0
+
+    def run(self, turn):
+        """Adds one."""
+        self.items += 1
+        return (f"item {self.items}",)
+
+
+class InheritMany:
+    """A list of three numbers."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"turn": ("INT", {})}})
+    RETURN_TYPES, OUTPUT_IS_LIST, FUNCTION, CATEGORY = ("INT",), (True,), "run", "tests"
+
+    def run(self, turn):
+        return ([turn, turn + 1, turn + 2],)
+
+
 class InheritSlots:
     """Its objects have no end that others hear of."""
 
@@ -161,7 +199,20 @@ class InheritFork:
         return (f"{'child' if child == 0 else 'parent'} {os.getpid() == parent}",)
 
 
-CLASSES = (InheritBase, InheritPlain, InheritSuper, InheritNames, InheritState, InheritOwnFunction, InheritMade, InheritSlots, InheritFork)
+CLASSES = (
+    InheritBase,
+    InheritPlain,
+    InheritSuper,
+    InheritNames,
+    InheritState,
+    InheritOwnFunction,
+    InheritMade,
+    InheritOwnList,
+    InheritCount,
+    InheritMany,
+    InheritSlots,
+    InheritFork,
+)
 NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in CLASSES}
 NODE_CLASS_MAPPINGS |= {"InheritStrange": InheritStrange, "InheritAlias": InheritBase}
 
@@ -171,3 +222,5 @@ class InheritPut(InheritBase):
 
 
 nodes.NODE_CLASS_MAPPINGS["InheritPut"] = InheritPut
+# the same class under a second name: the first one stays ComfyUI's own
+NODE_CLASS_MAPPINGS["InheritPreview"] = nodes.NODE_CLASS_MAPPINGS["PreviewAny"]
