@@ -22,8 +22,8 @@ from . import PROTOCOL_VERSION
 #: Another number: what was written before says other things, or says them otherwise.
 FORMAT = 3
 #: What decides which classes a pack has, and what they are.
-_CODE = (".py", ".pyd", ".so")
-_SOURCES = (*_CODE, ".toml", ".json", ".yaml", ".yml", ".txt", ".cfg", ".ini")
+_CODE = (".py", ".pyc", ".pyd", ".so")
+_SOURCES = (*_CODE, ".toml", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".csv", ".tsv", ".xml", ".cfg", ".ini")
 #: Larger files of data count by size and time.
 _LARGEST = 1 << 20
 
@@ -83,7 +83,14 @@ def no_key() -> str:
 
 
 def _walk(home: str) -> Iterator[tuple[str, list[str]]]:
-    for folder, folders, files in os.walk(home):
+    """Folders and the names of their files, also behind links, where Python imports from. Each real folder once: links can make a circle."""
+    seen = set()
+    for folder, folders, files in os.walk(home, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if name != "__pycache__" and name != "node_modules" and not name.startswith("."))
         yield folder, sorted(files)
 

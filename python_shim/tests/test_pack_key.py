@@ -1,0 +1,62 @@
+"""What of a pack's files counts for its description, and what for its code."""
+
+import os
+
+import pytest
+
+from python_shim.wire.pack_key import code_of, code_with, is_same_code, pack_key
+
+
+@pytest.fixture
+def pack(tmp_path):
+    """A pack with code in a folder of its own and in one that is linked."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "linked.py").write_text("1")
+    folder = tmp_path / "pack"
+    (folder / "nodes").mkdir(parents=True)
+    for name in ("__init__.py", "nodes/one.py", "styles.csv", "notes.json", "picture.png"):
+        (folder / name).write_text("1")
+    os.symlink(tmp_path / "elsewhere", folder / "linked")
+    os.symlink(folder, folder / "nodes" / "circle")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "key"),
+    [
+        *[("nodes/one.py", True, True), ("nodes/new.pyc", True, True), ("linked/linked.py", True, True)],
+        *[
+            ("styles.csv", False, True),
+            ("notes.json", False, True),
+            ("picture.png", False, False),
+            ("nodes/__pycache__/one.pyc", False, False),
+        ],
+    ],
+)
+def test_what_changes_it(pack, name, code, key):
+    before = code_of(str(pack)), pack_key(str(pack))
+    (pack / name).parent.mkdir(exist_ok=True)
+    (pack / name).write_text("2")
+    assert (code_of(str(pack)) != before[0], pack_key(str(pack)) != before[1]) == (code, key)
+
+
+def _class(**facts):
+    called = (
+        "function",
+        "return_types",
+        "input_is_list",
+        "output_is_list",
+        "is_changed",
+        "validate_inputs",
+        "check_lazy_status",
+        "is_async",
+    )
+    return {"name": "A", "description": "", **dict.fromkeys(called), **facts}
+
+
+def test_the_same_code_with_other_outputs_is_another_one_and_with_other_words_it_is_not():
+    one = code_with("c", [_class(return_types=["INT"])])
+    assert is_same_code(one, code_with("c", [_class(return_types=["INT"], description="of today")]))
+    assert is_same_code("c", one) and is_same_code(one, "c")
+    assert not is_same_code(one, code_with("c", [_class(return_types=["STRING"])]))
+    assert not is_same_code(one, "d")
