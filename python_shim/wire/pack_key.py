@@ -83,7 +83,7 @@ def no_key() -> str:
 
 
 def _walk(home: str) -> Iterator[tuple[str, list[str]]]:
-    """Folders and the names of their files, also behind links, where Python imports from. Each real folder once: links can make a circle."""
+    """Folders and the names of their files, also behind links, where Python imports from. Each real one once: links can make a circle."""
     seen = set()
     for folder, folders, files in os.walk(home, followlinks=True):
         real = os.path.realpath(folder)
