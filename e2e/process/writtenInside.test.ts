@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FRONTENDS } from '../../scripts/devPython.ts'
 import { type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
-import { finished } from '../support/prompts.ts'
+import { finished, type Outcome, type Prompt } from '../support/prompts.ts'
 
 const nodes = (prefix: string): string => `
 import json
+import time
 
 class Write:
     INPUT_IS_LIST = False
@@ -28,6 +29,12 @@ class Write:
         graph["3"]["inputs"]["text"] = "written"
         return (1,)
 
+class Log(Write):
+    def run(self, turn, graph, info, me):
+        time.sleep(0.2)  # the others are on their way meanwhile
+        info["workflow"]["log"].append(me)
+        return (1,)
+
 class WriteLists(Write):
     INPUT_IS_LIST = True
 
@@ -44,7 +51,7 @@ class Read:
     def run(self, after, text, graph, info):
         return {"ui": {"text": [text, json.dumps(info, sort_keys=True), json.dumps(graph["3"]["inputs"]["text"])]}}
 
-NODE_CLASS_MAPPINGS = {"${prefix}" + cls.__name__: cls for cls in (Write, WriteLists, WriteNothing, Read)}
+NODE_CLASS_MAPPINGS = {"${prefix}" + cls.__name__: cls for cls in (Write, WriteLists, WriteNothing, Log, Read)}
 `
 
 let work: string
@@ -71,13 +78,17 @@ afterAll(async () => {
 })
 
 /** What a later node reads: its input, the workflow that goes into pictures, and the prompt. */
-async function read(writer: string, reader: string): Promise<unknown[]> {
-  const workflow = { gone: 1, nodes: [{ id: 2, widgets_values: [''] }, { id: 3, widgets_values: ['a'] }] }
-  const prompt = { '2': { class_type: writer, inputs: { turn: ++turn } }, '3': { class_type: reader, inputs: { after: ['2', 0], text: 'as it was' } } }
+async function read(writer: string, reader: string, beside: Prompt = {}): Promise<unknown[]> {
+  return (await readers(writer, reader, beside))['3']?.text ?? []
+}
+
+async function readers(writer: string, reader: string, beside: Prompt = {}): Promise<Outcome['outputs']> {
+  const workflow = { gone: 1, log: ['0'], nodes: [{ id: 2, widgets_values: [''] }, { id: 3, widgets_values: ['a'] }] }
+  const prompt = { '2': { class_type: writer, inputs: { turn: ++turn } }, '3': { class_type: reader, inputs: { after: ['2', 0], text: 'as it was' } }, ...beside }
   const response = await fetch(`${comfy.url}/api/prompt`, { method: 'POST', body: JSON.stringify({ prompt, client_id: 'tests', extra_data: { extra_pnginfo: { workflow } } }) })
   const { outputs, error } = await finished(comfy.url, ((await response.json()) as { prompt_id: string }).prompt_id)
   expect(error.exception_message).toBeUndefined()
-  return outputs['3']?.text ?? []
+  return outputs
 }
 
 describe.each([false, true])('isolated: %s', (on) => {
@@ -88,7 +99,15 @@ describe.each([false, true])('isolated: %s', (on) => {
   test.each([['Write', 'HereRead'], ['Write', 'Read'], ['WriteLists', 'HereRead'], ['HereWrite', 'Read']])('%s, then %s', async (writer, reader) => {
     const [text, info, graph] = await read(writer, reader)
     expect([text, graph]).toEqual(['written', '"written"'])
-    expect(JSON.parse(String(info))).toEqual({ workflow: { made: { deep: [1, null, { x: 2.5 }] }, nodes: [{ id: 2, widgets_values: ['shown', turn] }, { id: 3, widgets_values: ['a', 'more'] }] } })
+    expect(JSON.parse(String(info))).toEqual({ workflow: { log: ['0'], made: { deep: [1, null, { x: 2.5 }] }, nodes: [{ id: 2, widgets_values: ['shown', turn] }, { id: 3, widgets_values: ['a', 'more'] }] } })
+  })
+
+  test('what several nodes add to one list is all there', async () => {
+    const log = (): Prompt[string] => ({ class_type: 'Log', inputs: { turn: ++turn } })
+    const reader = (node: string): Prompt[string] => ({ class_type: 'HereRead', inputs: { after: [node, 0], text: '' } })
+    const outputs = await readers('Log', 'HereRead', { '4': log(), '5': log(), '6': reader('4'), '7': reader('5') })
+    const logs = Object.values(outputs).map(({ text }) => (JSON.parse(String(text?.[1])) as { workflow: { log: string[] } }).workflow.log)
+    expect(logs.find(({ length }) => length === 4)?.toSorted()).toEqual(['0', '2', '4', '5'])
   })
 
   test('nothing is changed by a node that writes nothing', async () => {

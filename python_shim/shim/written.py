@@ -9,13 +9,15 @@ from typing import Any
 def write(changes: list[list[Any]], given: dict[str, Any]) -> None:
     """Make the changes in the arguments of the call. A place that others have taken away meanwhile is left out."""
     for path, *new in changes:
-        with contextlib.suppress(LookupError, TypeError):
+        with contextlib.suppress(LookupError, TypeError, AttributeError):
             place: Any = given
             for step in path[:-1]:
                 place = place[step]
             if place is given:
                 continue
-            if new:
+            if len(new) == 2:
+                place[path[-1]].extend(new[0])
+            elif new:
                 place[path[-1]] = new[0]
             else:
                 del place[path[-1]]

@@ -47,7 +47,8 @@ def _text(value: Any) -> str | None:
 
 
 def changes(copies: Copies) -> list[list[Any]]:
-    """What a node has written: the way to it, and what is there now; nothing if it was taken away."""
+    """What a node has written: the way to it, and what is there now; nothing if it was taken away, and one word more where it was added to
+    the end of a list: others may add to that one too."""
     found: list[list[Any]] = []
     for path, value, before in copies:
         if _text(value) != before:
@@ -63,8 +64,10 @@ def _compare(old: Any, new: Any, path: list[Any], found: list[list[Any]]) -> Non
                 _compare(old[key], item, [*path, key], found)
             else:
                 found.append([[*path, key], item])
-    elif type(old) is list and type(new) is list and len(old) == len(new):
-        for index, (before, item) in enumerate(zip(old, new, strict=True)):
-            _compare(before, item, [*path, index], found)
+    elif type(old) is list and type(new) is list and len(old) <= len(new):
+        for index, before in enumerate(old):
+            _compare(before, new[index], [*path, index], found)
+        if len(old) < len(new):
+            found.append([path, new[len(old) :], "added"])
     elif type(old) is not type(new) or _text(old) != _text(new):
         found.append([path, new])
