@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -24,6 +24,13 @@ test('an honest wheel passes, with its METADATA’s version with and without the
   await expect(inspect(makeWheel(NAME))).resolves.toBeUndefined()
   await inspect(makeWheel(NAME, { metadata: 'Metadata-Version: 2.1\nName: a\nVersion: 1.0\n' }))
   await inspect(makeWheel(NAME, { files: [{ path: 'a/_C.cp312-win_amd64.pyd', content: 'x' }, { path: 'a-1.0.data/purelib/b.py', content: '' }, { path: 'a/sub/', content: '', mode: 0o40755 }], unlisted: ['a/sub/'] }))
+})
+
+test('a folder may have any name, also one that would mean something in an address', async () => {
+  const odd = join(folder, 'hash#%41?x=1')
+  mkdirSync(odd)
+  writeFileSync(join(odd, NAME), makeWheel(NAME))
+  await expect(inspectWheel(join(odd, NAME))).resolves.toBeUndefined()
 })
 
 const refused: [string, WheelOptions, RegExp][] = [

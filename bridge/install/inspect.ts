@@ -1,5 +1,6 @@
+import { basename } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
-import { filenameOf, parseWheelName, type WheelName } from '../resolve/wheelName'
+import { parseWheelName, type WheelName } from '../resolve/wheelName'
 import { normalizeName } from '../resolve/requirement'
 import { publicVersion } from '../resolve/versions'
 import type { Http } from '../sources/http'
@@ -103,7 +104,7 @@ async function problem(path: string, name: WheelName): Promise<string | null> {
 
 /** Looks into a wheel before anything of it is unpacked. Throws WHEEL_INVALID with the one thing that is wrong. */
 export async function inspectWheel(path: string): Promise<void> {
-  const filename = filenameOf(path)
+  const filename = basename(path)
   const name = parseWheelName(filename)
   if (!name) throw invalid(filename, 'installers refuse its name')
   const found = await problem(path, name).catch((cause: unknown) => {

@@ -61,6 +61,11 @@ describe('an install that is killed', () => {
   })
 })
 
+test.skipIf(process.platform === 'win32').each(['hash#%41?x=1', 'a b\u2019s \u00e9', '-dash'])('a home may be called %s (skipped: Windows has fewer names)', async (name) => {
+  await succeeds(on.start(on.pack('pack', ['ops==1.0'], ['plainly==1.0']), name))
+  expect(on.versions(name, 'pack')).toBe('1.0 1.0')
+})
+
 /** Cancels an install in a phase, when `when` says that it is there; milliseconds until it has ended. */
 async function cancelIn(running: RunningCli, when: () => boolean): Promise<number> {
   await until('the phase', when)
