@@ -58,7 +58,7 @@ export const TaggedValue = z
     z.strictObject({ $: z.literal('set'), v: z.unknown().describe('a list'), frozen: z.boolean() }),
     z.strictObject({ $: z.literal('kind'), kind: z.string().describe('of python_shim/wire/kinds.py, or of torch and numpy'), v: z.array(z.unknown()).describe('what it is made of') }),
     z.strictObject({ $: z.literal('with'), v: z.unknown().describe('a tensor'), names: z.unknown().describe('a dict of its attributes') }),
-    z.strictObject({ $: z.literal('float'), v: z.string().describe('nan, inf, -inf, or # and the bits in hex; in a schema, any that JavaScript would change') }),
+    z.strictObject({ $: z.literal('float'), v: z.string().describe('nan, inf, -inf, or # and the bits in hex; math.nan and numpy.nan are those very objects; in a schema, any that JavaScript would change') }),
     z.strictObject({ $: z.literal('int'), v: z.string().describe('an integer beyond 2^53, in hex') }),
     z.strictObject({ $: z.literal('complex'), v: z.tuple([z.unknown(), z.unknown()]) }),
     z.strictObject({ $: z.literal('bytes'), v: z.string().describe('base64') }),

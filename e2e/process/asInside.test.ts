@@ -10,7 +10,7 @@ import { type Outcome, type Prompt, run } from '../support/prompts.ts'
 
 /** One pack runs where it is told to, the other (`Here`) in ComfyUI. */
 const nodes = (prefix: string): string => `
-import collections, collections.abc, enum, os, types
+import collections, collections.abc, enum, math, os, types
 import folder_paths
 import numpy
 import torch
@@ -138,7 +138,7 @@ ANSWERS = {
     "text": lambda n: "ab"[n], "text of a pack": lambda n: Text("ab"[n]), "an enum of text": lambda n: list(Kind)[n], "an enum of numbers": lambda n: list(Level)[n], "a number of a pack": lambda n: Number(n),
     "a float of a pack": lambda n: Sums(n), "bytes of a pack": lambda n: Data(bytes([n])), "a list of a pack": lambda n: Row([Text("a"), n]), "a dict of a pack": lambda n: Table(a=Row([n])), "in a list": lambda n: [Kind.A, [Level.B, (Text("x"), n)]],
     "a mapping": lambda n: types.MappingProxyType({"a": n}), "an own sequence": lambda n: Own2([n]), "a user list": lambda n: collections.UserList([n]), "a named tuple": lambda n: collections.namedtuple("One", "a")(n),
-    "a deque": lambda n: collections.deque([n]), "a numpy float": lambda n: numpy.float64(n), "a numpy int": lambda n: numpy.int64(n), "a set": lambda n: {n}, "a set of a pack": lambda n: type("Some", (set,), {})([n]), "NaN": lambda n: float("nan"), "None": lambda n: None,
+    "a deque": lambda n: collections.deque([n]), "a numpy float": lambda n: numpy.float64(n), "a numpy int": lambda n: numpy.int64(n), "a set": lambda n: {n}, "a set of a pack": lambda n: type("Some", (set,), {})([n]), "NaN": lambda n: float("nan"), "the NaN of math": lambda n: math.nan, "the NaN of numpy": lambda n: numpy.nan, "None": lambda n: None,
     "an object": lambda n: object(), "a plain enum": lambda n: enum.Enum("Plain", "A B").A, "an object in a list": lambda n: [object()], "a class": lambda n: Row, "a tensor": lambda n: torch.ones(1), "a generator": lambda n: (i for i in ()), "never equal": lambda n: Never("x"), "a date": lambda n: __import__("datetime").date(2000, 1, 1 + n),
 }
 

@@ -16,6 +16,7 @@ from .errors import CodedError
 from .files import FileList
 from .kinds import maker_of
 from .mapping import MappedSegments
+from .scalars import KNOWN_NANS, known_nan
 
 
 class Decoder:
@@ -91,6 +92,9 @@ class Decoder:
 
     def _read_float(self, tag: dict[str, Any]) -> float:
         text = tag["v"]
+        if text in KNOWN_NANS:
+            known = known_nan(text)
+            return known if type(known) is float else math.nan
         return struct.unpack(">d", bytes.fromhex(text[1:]))[0] if text[0] == "#" else float(text)
 
     def _read_int(self, tag: dict[str, Any]) -> int:

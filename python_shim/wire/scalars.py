@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from collections.abc import Iterable
 from math import isfinite
@@ -79,3 +80,13 @@ def packed_kind(kinds: set[type] | None, count: int) -> type | None:
         return None
     (kind,) = kinds
     return kind if count >= PACK_FROM.get(kind, count + 1) else None
+
+
+def known_nan(name: str) -> Any:
+    """`math.nan` and `numpy.nan` are one object each, which equals itself in a list: ComfyUI's cache sees that. None if there is none."""
+    module, _, attribute = name.partition(".")
+    return getattr(sys.modules.get(module), attribute, None)
+
+
+#: torch has the one of `math`.
+KNOWN_NANS = ("math.nan", "numpy.nan")

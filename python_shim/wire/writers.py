@@ -15,7 +15,7 @@ from .errors import NotPortable
 from .files import FileList
 from .kinds import kind_of
 from .place import Place, below
-from .scalars import BLOB_BYTES
+from .scalars import BLOB_BYTES, KNOWN_NANS, known_nan
 from .survey import CHILDREN, CONTAINERS, ONE_PIECE
 from .tensors import is_tensor
 
@@ -30,6 +30,9 @@ _NAN = struct.pack(">d", math.nan)
 def float_form(value: float) -> Any:
     if math.isfinite(value):
         return value
+    name = next((name for name in KNOWN_NANS if known_nan(name) is value), None)
+    if name is not None:
+        return {"$": "float", "v": name}
     bits = struct.pack(">d", value)
     return {"$": "float", "v": repr(value) if bits == _NAN or math.isinf(value) else f"#{bits.hex()}"}
 
