@@ -35,6 +35,12 @@ class Log(Write):
         info["workflow"]["log"].append(me)
         return (1,)
 
+class WriteEarly(Write):
+    def check_lazy_status(self, turn, graph, info, me):
+        info["workflow"]["early"] = turn
+    def run(self, turn, graph, info, me):
+        return (1,)
+
 class WriteLists(Write):
     INPUT_IS_LIST = True
 
@@ -51,7 +57,7 @@ class Read:
     def run(self, after, text, graph, info):
         return {"ui": {"text": [text, json.dumps(info, sort_keys=True), json.dumps(graph["3"]["inputs"]["text"])]}}
 
-NODE_CLASS_MAPPINGS = {"${prefix}" + cls.__name__: cls for cls in (Write, WriteLists, WriteNothing, Log, Read)}
+NODE_CLASS_MAPPINGS = {"${prefix}" + cls.__name__: cls for cls in (Write, WriteLists, WriteNothing, WriteEarly, Log, Read)}
 `
 
 let work: string
@@ -108,6 +114,11 @@ describe.each([false, true])('isolated: %s', (on) => {
     const outputs = await readers('Log', 'HereRead', { '4': log(), '5': log(), '6': reader('4'), '7': reader('5') })
     const logs = Object.values(outputs).map(({ text }) => (JSON.parse(String(text?.[1])) as { workflow: { log: string[] } }).workflow.log)
     expect(logs.find(({ length }) => length === 4)?.toSorted()).toEqual(['0', '2', '4', '5'])
+  })
+
+  test('what is written when ComfyUI asks for lazy inputs is there too', async () => {
+    const [, info] = await read('WriteEarly', 'HereRead')
+    expect(JSON.parse(String(info))).toMatchObject({ workflow: { early: turn } })
   })
 
   test('nothing is changed by a node that writes nothing', async () => {

@@ -65,7 +65,7 @@ class Runner:
                 running.note({"started": running.id}, [])
             host_server.show_call(running.call)
             cls, decoder, given = self._read(running, kwargs)
-            running.copies = copies_in(cls, given) if running.call["method"] == "FUNCTION" else []
+            running.copies = copies_in(cls, given) if running.call["method"] in ("FUNCTION", "check_lazy_status") else []
             self.progress.hook()
             _name_new_nodes(running.call)
             try:
