@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { JobId } from '../../schemas/ids'
 import { BridgeError } from '../errors/bridgeError'
 import { reasonOf } from '../errors/systemError'
-import { isAbsent, namesIn, unreadable } from '../files'
+import { isAbsent, namesIn, refuseOdd, unreadable } from '../files'
 import { readLog } from '../jobs/logFile'
 import type { LogLine } from '../../schemas/job'
 import { journalPath } from '../serve/journal'
@@ -29,13 +29,21 @@ function entryOf(line: string): unknown[] {
   }
 }
 
+/** The whole of a log, whatever bytes are in it; an absent one is empty. Throws FILE_UNREADABLE. */
+async function textOf(path: string): Promise<string> {
+  try {
+    refuseOdd(path, await stat(path))
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (isAbsent(error)) return ''
+    throw error instanceof BridgeError ? error : unreadable(path, reasonOf(error), { cause: error })
+  }
+}
+
 /** What the bridge did, its last entries. */
 async function journal(home: string, output: Output): Promise<number> {
   const path = journalPath(home)
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    if (isAbsent(error)) return ''
-    throw unreadable(path, reasonOf(error), { cause: error })
-  })
+  const text = await textOf(path)
   const lines = text.split('\n').filter(Boolean).slice(-MOST_ENTRIES)
   output.result({ entries: lines.flatMap(entryOf) }, () => lines.join('\n') || 'The bridge has not run yet.')
   return 0
