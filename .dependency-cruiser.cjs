@@ -32,10 +32,10 @@ module.exports = {
       to: { path: '^(node:)?child_process$' },
     },
     {
-      name: 'execa-in-two-places',
-      comment: 'install/uv.ts runs uv; run.ts asks short questions of other programs',
+      name: 'execa-in-one-place',
+      comment: 'program.ts starts every program but the workers, and ends it with all that it has started',
       severity: 'error',
-      from: { path: '^bridge/', pathNot: '^bridge/(install/uv|run)\\.ts$' },
+      from: { path: '^bridge/', pathNot: '^bridge/program\\.ts$' },
       to: { path: '^node_modules/execa/' },
     },
     { name: 'one-server', severity: 'error', from: { path: '^bridge/', pathNot: '^bridge/rpc/server(\\.test)?\\.ts$' }, to: { path: '^node_modules/ws/' } },

@@ -1,5 +1,7 @@
+import { isUtf8 } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
-import { lstat, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { z } from 'zod'
 import { BridgeError, toWire } from './errors/bridgeError'
@@ -18,16 +20,26 @@ export async function flush(path: string): Promise<void> {
   await opened?.close()
 }
 
+/** A file as it was before it is replaced: whoever may read it and write it stays so. */
+async function keepRights(file: FileHandle, { mode, uid, gid }: Stats): Promise<void> {
+  const made = await file.stat()
+  if (made.uid !== uid || made.gid !== gid) await file.chown(uid, gid).catch(() => undefined) // only root may give a file away
+  await file.chmod(mode & 0o777)
+}
+
 /**
  * Replaces a file at once: a reader, or a kill at any moment, sees the old content or the new. The folder is flushed too, so
- * that the rename survives a power loss. Throws DISK_FULL or FILE_UNWRITABLE.
+ * that the rename survives a power loss. Without `mode` the file's own stays, or it is 644. Throws DISK_FULL or FILE_UNWRITABLE.
  */
-export async function writeAtomic(path: string, text: string, mode = 0o644): Promise<void> {
+export async function writeAtomic(path: string, text: string, mode?: number): Promise<void> {
   const beside = `${path}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`
   try {
     await mkdir(dirname(path), { recursive: true })
-    const file = await open(beside, 'wx', mode)
+    const before = mode === undefined ? await lstat(path).catch(() => null) : null
+    // what others may not read is not shown to them for a moment either
+    const file = await open(beside, 'wx', mode ?? (before?.isFile() ? before.mode & 0o777 & 0o644 : 0o644))
     try {
+      if (before?.isFile()) await keepRights(file, before)
       await file.writeFile(text)
       await file.sync()
     } finally {
@@ -39,6 +51,11 @@ export async function writeAtomic(path: string, text: string, mode = 0o644): Pro
     throw unwritable(path, error)
   }
   await flush(dirname(path))
+}
+
+/** The same for a file whose content was read from there: where a user has put a link to it, the link stays and its file is replaced. */
+export async function writeThrough(path: string, text: string): Promise<void> {
+  await writeAtomic(await realpath(path).catch((error: unknown) => (isAbsent(error) ? path : Promise.reject(unwritable(path, error)))), text)
 }
 
 const isAlive = (pid: number): boolean => {
@@ -67,19 +84,34 @@ export async function sweepUnfinished(folder: string): Promise<void> {
 
 /** No file of ours is larger; one that is was not written by us, and reading it would take seconds and gigabytes. */
 export const LARGEST_FILE = 32 << 20
-export const tooLarge = (size: number): string => `it has ${Math.round(size / 1e6)} MB, and no file of ours has more than ${Math.round(LARGEST_FILE / 1e6)}`
+const tooLarge = (size: number): string => `it has ${Math.round(size / 1e6)} MB, and no file of ours has more than ${Math.round(LARGEST_FILE / 1e6)}`
+
+/** Throws FILE_UNREADABLE for what is no file of ours whatever it holds: a pipe, which would never end, or one that is too large. */
+export function refuseOdd(path: string, found: Stats): void {
+  if (!found.isFile() && !found.isDirectory()) throw unreadable(path, 'it is no file')
+  if (found.size > LARGEST_FILE) throw unreadable(path, tooLarge(found.size), { damaged: true })
+}
+
+/** Bytes as the text that they are. Throws FILE_UNREADABLE where they are none: what stands for a wrong byte would be written back. */
+export function textIn(path: string, bytes: Buffer): string {
+  if (isUtf8(bytes)) return bytes.toString()
+  const wrong = bytes.toString('latin1').split('\n').findIndex((line) => !isUtf8(Buffer.from(line, 'latin1')))
+  throw unreadable(path, `its line ${wrong + 1} is not UTF-8`, { damaged: true })
+}
+
+/** FILE_UNREADABLE for a link to what is not there: that is not the same as no file. */
+export const danglingLink = (path: string): BridgeError => unreadable(path, 'it is a link, and what it leads to is not there')
 
 /** The text of a file; null: it is not there. Any other reason is FILE_UNREADABLE: what cannot be read is not empty. */
 export async function readText(path: string): Promise<string | null> {
   try {
-    const found = await stat(path)
-    if (!found.isFile() && !found.isDirectory()) throw unreadable(path, 'it is no file') // a pipe would never end
-    const { size } = found
-    if (size > LARGEST_FILE) throw unreadable(path, tooLarge(size), { damaged: true })
-    return await readFile(path, 'utf8')
+    refuseOdd(path, await stat(path))
+    return textIn(path, await readFile(path))
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null
-    throw error instanceof BridgeError ? error : unreadable(path, reasonOf(error), { cause: error })
+    if (error instanceof BridgeError) throw error
+    if (errnoOf(error) !== 'ENOENT') throw unreadable(path, reasonOf(error), { cause: error })
+    if (await lstat(path).then((found) => found.isSymbolicLink(), () => false)) throw danglingLink(path)
+    return null
   }
 }
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { type Given, isCommand, parse } from './cli/given'
 import { HELP } from './cli/help'
 import { cleanupCommand, envsCommand, exportCommand, importCommand, repairCommand, undoCommand } from './cli/envCommands'
 import { findCommand, torchCommand } from './cli/findCommand'
@@ -10,7 +10,7 @@ import { initCommand } from './cli/initCommand'
 import { installCommand } from './cli/installCommand'
 import { doctorCommand, infoCommand, packsCommand } from './cli/listCommands'
 import { logsCommand } from './cli/logsCommand'
-import { makeOutput, reportError, type Output } from './cli/output'
+import { makeOutput, outliveReaders, reportError, type Output } from './cli/output'
 import { resolveCommand, whyCommand } from './cli/resolveCommand'
 import { serveCommand } from './cli/serveCommand'
 import { makeEngine, type Engine } from './engine'
@@ -20,73 +20,8 @@ import { recoverInPlace } from './install/restore'
 import { packAt } from './packs/scan'
 import { OVERRIDE_NAMES, readSettings } from './settings'
 
-const text = { type: 'string' } as const
-const flag = { type: 'boolean' } as const
-const COMMON = {
-  json: flag,
-  help: { ...flag, short: 'h' },
-  version: flag,
-  comfyui: text,
-  interpreter: text,
-  home: text,
-  offline: flag,
-  ...Object.fromEntries(OVERRIDE_NAMES.map((name) => [name, text])),
-}
-/** Options of one command alone. */
-const OWN: Record<string, ParseArgsConfig['options']> = {
-  info: {},
-  resolve: { source: { ...text, multiple: true }, 'no-verify': flag },
-  why: {},
-  find: { pack: { ...text, short: 'd' } },
-  torch: { 'to-cuda': text },
-  install: { pack: { ...text, short: 'd' }, env: text, sealed: text, overlay: flag, 'in-place': flag, yes: flag, 'dry-run': flag },
-  snapshots: {},
-  restore: { force: flag },
-  init: { dir: { ...text, short: 'd' } },
-  undo: {},
-  repair: {},
-  export: {},
-  import: {},
-  cleanup: { delete: flag },
-  packs: {},
-  envs: {},
-  doctor: {},
-  logs: {},
-  home: {},
-  serve: { port: text, parent: flag },
-}
 /** Commands that make nothing in the home. */
 const ONLY_READ = new Set(['info', 'why', 'init', 'logs', 'envs', 'snapshots'])
-
-interface Given {
-  command: string
-  rest: string[]
-  text: (name: string) => string | undefined
-  flag: (name: string) => boolean
-  list: (name: string) => string[]
-}
-
-function parse(args: string[]): Given {
-  try {
-    const options = Object.assign({}, COMMON, ...Object.values(OWN)) as NonNullable<ParseArgsConfig['options']>
-    const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
-    const [command = '', ...rest] = positionals
-    const own = Object.hasOwn(OWN, command) ? OWN[command] : {}
-    const foreign = Object.keys(values).find((name) => !Object.hasOwn(COMMON, name) && !Object.hasOwn(own ?? {}, name))
-    if (foreign && command) throw new Error(`has no option --${foreign}`)
-    const given = values as Record<string, string | boolean | string[] | undefined>
-    return {
-      command,
-      rest,
-      text: (name) => (typeof given[name] === 'string' ? given[name] : undefined),
-      flag: (name) => given[name] === true,
-      list: (name) => (Array.isArray(given[name]) ? given[name] : []),
-    }
-  } catch (cause) {
-    const said = cause instanceof Error ? (cause.message.split('. ')[0] ?? '') : String(cause)
-    throw new BridgeError('BAD_USAGE', `comfy-env: ${said}.`, { cause })
-  }
-}
 
 /** The ComfyUI that a pack's folder stands in: `<ComfyUI>/custom_nodes/<pack>`. */
 function comfyuiOf(pack: string | undefined): string | undefined {
@@ -123,7 +58,7 @@ const COMMANDS: Record<string, Command> = {
 
 async function run(given: Given, output: Output): Promise<number> {
   const { command, rest } = given
-  if (!Object.hasOwn(OWN, command)) throw new BridgeError('BAD_USAGE', `comfy-env has no command \`${command}\`.`)
+  if (!isCommand(command)) throw new BridgeError('BAD_USAGE', `comfy-env has no command \`${command}\`.`)
   const comfyui = given.text('comfyui') ?? comfyuiOf(given.text('pack'))
   const names = ['interpreter', 'home', ...OVERRIDE_NAMES]
   const offline = given.flag('offline') ? { offline: '1' } : {}
@@ -138,6 +73,9 @@ async function run(given: Given, output: Output): Promise<number> {
   for (const told of await recoverInPlace(settings.home)) output.note(told)
   return await (COMMANDS[command] as Command)(given, await makeEngine(settings), output)
 }
+
+/** Whether something failed because the folder that we were started in has been deleted. */
+const isLost = (error: unknown): boolean => error instanceof Error && 'syscall' in error && error.syscall === 'uv_cwd'
 
 async function main(args: string[]): Promise<number> {
   let output = makeOutput(args.includes('--json'))
@@ -154,9 +92,10 @@ async function main(args: string[]): Promise<number> {
     }
     return await run(given, output)
   } catch (error) {
-    return reportError(error, output)
+    return reportError(isLost(error) ? new BridgeError('BAD_USAGE', 'comfy-env: the current folder is no longer there.', { hint: 'Change into another one, then try again.' }) : error, output)
   }
 }
 
+outliveReaders()
 process.exitCode = await main(process.argv.slice(2))
 if (process.argv.includes('serve')) process.exit()

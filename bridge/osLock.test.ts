@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { ifFree, lockIn, takeLock, withLock } from './osLock'
 import { lockHolder } from './testing/lockHolder'
@@ -89,4 +89,15 @@ test('those who share hold it together, and never beside one who does not', asyn
 test('a place that cannot be written is said with its name', async () => {
   writeFileSync(join(folder, 'locks'), '')
   await expect(takeLock(path)).rejects.toMatchObject({ code: 'FILE_UNWRITABLE', message: expect.stringContaining(path) })
+})
+
+test.skipIf(process.platform === 'win32').each([
+  ['a pipe', (): void => void execFileSync('mkfifo', [path])],
+  ['a folder', (): void => mkdirSync(path)],
+])('%s in its place is said, and not waited for', async (_, put) => {
+  mkdirSync(dirname(path))
+  put()
+  const fault = { code: 'FILE_UNWRITABLE', message: `${path} cannot be locked: it is no file.` }
+  await expect(takeLock(path)).rejects.toMatchObject(fault)
+  await expect(takeLock(path, { shared: true })).rejects.toMatchObject(fault)
 })

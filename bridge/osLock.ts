@@ -1,4 +1,4 @@
-import { mkdir, open } from 'node:fs/promises'
+import { mkdir, open, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -30,8 +30,15 @@ function sqlite(): typeof import('node:sqlite') {
   }
 }
 
+/** Throws FILE_UNWRITABLE for what cannot be a lock: opening a pipe would never end. */
+async function refuseNoFile(path: string): Promise<void> {
+  const found = await stat(path).catch(() => null) // what cannot be looked at says why when it is opened
+  if (found && !found.isFile()) throw new BridgeError('FILE_UNWRITABLE', `${path} cannot be locked: it is no file.`, { hint: 'Put it aside: nothing of ours is in it.', details: { file: path } })
+}
+
 /** A lock on an empty database: the kernel holds it for this process, and ends it with the process. Null: another holds it. */
 async function tryLock(path: string, shared: boolean): Promise<DatabaseSync | null> {
+  await refuseNoFile(path)
   let database: DatabaseSync | undefined
   try {
     database = new (sqlite().DatabaseSync)(path)

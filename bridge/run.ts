@@ -1,7 +1,7 @@
-import { execa } from 'execa'
+import { startProgram } from './program'
 import { readLines } from './workers/outputLines'
 
-/** What a short program said. `code` is null where it could not be started or was ended by a signal. */
+/** What a short program said. `code` is null where it could not be started, was ended by a signal, or was ended by us. */
 export interface Ran {
   code: number | null
   stdout: string
@@ -17,17 +17,9 @@ interface Options {
 }
 
 /** Runs a program to its end, never through a shell. Failing to start is an answer, not an exception. */
-export async function run(file: string, args: string[], timeoutMs: number, { env, signal, cwd, onLine }: Options = {}): Promise<Ran> {
-  const child = execa(file, args, {
-    reject: false,
-    timeout: timeoutMs,
-    stdin: 'ignore',
-    ...(env && { env }),
-    ...(cwd && { cwd }),
-    ...(signal && { cancelSignal: signal }),
-    ...(onLine && { buffer: false }),
-  })
+export async function run(file: string, args: string[], timeoutMs: number, { onLine, ...options }: Options = {}): Promise<Ran> {
+  const { child, ended } = startProgram(file, args, { ...options, timeoutMs, buffer: !onLine })
   if (onLine) for (const stream of [child.stdout, child.stderr]) readLines(stream, onLine)
-  const result = await child
-  return { code: result.exitCode ?? null, stdout: result.stdout ?? '', stderr: result.stderr ?? '' }
+  const { code, stdout, stderr } = await ended
+  return { code, stdout, stderr }
 }

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -69,4 +70,51 @@ test('an unknown word about sandboxes keeps isolated packs from starting, not th
   const { values: known, fault, sandboxFault } = readSettingsFile(home)
   expect([known, fault]).toEqual([{ sandbox: { packs: ['a'] } }, null])
   expect(sandboxFault?.message).toContain(`${path}:3: there is no setting \`sandbox.net\``)
+})
+
+const modeOf = (file: string): string => (statSync(file).mode & 0o777).toString(8)
+
+test.each([0o600, 0o640, 0o664, 0o444])('a file keeps its mode %o', async (mode) => {
+  writeFileSync(path, 'proxy = "http://user:secret@127.0.0.1:1"\n')
+  chmodSync(path, mode)
+  await writeSettings(home, { offline: true })
+  expect([modeOf(path), values()]).toEqual([mode.toString(8), { proxy: 'http://user:secret@127.0.0.1:1', offline: true }])
+})
+
+test('a link stays one, and its file, which keeps its mode, is what changes', async () => {
+  const dotfiles = join(home, 'dotfiles')
+  mkdirSync(dotfiles)
+  const real = join(dotfiles, 'comfy.toml')
+  writeFileSync(real, '# mine\noffline = false\n', { mode: 0o600 })
+  symlinkSync('dotfiles/between.toml', path)
+  symlinkSync('comfy.toml', join(dotfiles, 'between.toml'))
+  await writeSettings(home, { offline: true })
+  expect([readlinkSync(path), readFileSync(real, 'utf8'), modeOf(real), values()]).toEqual(['dotfiles/between.toml', '# mine\noffline = true\n', '600', { offline: true }])
+  expect(readdirSync(dotfiles).sort()).toEqual(['between.toml', 'comfy.toml'])
+})
+
+test('a link to what is not there is no empty file', async () => {
+  symlinkSync(join(home, 'nowhere.toml'), path)
+  const fault = { code: 'FILE_UNREADABLE', message: `${path} cannot be read: it is a link, and what it leads to is not there.` }
+  expect(readSettingsFile(home).fault).toMatchObject(fault)
+  await expect(writeSettings(home, { offline: true })).rejects.toMatchObject(fault)
+  expect([lstatSync(path).isSymbolicLink(), readdirSync(home)]).toEqual([true, expect.not.arrayContaining(['nowhere.toml'])])
+})
+
+test.each([
+  ['a word of another encoding', Buffer.from('offline = false\n# caf\u00e9\nproxy = "http://caf\u00e9"\n', 'latin1'), 2],
+  ['UTF-16', Buffer.from('\ufeffoffline = true\n', 'utf16le'), 1],
+  ['a character that is cut', Buffer.concat([Buffer.from('offline = true\n# '), Buffer.from('\u00e9').subarray(0, 1)]), 2],
+])('%s: said with its line, and nothing is written over it', async (_, bytes, line) => {
+  writeFileSync(path, bytes)
+  const fault = { code: 'FILE_UNREADABLE', message: `${path} cannot be read: its line ${line} is not UTF-8.` }
+  expect(readSettingsFile(home).fault).toMatchObject(fault)
+  await expect(writeSettings(home, { offline: true })).rejects.toMatchObject(fault)
+  expect(readFileSync(path)).toEqual(bytes)
+})
+
+test.skipIf(process.platform === 'win32')('a pipe in its place is not waited for', async () => {
+  execFileSync('mkfifo', [path])
+  expect(readSettingsFile(home).fault).toMatchObject({ code: 'FILE_UNREADABLE', message: expect.stringContaining('it is no file') })
+  await expect(writeSettings(home, { offline: true })).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
 })

@@ -1,10 +1,10 @@
-import { readFileSync, statSync } from 'node:fs'
+import { lstatSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { patch } from '@decimalturn/toml-patch'
 import { z } from 'zod'
 import type { PanelSettings } from '../schemas/care'
 import { BridgeError } from './errors/bridgeError'
-import { errnoOf, LARGEST_FILE, readText, tooLarge, unreadable, writeAtomic } from './files'
+import { danglingLink, errnoOf, readText, refuseOdd, textIn, unreadable, writeThrough } from './files'
 import { lockIn, withLock } from './osLock'
 import { configError, locate, parseToml } from './toml'
 import { parseKnown } from './stateFile'
@@ -64,12 +64,13 @@ const ALLOWED = `It may hold: ${Object.keys(SettingsFile.shape).join(', ')}.`
 
 function textOf(path: string): string {
   try {
-    const { size } = statSync(path)
-    if (size > LARGEST_FILE) throw unreadable(path, tooLarge(size))
-    return readFileSync(path, 'utf8')
+    refuseOdd(path, statSync(path))
+    return textIn(path, readFileSync(path))
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return ''
-    throw error instanceof BridgeError ? error : unreadable(path, error instanceof Error ? error.message : String(error), { cause: error })
+    if (error instanceof BridgeError) throw error
+    if (errnoOf(error) !== 'ENOENT') throw unreadable(path, error instanceof Error ? error.message : String(error), { cause: error })
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) throw danglingLink(path)
+    return ''
   }
 }
 
@@ -130,5 +131,5 @@ async function change(path: string, changed: Partial<PanelSettings>): Promise<vo
     ...(registry !== undefined && { registry }),
     ...(Object.keys(workers).length > 0 && { workers }),
   }
-  await writeAtomic(path, `${patch(text, after).trimEnd()}\n`)
+  await writeThrough(path, `${patch(text, after).trimEnd()}\n`)
 }

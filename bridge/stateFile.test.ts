@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import * as files from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -79,4 +79,16 @@ test('what killed processes were writing is swept once it is old, what a living 
   left.forEach((name) => utimesSync(join(folder, name), 1, 1))
   await sweepUnfinished(folder)
   expect(readdirSync(folder).sort()).toEqual(left.slice(2).sort())
+})
+
+test('a link and its file’s mode stay, and a byte that is no UTF-8 is not written back as another', async () => {
+  const real = join(folder, 'elsewhere.json')
+  writeFileSync(real, '{"schema": 1, "names": ["a"]}', { mode: 0o600 })
+  symlinkSync(real, path)
+  await add('b')
+  expect([lstatSync(path).isSymbolicLink(), statSync(real).mode & 0o777, onDisk()]).toEqual([true, 0o600, { schema: 1, names: ['a', 'b'] }])
+  const bytes = Buffer.from('{"schema": 1, "names": ["caf\u00e9"]}', 'latin1')
+  writeFileSync(real, bytes)
+  await expect(add('c')).rejects.toMatchObject({ code: 'FILE_UNREADABLE', message: expect.stringContaining('line 1 is not UTF-8') })
+  expect(readFileSync(real)).toEqual(bytes)
 })

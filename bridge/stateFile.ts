@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { z } from 'zod'
 import type { BridgeError } from './errors/bridgeError'
-import { readText, unreadable, writeAtomic } from './files'
+import { readText, unreadable, writeThrough } from './files'
 import { withLock } from './osLock'
 
 type Json = Record<string, unknown>
@@ -89,7 +89,7 @@ export async function rewriteState<T extends Versioned>(path: string, schema: z.
   const read = await readState(path, schema)
   const after = change(read?.value ?? null)
   const content = read ? { ...(withUnknown(read.raw, read.value, after) as Json), schema: read.raw.schema } : after
-  await writeAtomic(path, `${JSON.stringify(content, null, 2)}\n`)
+  await writeThrough(path, `${JSON.stringify(content, null, 2)}\n`)
   return after
 }
 

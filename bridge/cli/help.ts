@@ -10,7 +10,7 @@ export const HELP = `comfy-env — CUDA wheels, safe installs and isolated node 
                                           [--in-place --yes]  into ComfyUI's own, with a snapshot
   comfy-env snapshots | restore SNAPSHOT  what ComfyUI's own environment can be put back to
                                           [--force]  also what others have changed since
-  comfy-env init [FOLDER]                 write a commented config for a node pack
+  comfy-env init [FOLDER]                 write a commented config for a node pack   [--dir FOLDER]
   comfy-env packs                         node packs and their state
   comfy-env envs                          environments and their size
   comfy-env undo ENV                      back to its state before the last install
@@ -21,7 +21,7 @@ export const HELP = `comfy-env — CUDA wheels, safe installs and isolated node 
   comfy-env doctor                        check the machine and every environment
   comfy-env home                          where environments and downloads lie; makes that folder
   comfy-env logs [JOB | bridge]           the jobs, one job's log, or what the bridge did
-  comfy-env serve                         run the bridge              [--port N] [--parent] [--run FOLDER]
+  comfy-env serve                         run the bridge              [--port N] [--parent]
 
 Every command takes
   --json                 one JSON object on standard output, nothing else there
@@ -29,6 +29,7 @@ Every command takes
   --interpreter PATH     the Python that ComfyUI runs on
   --home FOLDER          where environments, jobs and the cache lie
   --offline              ask nothing of the network
+  --help, --version      this text, or the version, and nothing else
 and, to plan for another machine than this one,
   --python 3.12  --torch 2.8.0  --cuda 12.8  --platform win_amd64  --gpu sm_120  --driver 570.26  --cxx11abi true
 

@@ -4,7 +4,7 @@ let controller: AbortController | null = null
 export function interruptSignal(): AbortSignal {
   if (!controller) {
     const made = new AbortController()
-    // `on`, not `once`: execa ends the process itself on a signal that nobody else listens to
+    // `on`, not `once`: a signal that nobody else listens to ends the process at once
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => made.abort())
     controller = made
   }

@@ -1,7 +1,9 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { JobId } from '../../schemas/ids'
 import { BridgeError } from '../errors/bridgeError'
+import { reasonOf } from '../errors/systemError'
+import { isAbsent, namesIn, refuseOdd, unreadable } from '../files'
 import { readLog } from '../jobs/logFile'
 import type { LogLine } from '../../schemas/job'
 import { journalPath } from '../serve/journal'
@@ -18,11 +20,32 @@ async function whole(path: string): Promise<LogLine[]> {
   }
 }
 
+/** An entry of the journal; nothing where a line is none, such as the half of one that a killed bridge has left. */
+function entryOf(line: string): unknown[] {
+  try {
+    return [JSON.parse(line)]
+  } catch {
+    return []
+  }
+}
+
+/** The whole of a log, whatever bytes are in it; an absent one is empty. Throws FILE_UNREADABLE. */
+async function textOf(path: string): Promise<string> {
+  try {
+    refuseOdd(path, await stat(path))
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (isAbsent(error)) return ''
+    throw error instanceof BridgeError ? error : unreadable(path, reasonOf(error), { cause: error })
+  }
+}
+
 /** What the bridge did, its last entries. */
 async function journal(home: string, output: Output): Promise<number> {
-  const text = await readFile(journalPath(home), 'utf8').catch(() => '')
-  const entries = text.split('\n').filter(Boolean).slice(-MOST_ENTRIES)
-  output.result({ entries: entries.map((entry) => JSON.parse(entry) as unknown) }, () => entries.join('\n') || 'The bridge has not run yet.')
+  const path = journalPath(home)
+  const text = await textOf(path)
+  const lines = text.split('\n').filter(Boolean).slice(-MOST_ENTRIES)
+  output.result({ entries: lines.flatMap(entryOf) }, () => lines.join('\n') || 'The bridge has not run yet.')
   return 0
 }
 
@@ -31,7 +54,7 @@ export async function logsCommand(job: string | undefined, home: string, output:
   if (job === 'bridge') return journal(home, output)
   const folder = join(home, 'jobs')
   if (job === undefined) {
-    const names = await readdir(folder).catch(() => [] as string[])
+    const names = await namesIn(folder)
     const jobs = names.filter((name) => name.endsWith('.ndjson')).map((name) => name.slice(0, -'.ndjson'.length)).sort()
     output.result({ jobs }, () => jobs.join('\n') || 'No jobs yet.')
     return 0

@@ -1,6 +1,7 @@
 import { jsonText, terminalText } from '../../schemas/shownText'
-import { CATALOGUE } from '../errors/catalogue'
 import { toWire } from '../errors/bridgeError'
+import { CATALOGUE } from '../errors/catalogue'
+import { errnoOf } from '../files'
 
 /**
  * Where a command writes: with --json one object on stdout and nothing else, human text on stderr. Packs, wheels, indexes and logs choose much of what is
@@ -35,6 +36,17 @@ export function reportError(thrown: unknown, output: Output): number {
   else writeNote(`${error.message}${error.hint ? `\n\nhint: ${error.hint}` : ''}`)
   if (error.code === 'INTERNAL' && thrown instanceof Error) writeNote(String(thrown.stack))
   return CATALOGUE[error.code].exit
+}
+
+/**
+ * Who reads what we write may stop before its end (`| head -1`), or go with the terminal: what is under way goes on to its own end, and nothing is said. An
+ * answer that cannot be written for another reason, such as a full disk, is a failed command.
+ */
+export function outliveReaders(): void {
+  process.stderr.on('error', () => undefined)
+  process.stdout.on('error', (error) => {
+    if (errnoOf(error) !== 'EPIPE' && errnoOf(error) !== 'EIO') process.exit(reportError(error, makeOutput(false)))
+  })
 }
 
 /** Tells that a command waits for another, and what for. Ctrl-C ends that. */

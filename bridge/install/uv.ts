@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
-import { execa } from 'execa'
 import { BridgeError } from '../errors/bridgeError'
+import { startProgram } from '../program'
 import type { Settings } from '../settings'
 import { CHANGE_MARK } from './leftOver'
 
@@ -33,7 +33,7 @@ export interface Uv {
 
 const DISK_FULL = /No space left on device|os error 28|not enough space on the disk|os error 112/i
 
-function failure(args: string[], code: number | undefined, signal: string | undefined, lines: string[]): BridgeError {
+function failure(args: string[], code: number | null, signal: string | null, lines: string[]): BridgeError {
   const tail = lines.slice(-20).join('\n')
   if (DISK_FULL.test(tail)) return new BridgeError('DISK_FULL', 'The disk is full.', { details: { tail } })
   const how = signal ? `was ended by ${signal}` : `failed with exit code ${code ?? 'unknown'}`
@@ -53,20 +53,18 @@ export function makeUv(path: string | null, cache: string, settings: Pick<Settin
       lines.push(line)
       onLine?.(line)
     }
-    const child = execa(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...(settings.offline ? ['--offline'] : []), ...args], {
+    if (signal?.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
+    const { child, ended } = startProgram(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...(settings.offline ? ['--offline'] : []), ...args], {
       env: { ...cleanEnvironment(settings.proxy), ...(change !== undefined && { [CHANGE_MARK]: change }) },
       extendEnv: false,
-      stdin: 'ignore',
-      reject: false,
-      forceKillAfterDelay: 1000,
-      ...(signal && { cancelSignal: signal }),
+      ...(signal && { signal }),
     })
     const reading = (async () => {
       for await (const line of child.iterable({ from: 'stderr' })) note(line)
     })()
-    const [result] = await Promise.all([child, reading.catch(() => undefined)])
+    const [result] = await Promise.all([ended, reading.catch(() => undefined)])
     if (signal?.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
-    if (result.failed) throw failure(args, result.exitCode, result.signal, lines)
+    if (result.code !== 0) throw failure(args, result.code, result.signal, lines)
     return result.stdout
   }
   return { run, version: async () => (await run(['--version'])).trim().replace(/^uv (\S+).*$/, '$1') }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { PackId } from '../../schemas/ids'
 import { HostReport } from '../../schemas/shimLink'
 import type { BridgeError } from '../errors/bridgeError'
 import { readPackNeeds } from './config'
-import { escapedName, findPack, scanPacks } from './scan'
+import { escapedName, findPack, packAt, scanPacks } from './scan'
 
 let root: string
 beforeEach(() => (root = mkdtempSync(join(tmpdir(), 'envmanager-scan-'))))
@@ -86,4 +86,18 @@ test.runIf(process.platform === 'linux')('a socket in place of a config is said'
   await new Promise<void>((done) => server.listen(join(root, 'requirements.txt'), done))
   await expect(readPackNeeds(root, 'linux')).rejects.toThrow(/requirements.txt cannot be read: ENXIO/)
   await new Promise((done) => server.close(done))
+})
+
+test('a pack that the command line names by a link among ComfyUI’s packs has the link’s name, by any other link its own', async () => {
+  const packs = join(realpathSync(root), 'custom_nodes')
+  const real = join(packs, '..', 'Real-Repo-Name')
+  for (const folder of [packs, real, join(packs, 'plain')]) mkdirSync(folder)
+  for (const folder of [real, join(packs, 'plain')]) writeFileSync(join(folder, '__init__.py'), '')
+  symlinkSync(real, join(packs, 'nice-name'))
+  symlinkSync(join(packs, 'plain'), join(packs, '..', 'elsewhere'))
+  for (const end of ['', '/', '/.']) expect(await packAt(`${join(packs, 'nice-name')}${end}`)).toEqual({ id: 'nice-name', dir: join(packs, 'nice-name') })
+  expect(await findPack([packs], 'nice-name')).toEqual(await packAt(join(packs, 'nice-name')))
+  expect(await packAt(join(packs, '..', 'elsewhere'))).toEqual(await findPack([packs], 'plain'))
+  symlinkSync(join(packs, 'nowhere'), join(packs, 'broken'))
+  await expect(packAt(join(packs, 'broken'))).rejects.toMatchObject({ code: 'UNKNOWN_PACK' })
 })

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
-import { readdir, realpath, stat } from 'node:fs/promises'
-import { join, sep } from 'node:path'
+import { lstat, readdir, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve, sep } from 'node:path'
 import { PackId } from '../../schemas/ids'
 import { BridgeError } from '../errors/bridgeError'
 import { reasonOf } from '../errors/systemError'
@@ -83,12 +83,19 @@ export async function findPack(roots: readonly string[], id: string): Promise<Pa
   return found
 }
 
-/** A folder that the command line named as a pack. */
+/** A link among ComfyUI's packs: its own name is the pack's, as ComfyUI has it. Null: the path is none. */
+async function linkedPack(path: string): Promise<string | null> {
+  if (basename(dirname(path)) !== 'custom_nodes') return null
+  return (await lstat(path).then((found) => found.isSymbolicLink(), () => false)) ? path : null
+}
+
+/** A folder that the command line named as a pack. Throws UNKNOWN_PACK. */
 export async function packAt(dir: string): Promise<PackFolder> {
   const real = await realpath(dir).catch(() => null)
-  const id = real?.split(sep).at(-1) ?? ''
-  if (!real || !PackId.safeParse(id).success || !(await stat(real)).isDirectory()) {
+  const path = real && ((await linkedPack(resolve(dir))) ?? real)
+  const id = path === null ? '' : basename(path)
+  if (path === null || !PackId.safeParse(id).success || !(await stat(path)).isDirectory()) {
     throw new BridgeError('UNKNOWN_PACK', `There is no node pack in \`${dir}\`.`)
   }
-  return { id, dir: real }
+  return { id, dir: path }
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { Resolution } from '../../schemas/wheel.ts'
 import { PYTHON, ROOT } from '../../scripts/devPython.ts'
 import { SHARED_CACHE } from '../support/cache.ts'
-import { comfyEnv, type CliResult } from '../support/cli.ts'
+import { comfyEnv, type CliResult, startComfyEnv } from '../support/cli.ts'
 import { MARK } from '../support/installs.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
@@ -178,7 +178,7 @@ describe('bad input gets one sentence, the right exit code, and loses nothing', 
     }
   })
 
-  test.each([[['frob']], [['info', '--nonsense']], [['resolve']], [['info', '--torch', 'new']], [['info', '--platform', 'amiga']], [['serve', '--port', 'x', '--parent']]])(
+  test.each([[['frob']], [['info', '--nonsense']], [['resolve']], [['info', '--torch', 'new']], [['info', '--platform', 'amiga']], [['serve', '--port', 'x', '--parent']], [['install', '/some/pack']], [['undo', 'a', 'b']], [['cleanup', 'x']]])(
     'bad usage %j',
     async (args) => {
       const { code, stderr, stdout } = await comfyEnv([...args, '--home', home('usage')])
@@ -293,4 +293,33 @@ test('doctor says when a driver or a GPU does not go with torch', async () => {
   expect(code).toBe(1)
   const failed = (json as { checks: { id: string; status: string; message: string }[] }).checks.filter(({ status }) => status === 'fail')
   expect(failed.map(({ id, message }) => `${id}: ${message}`)).toEqual(['driver: 566.36 is too old for CUDA 13.0', 'gpu: torch 2.9.1 for CUDA 13.0 has no code for sm_61 (6.1)'])
+})
+
+describe('whoever reads what a command writes may stop', () => {
+  test.each([
+    ['its answer', 'stdout', ['--help'], 0],
+    ['its notes', 'stderr', ['frob'], 2],
+  ] as const)('%s: it ends as it would have, and says nothing of it', async (_, pipe, args, code) => {
+    const running = startComfyEnv([...args])
+    running.process[pipe]?.destroy()
+    expect(await running.ended).toMatchObject({ code, stdout: '', stderr: '' })
+  })
+})
+
+test('a folder that was deleted under a command is said', async () => {
+  const gone = join(folder, 'gone')
+  mkdirSync(gone)
+  const bridge = join(ROOT, 'bridge', 'dist', 'comfy-env.mjs')
+  const said = spawnSync('sh', ['-c', 'rmdir "$PWD"; exec "$0" "$@"', process.execPath, bridge, 'init'], { cwd: gone, encoding: 'utf8' })
+  expect([said.status, said.stderr]).toEqual([2, 'comfy-env: the current folder is no longer there.\n\nhint: Change into another one, then try again.\n'])
+})
+
+test('logs bridge: what is no entry, such as the half of one, is left out for a program and shown to people', async () => {
+  mkdirSync(join(home('journal'), 'logs'), { recursive: true })
+  const entry = { time: '2026-01-01T00:00:00.000Z', event: 'start' }
+  writeFileSync(join(home('journal'), 'logs', 'bridge.ndjson'), `${JSON.stringify(entry)}\n{"time":"2026-0\n${JSON.stringify(entry)}\n{"ti`)
+  const program = await comfyEnv(['logs', 'bridge', '--home', home('journal'), '--json'])
+  expect([program.code, program.json]).toEqual([0, { entries: [entry, entry] }])
+  const people = await comfyEnv(['logs', 'bridge', '--home', home('journal')])
+  expect([people.code, people.stdout.trim().split('\n').at(-1)]).toEqual([0, '{"ti'])
 })

@@ -126,7 +126,9 @@ class BridgeProcess:
 
     def _command(self, node: str, *what: str) -> list[str]:
         command = [node, str(places.BRIDGE), *what, "--json"]
-        return [*command, "--comfyui", self._comfyui, "--interpreter", sys.executable, "--home", str(self.home)]
+        # a program that Python is built into may not know where Python lies
+        interpreter = ["--interpreter", sys.executable] if sys.executable else []
+        return [*command, "--comfyui", self._comfyui, *interpreter, "--home", str(self.home)]
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)

@@ -1,0 +1,130 @@
+import { execa, execaSync } from 'execa'
+
+const WINDOWS = process.platform === 'win32'
+/** A program that is to end has so long to do it in order. */
+const GRACE_MS = 1000
+/** Output that comes after the end is waited for this long: what left the group may hold the pipes open. */
+const LAST_OUTPUT_MS = 500
+
+/** Programs that run now. */
+const running = new Set<number>()
+
+/** Signals a program of ours that has not ended, or whose end we hear now, and all that it has started. */
+function signalTree(pid: number, name: NodeJS.Signals): void {
+  if (WINDOWS) return void execaSync('C:\\Windows\\System32\\taskkill.exe', ['/PID', String(pid), '/T', '/F'], { stdio: 'ignore', reject: false })
+  try {
+    process.kill(-pid, name)
+  } catch {
+    // no group is left
+  }
+}
+
+function endAll(): void {
+  for (const pid of running) signalTree(pid, 'SIGKILL')
+  running.clear()
+}
+
+/** A terminal's Ctrl-C does not reach another group: where nobody here listens, the programs end first and then this process, as it would have. */
+function onSignal(name: NodeJS.Signals): void {
+  if (process.listenerCount(name) > 1) return
+  endAll()
+  process.off(name, onSignal)
+  process.kill(process.pid, name)
+}
+
+let watched = false
+function watchOwnEnd(): void {
+  if (watched) return
+  watched = true
+  process.on('exit', endAll)
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal)
+}
+
+/** How a program ended. */
+export interface Ended {
+  /** Null where it could not be started or was ended by a signal, by us or by another. */
+  code: number | null
+  signal: string | null
+  stdout: string
+  stderr: string
+}
+
+interface Options {
+  env?: Record<string, string>
+  /** Whether `env` comes on top of our own. */
+  extendEnv?: boolean
+  cwd?: string
+  signal?: AbortSignal
+  timeoutMs?: number
+  /** Whether the answer holds what it printed. */
+  buffer?: boolean
+}
+
+/** A program whose end is heard. */
+class Hold {
+  readonly #pid: number | undefined
+  readonly #child: Child
+  readonly #timers: NodeJS.Timeout[] = []
+  /** Whether we have ended it. */
+  isStopped = false
+
+  constructor(child: Child) {
+    this.#child = child
+    this.#pid = child.pid
+    if (child.pid === undefined) return
+    watchOwnEnd()
+    running.add(child.pid)
+    child.nodeChildProcess.once('exit', this.#exited)
+  }
+
+  readonly #exited = (): void => {
+    const pid = this.#pid as number
+    this.release()
+    running.delete(pid)
+    if (!WINDOWS) signalTree(pid, 'SIGKILL') // a pid there is free again
+    this.#later(() => [this.#child.stdout, this.#child.stderr].forEach((pipe) => pipe.destroy()), LAST_OUTPUT_MS)
+  }
+
+  #later(what: () => void, ms: number): void {
+    this.#timers.push(setTimeout(what, ms))
+  }
+
+  readonly stop = (): void => {
+    const pid = this.#pid
+    if (pid === undefined || this.isStopped || !running.has(pid)) return
+    this.isStopped = true
+    signalTree(pid, 'SIGTERM')
+    this.#later(() => signalTree(pid, 'SIGKILL'), GRACE_MS)
+  }
+
+  stopAfter(ms: number): void {
+    this.#later(this.stop, ms)
+  }
+
+  release(): void {
+    this.#timers.forEach(clearTimeout)
+  }
+}
+
+const start = (file: string, args: string[], options: Omit<Options, 'signal' | 'timeoutMs'>) =>
+  execa(file, args, { ...options, reject: false, stdin: 'ignore', detached: !WINDOWS, cleanup: false })
+type Child = ReturnType<typeof start>
+
+/**
+ * Starts a program, never through a shell, with no input and in a group of its own. When `signal` says so, when its time is over and when this process
+ * ends, it ends with all that it has started. Its own end is the end: what it leaves running ends too, and nobody waits for its pipes.
+ */
+export function startProgram(file: string, args: string[], { signal, timeoutMs, ...options }: Options): { child: Child; ended: Promise<Ended> } {
+  const child = start(file, args, options)
+  const held = new Hold(child)
+  signal?.addEventListener('abort', held.stop, { once: true })
+  if (signal?.aborted) held.stop()
+  if (timeoutMs !== undefined) held.stopAfter(timeoutMs)
+  const hear = async (): Promise<Ended> => {
+    const { exitCode, signal: name, stdout, stderr } = await child
+    held.release()
+    signal?.removeEventListener('abort', held.stop)
+    return { code: held.isStopped ? null : (exitCode ?? null), signal: name ?? null, stdout: stdout ?? '', stderr: stderr ?? '' }
+  }
+  return { child, ended: hear() }
+}
