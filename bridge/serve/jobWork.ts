@@ -1,4 +1,4 @@
-import type { JobRequest } from '../../schemas/job'
+import { isInPlace, type JobRequest } from '../../schemas/job'
 import type { Engine } from '../engine'
 import { buildEnv, type Reporter } from '../install/build'
 import type { EnvStore } from '../install/envStore'
@@ -8,8 +8,6 @@ import { hostLock } from '../install/snapshot'
 import { withLock } from '../osLock'
 
 export const envOf = (request: JobRequest, envs: EnvStore): string => (request.action === 'repair' ? request.env : envs.idOf(request.pack))
-
-export const isInPlace = (request: JobRequest): boolean => request.action === 'install' && request.in_place === true
 
 async function plan(request: JobRequest, engine: Engine, reporter: Reporter, signal: AbortSignal): Promise<FullPlan> {
   reporter.phase('planning')
