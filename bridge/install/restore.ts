@@ -2,14 +2,14 @@ import { chmod, copyFile, mkdir, readdir, rename, rm, rmdir, symlink, utimes } f
 import { dirname, join } from 'node:path'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { errnoOf, flush, unwritable } from '../files'
-import { ifFree } from '../osLock'
+import { ifFree, type Waiting, withLock } from '../osLock'
 import { isBytecode, isOfItsSource, removeBytecode, sourceOf } from './bytecode'
 import { withoutTheirs } from './claims'
 import { contentAt, copyFlushed, flushFile, forEach, isSame, someOf } from './contents'
 import { sha256Of } from './cache'
 import { endLeftOver } from './leftOver'
 import { changedSince, completed, unknownFiles } from './sinceThen'
-import { copyOf, folderOf, foldersOf, hostLock, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots, type Whole } from './snapshot'
+import { copyOf, folderOf, foldersOf, hostLock, isOneSite, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots, type Whole } from './snapshot'
 
 const isAsBefore = async (site: string, file: KeptFile): Promise<boolean> => isSame(await contentAt(pathIn(site, file.path)), file)
 
@@ -178,16 +178,16 @@ export function besides({ replaced, left }: Pick<Restored, 'replaced' | 'left'>)
   return left.length === 0 ? copied : `${copied} ${someOf(left)}: left, other packages have it now or somebody removed it.`
 }
 
-/** Undoes one change that was broken off. Returns what to tell of it. Never throws. */
+/** Undoes one change that was broken off. Returns what to tell of it. Throws HOST_CHANGED or what else keeps it from that. */
 async function undo(home: string, snapshot: Snapshot): Promise<string> {
   const what = `An install for ${snapshot.pack} into ComfyUI’s own environment was broken off`
+  const later = onTopOf((await listSnapshots(home)).snapshots, snapshot)
+  if (later) throw new BridgeError('HOST_CHANGED', `${what} and cannot be undone before ${later.id}, which was installed after it.`, { hint: `First: comfy-env restore ${later.id}` })
   try {
-    const later = onTopOf((await listSnapshots(home)).snapshots, snapshot)
-    if (later) return `${what} and cannot be undone before ${later.id}, which was installed after it: comfy-env restore ${later.id}`
     return `${what} and has been undone.${besides(await restoreSnapshot(home, snapshot))}`
-  } catch (error) {
-    const { message, hint } = toWire(error)
-    return `${what} and cannot be undone: ${message} ${hint}`
+  } catch (cause) {
+    const { code, message, hint, details } = toWire(cause)
+    throw new BridgeError(code, `${what} and cannot be undone: ${message}`, { hint, cause, ...(details && { details }) })
   }
 }
 
@@ -197,7 +197,7 @@ const openOnes = async (home: string): Promise<Snapshot[]> => (await listSnapsho
 export async function recoverInPlace(home: string): Promise<string[]> {
   const all = async (): Promise<string[]> => {
     const told: string[] = []
-    for (const snapshot of await openOnes(home)) told.push(await undo(home, snapshot))
+    for (const snapshot of await openOnes(home)) told.push(await undo(home, snapshot).catch((error: unknown) => `${toWire(error).message} ${toWire(error).hint}`))
     await sweepSnapshots(home)
     return told
   }
@@ -207,4 +207,27 @@ export async function recoverInPlace(home: string): Promise<string[]> {
   } catch (error) {
     return [`Whether an install into ComfyUI’s own environment was broken off is not known: ${toWire(error).message}`]
   }
+}
+
+/** A change of ComfyUI's own environment, whose turn is waited for. */
+interface Turn extends Waiting {
+  home: string
+  /** Whose it is. */
+  site: string
+  /** Hears what has been undone first. */
+  tell: (text: string) => void
+  /** Only what stands on top of that change; absent: all. */
+  above?: Snapshot
+}
+
+/**
+ * Runs `work` while nothing else changes ComfyUI's own environment, and once what a killed process has left half-way there is undone: who waited for that
+ * process would build on it. Throws CANCELLED, and what keeps something from being undone; nothing was changed then.
+ */
+export async function inHostTurn<T>({ home, site, tell, above, ...waiting }: Turn, work: () => Promise<T>): Promise<T> {
+  return withLock(hostLock(home), waiting, async () => {
+    const isInTheWay = (one: Snapshot): boolean => isOneSite(one.site, site) && (above === undefined || one.created > above.created)
+    for (const snapshot of (await openOnes(home)).filter(isInTheWay)) tell(await undo(home, snapshot))
+    return work()
+  })
 }
