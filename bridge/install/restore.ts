@@ -8,6 +8,7 @@ import { withoutTheirs } from './claims'
 import { contentAt, copyFlushed, flushFile, forEach, isSame, someOf } from './contents'
 import { sha256Of } from './cache'
 import { endLeftOver } from './leftOver'
+import { copyObstacle, inTheWay, obstacles } from './obstacles'
 import { changedSince, completed, unknownFiles } from './sinceThen'
 import { copyOf, folderOf, foldersOf, hostLock, isOneSite, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots, type Whole } from './snapshot'
 
@@ -26,29 +27,41 @@ async function refuseDamaged(home: string, { id, site }: Snapshot, kept: Iterabl
   throw new BridgeError('VERIFY_FAILED', `${someOf(damaged.sort())} cannot be put back: its kept copy is damaged. Nothing was changed.`, { hint, details: { files: damaged } })
 }
 
-/** Throws HOST_CHANGED where somebody else has changed what would be put back, unless it `may` be. Returns all files that are neither as before nor known to be ours. */
-async function refuseChanged(snapshot: Whole, isOld: boolean, may: boolean): Promise<string[]> {
-  if (isOld) return unknownFiles(snapshot)
-  const { changed, packages, foreign } = await changedSince(snapshot)
-  if (!may && changed.length + packages.length > 0) {
-    const what = [...packages.map((name) => `${name} was installed`), ...(changed.length > 0 ? [`${someOf(changed)} changed`] : [])].join('; ')
+/** What a restore takes away though it may not be ours. */
+interface Foreign {
+  /** Files that are neither as before nor known to be ours. */
+  taken: string[]
+  /** What stands in the place of files that come back. */
+  blocked: string[]
+}
+
+/** Throws HOST_CHANGED where somebody else has changed what would be put back, unless it `may` be; with a snapshot of an older version, what is there is not known to be somebody's. */
+async function refuseChanged(snapshot: Whole, isOld: boolean, may: boolean): Promise<Foreign> {
+  const blocked = await obstacles(snapshot)
+  const { changed, packages, foreign } = isOld ? { changed: [], packages: [], foreign: await unknownFiles(snapshot) } : await changedSince(snapshot)
+  const files = [...changed, ...blocked].sort()
+  if (!may && files.length + packages.length > 0) {
+    const what = [...packages.map((name) => `${name} was installed`), ...(files.length > 0 ? [`${someOf(files)} changed`] : [])].join('; ')
     const hint = `\`comfy-env restore ${snapshot.id} --force\` puts everything back all the same, and keeps a copy of these.`
-    throw new BridgeError('HOST_CHANGED', `Since ${snapshot.id}, something else has changed ComfyUI’s environment: ${what}. Nothing was changed.`, { hint, details: { files: changed, packages } })
+    throw new BridgeError('HOST_CHANGED', `Since ${snapshot.id}, something else has changed ComfyUI’s environment: ${what}. Nothing was changed.`, { hint, details: { files, packages } })
   }
-  return [...changed, ...foreign]
+  return { taken: [...changed, ...foreign], blocked }
 }
 
 /** Copies what a restore will take away though it may not be ours. Returns the folder; null: there is nothing. */
-async function keepReplaced(home: string, { id, site }: Snapshot, paths: readonly string[]): Promise<string | null> {
-  if (paths.length === 0) return null
+async function keepReplaced(home: string, { id, site }: Snapshot, { taken, blocked }: Foreign): Promise<string | null> {
+  if (taken.length + blocked.length === 0) return null
   const names = await readdir(folderOf(home, id))
   const folder = join(folderOf(home, id), `replaced-${names.filter((name) => name.startsWith('replaced-')).length + 1}`)
-  await forEach(paths, async (path) => {
+  const placeOf = (path: string): string => join(folder, ...path.split('/').map((part) => (part === '..' ? '__up' : part)))
+  await mkdir(folder)
+  await forEach(taken.filter((path) => !blocked.some((whole) => path.startsWith(`${whole}/`))), async (path) => {
     const content = await contentAt(pathIn(site, path))
-    const copy = join(folder, ...path.split('/').map((part) => (part === '..' ? '__up' : part)))
+    const copy = placeOf(path)
     if (content?.link !== undefined) await mkdir(dirname(copy), { recursive: true }).then(() => symlink(content.link ?? '', copy))
     else if (content !== null) await copyFlushed(pathIn(site, path), copy)
   })
+  for (const path of blocked) await copyObstacle(pathIn(site, path), placeOf(path))
   return folder
 }
 
@@ -94,7 +107,7 @@ async function putBytecodeBack(home: string, { id, site }: Whole, kept: readonly
   for (const { path, sha256 } of kept) {
     const [copy, target] = [copyOf(home, id, path), pathIn(site, path)]
     const fits = (await sha256Of(copy).catch(() => null)) === sha256 && (await isOfItsSource(copy, sourceOf(target)))
-    if (fits && (await contentAt(target)) === null) await copyFlushed(copy, target)
+    if (fits && (await contentAt(target)) === null && (await inTheWay(target)) === null) await copyFlushed(copy, target)
   }
 }
 
@@ -118,12 +131,13 @@ function withTaken(snapshot: Whole, paths: readonly string[]): Whole {
   return { ...snapshot, written, folders: [...snapshot.folders, ...foldersOf(paths)] }
 }
 
-/** Brings every file that a snapshot knows to what it was, and no other one. */
-async function putBack(home: string, snapshot: Whole): Promise<void> {
+/** Brings every file that a snapshot knows to what it was, and no other one; what blocks the place of one goes. */
+async function putBack(home: string, snapshot: Whole, blocked: readonly string[]): Promise<void> {
   const { site, written, folders } = snapshot
   const before = keptIn(snapshot)
   const [bytecode, kept] = [[...before.values()].filter(({ path }) => isBytecode(path)), [...before.values()].filter(({ path }) => !isBytecode(path))]
   const moves = await makeReady(home, snapshot, kept)
+  for (const [number, path] of blocked.entries()) await rename(pathIn(site, path), join(readyIn(snapshot), `blocked-${number}`))
   const doomed = written.filter(({ path }) => !before.has(path)).map(({ path }) => pathIn(site, path))
   for (const file of doomed) if (await contentAt(file)) await rm(file)
   const sources = [...doomed, ...kept.map(({ path }) => pathIn(site, path))]
@@ -154,11 +168,11 @@ export async function restoreSnapshot(home: string, snapshot: Snapshot, force = 
     await endLeftOver(snapshot.id)
     await refuseDamaged(home, snapshot, keptIn(snapshot).values())
     const { snapshot: whole, left } = await withoutTheirs(await completed(snapshot))
-    const taken = await refuseChanged(whole, snapshot.written === undefined, force)
-    const replaced = await keepReplaced(home, snapshot, taken)
-    const ours = withTaken(whole, taken)
+    const foreign = await refuseChanged(whole, snapshot.written === undefined, force)
+    const replaced = await keepReplaced(home, snapshot, foreign)
+    const ours = withTaken(whole, foreign.taken)
     await saveSnapshot(home, { ...ours, state: 'open' }) // killed from here on, it is taken up again at the next start
-    await putBack(home, ours)
+    await putBack(home, ours, foreign.blocked)
     const wrong = await differences(ours)
     if (wrong.length > 0) {
       const hint = `Close what uses these files (ComfyUI, pip), then: comfy-env restore ${snapshot.id}`
