@@ -1,12 +1,15 @@
-import { appendFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { InstallPlan } from '../../schemas/env.ts'
+import { PYTHON } from '../../scripts/devPython.ts'
 import type { CliResult } from '../support/cli.ts'
 import { errorOf, LOCAL, WAITS } from '../support/installs.ts'
 import { OwnHost } from '../support/ownHost.ts'
 import { until } from '../support/processes.ts'
 import { treeHash } from '../support/trees.ts'
+
+const UV = join(PYTHON, '..', 'uv')
 
 let host: OwnHost
 let site: string
@@ -89,6 +92,29 @@ test('killed half-way, it is undone at the next start', async () => {
 test('cancelled, it is undone at once', async () => {
   const before = treeHash(site, true)
   expect((await endWhileImporting('cancelled', 'SIGINT')).code).toBe(130)
+  expect(treeHash(site, true)).toBe(before)
+})
+
+test('a damaged cache of uv is mended before anything is changed', async () => {
+  const before = treeHash(site, true)
+  expect((await comfyEnv('install', '--pack', makePack('isolated', ['ops==2.0'], ['extra']))).code).toBe(0)
+  const lib = join(host.folder, 'home', 'envs', 'isolated', 'gen-1', 'lib')
+  for (const name of ['ops', 'extra']) appendFileSync(join(lib, readdirSync(lib)[0] ?? '', 'site-packages', name, '__init__.py'), '# of a node\n') // uv links it from its cache
+  const done = await inPlace(makePack('wants', ['ops==2.0'], ['extra']), '--yes')
+  expect([done.code, done.stderr]).toEqual([0, expect.stringMatching(/cache holds damaged files of .*(?:extra|ops).*: they are fetched anew/)])
+  expect(versions()).toContain('ops=2.0')
+  expect((await comfyEnv('restore', (done.json as { snapshot: string }).snapshot)).code).toBe(0)
+  expect(treeHash(site, true)).toBe(before)
+})
+
+test('what uv has written wrong is undone as ours', async () => {
+  const before = treeHash(site, true)
+  const uv = join(host.folder, 'uv-of-a-bad-disk')
+  const spoil = `sed -i 's/.*/# spoilt/' '${join(site, 'ops', '__init__.py')}'`
+  writeFileSync(uv, `#!/bin/sh\n'${UV}' "$@" || exit $?\ncase "$*" in *"pip install --python ${host.python} "*ops*) ${spoil} ;; esac\n`, { mode: 0o755 })
+  const { ended } = host.start(['install', '--pack', makePack('spoilt', ['ops==2.0']), '--in-place', '--yes'], { COMFY_ENV_UV: uv })
+  const result = await ended
+  expect([result.code, errorOf(result)]).toMatchObject([1, { code: 'VERIFY_FAILED', message: expect.stringMatching(/ops\/__init__\.py has another content; the install was undone\.$/) }])
   expect(treeHash(site, true)).toBe(before)
 })
 
