@@ -23,6 +23,8 @@ export const OVERRIDE_NAMES = ['python', 'torch', 'cuda', 'platform', 'gpu', 'dr
 export interface Settings {
   home: string
   comfyui: string | null
+  /** ComfyUI's own folders, where it was started with others than its code's (`--base-directory`). */
+  base: string | null
   interpreter: string | null
   overrides: Overrides
   /** Wheel sources of the user, asked before a pack's own. */
@@ -132,6 +134,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
   return {
     home,
     comfyui: comfyui && resolve(comfyui),
+    base: env.COMFY_ENV_BASE ? resolve(env.COMFY_ENV_BASE) : comfyui && resolve(comfyui),
     interpreter: value('interpreter', 'COMFY_ENV_INTERPRETER'),
     overrides,
     sources: [...list(env.COMFY_ENV_SOURCES), ...(file.sources ?? [])],

@@ -21,6 +21,9 @@ export const JobRequest = z.discriminatedUnion('action', [
 ])
 export type JobRequest = z.infer<typeof JobRequest>
 
+/** Whether it changes ComfyUI's own environment. */
+export const isInPlace = (request: JobRequest): boolean => request.action === 'install' && request.in_place === true
+
 /** A job is in one phase, or has ended in one way. */
 export const JobState = z.discriminatedUnion('status', [
   z.strictObject({

@@ -1,9 +1,7 @@
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { installInPlace } from '../install/inPlace'
-import { besides } from '../install/restore'
-import { hostLock } from '../install/snapshot'
-import { withLock } from '../osLock'
+import { besides, inHostTurn } from '../install/restore'
 import type { PackFolder } from '../packs/scan'
 import { hostChanges, restoreHost } from '../serve/hostChanges'
 import { interruptSignal } from './interrupt'
@@ -21,7 +19,8 @@ export async function inPlaceCommand(pack: PackFolder, dryRun: boolean, yes: boo
     throw new BridgeError('BAD_USAGE', 'This changes ComfyUI’s own environment: look at the plan (--dry-run), then confirm with --yes.')
   }
   const [site = ''] = engine.hostSites
-  const snapshot = await withLock(hostLock(home), { signal, onWait: waitsFor('ComfyUI’s own environment', output) }, async () => {
+  const turn = { home, site, signal, onWait: waitsFor('ComfyUI’s own environment', output), tell: output.note }
+  const snapshot = await inHostTurn(turn, async () => {
     const full = await engine.plan(pack, { inPlace: true }, () => undefined, signal)
     const reporter = { phase: (phase: string) => output.note(`— ${phase} —`), log: output.note }
     return installInPlace({ full, home, cache, interpreter: engine.interpreter, site, uv: engine.uv, http: engine.http, reporter, signal })
@@ -40,7 +39,7 @@ export async function snapshotsCommand(engine: Engine, output: Output): Promise<
 /** `comfy-env restore SNAPSHOT`: ComfyUI's own environment as it was before, without network. `force`: also what others have changed since. */
 export async function restoreCommand(id: string | undefined, force: boolean, engine: Engine, output: Output): Promise<number> {
   const waiting = { signal: interruptSignal(), onWait: waitsFor('ComfyUI’s own environment', output) }
-  const { snapshot, ...rest } = await restoreHost(engine, id ?? '', waiting, force)
+  const { snapshot, ...rest } = await restoreHost(engine, id ?? '', waiting, output.note, force)
   output.result({ snapshot: snapshot.id, state: 'restored', ...rest }, () => `ComfyUI’s environment is as it was before ${snapshot.id}.${besides(rest)} Restart ComfyUI.`)
   return 0
 }

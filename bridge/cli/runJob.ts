@@ -20,7 +20,7 @@ export interface JobResult {
 export async function runJob(request: JobRequest, engine: Engine, output: Output): Promise<JobResult> {
   const context = await newContext(engine, new Store(plainHost(engine), () => undefined))
   const job = await new Promise<JobInfo>((resolve) => {
-    const jobs = new JobService(context, { onLine: (_, line) => output.note(line.text), onEnded: async (ended) => resolve(ended) }, false)
+    const jobs = new JobService(context, { onLine: (_, line) => output.note(line.text), onEnded: async (ended) => (resolve(ended), null) }, false)
     const id = jobs.start(request)
     const signal = interruptSignal()
     signal.addEventListener('abort', () => jobs.cancel(id))

@@ -105,7 +105,7 @@ function pythonFor(version: string, { interpreter, full }: Ready): string {
  * uv links an env's files from its cache: who changes one in place changes the cache too, and the next env gets the damage. What is
  * damaged is taken out of the cache, once. True: the env is worth building again.
  */
-async function mendCache(site: string, { reporter, uv, signal }: Ready): Promise<boolean> {
+export async function mendCache(site: string, { reporter, uv, signal }: Pick<BuildInput, 'reporter' | 'uv' | 'signal'>): Promise<boolean> {
   const names = [...new Set((await findDamage(site)).map(({ distribution }) => distribution))]
   if (names.length === 0) return false
   reporter.log(`uv’s cache holds damaged files of ${names.join(', ')}: they are fetched anew`, 'warn')

@@ -26,9 +26,10 @@ export async function isOfItsSource(bytecode: string, source: string): Promise<b
 export async function removeBytecode(sources: Iterable<string>, except: ReadonlySet<string>): Promise<void> {
   const wanted = new Set([...sources].filter((path) => path.endsWith('.py')))
   for (const folder of new Set([...wanted].map((path) => join(dirname(path), CACHE)))) {
-    const files = (await readdir(folder).catch(() => [] as string[])).map((name) => join(folder, name))
+    const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+    const files = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => join(folder, name))
     const doomed = files.filter((path) => isBytecode(path) && wanted.has(sourceOf(path)) && !except.has(path))
     for (const path of doomed) await rm(path, { force: true })
-    if (doomed.length === files.length) await rmdir(folder).catch(() => undefined)
+    if (doomed.length === entries.length) await rmdir(folder).catch(() => undefined)
   }
 }

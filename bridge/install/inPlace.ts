@@ -8,7 +8,8 @@ import { readInstalled } from '../packs/installed'
 import { askInterpreter, type Scheme } from '../probe/interpreter'
 import { normalizeName } from '../resolve/requirement'
 import type { Http } from '../sources/http'
-import type { Reporter } from './build'
+import { mendCache, type Reporter } from './build'
+import { cannotKeep } from './contents'
 import { cacheLock, fetchWheel } from './download'
 import { pythonIn } from './envStore'
 import { inspectWheel, refuseWrongMetadata } from './inspect'
@@ -19,7 +20,7 @@ import { folderOf, newSnapshotId, saveSnapshot, type Snapshot, stageOf } from '.
 import { takeSnapshot, withResult } from './takeSnapshot'
 import type { Uv } from './uv'
 import { installLockArgs, installWheelsArgs, venvArgs } from './uvArgs'
-import { importFailure, wrongFiles } from './verify'
+import { findDamage, importFailure, wrongFiles } from './verify'
 
 export interface InPlaceInput {
   full: FullPlan
@@ -54,11 +55,24 @@ async function installInto(python: string, files: string[], { full, uv, home, si
   if (files.length > 0) await uv.run([...installWheelsArgs(python, files).slice(0, -files.length - 1), '--reinstall', '--', ...files], how)
 }
 
-/** Makes the same change in an empty environment of the same Python: what uv writes there, it will write in ComfyUI's. */
-async function stage(files: string[], input: InPlaceInput, id: string): Promise<void> {
+/** Returns the folder of packages that it was tried in. */
+async function tryBeside(files: string[], input: InPlaceInput, id: string): Promise<string> {
   const { home, interpreter, uv, signal } = input
+  const python = pythonIn(stageOf(home, id))
   await uv.run(venvArgs(interpreter, stageOf(home, id), false), { signal, change: id })
-  await installInto(pythonIn(stageOf(home, id)), files, input, id, () => undefined)
+  await installInto(python, files, input, id, () => undefined)
+  return (await askInterpreter(python)).sites[0] ?? ''
+}
+
+/** Makes the same change in an empty environment of the same Python: what uv writes there, it will write in ComfyUI's. Throws VERIFY_FAILED where that is not what the wheels hold. */
+async function stage(files: string[], input: InPlaceInput, id: string): Promise<void> {
+  let site = await tryBeside(files, input, id)
+  if (await mendCache(site, input)) {
+    await rm(stageOf(input.home, id), { recursive: true, force: true })
+    site = await tryBeside(files, input, id)
+  }
+  const [wrong] = await findDamage(site)
+  if (wrong) throw cannotKeep(`What uv installs is not what its wheel holds: ${wrong.what}.`)
 }
 
 /** Makes the change and looks whether it is right. Returns the snapshot with what it has left. */
@@ -83,10 +97,11 @@ async function change(input: InPlaceInput, files: string[], snapshot: Snapshot, 
   return result
 }
 
-/** Undoes a change that failed. Throws its error; where it cannot be undone now, with what keeps it from that. */
+/** Undoes a change that failed: what it was about to write is ours as it lies there. Throws its error; where it cannot be undone now, with what keeps it from that. */
 async function undone(home: string, snapshot: Snapshot, failed: unknown): Promise<never> {
   const error = asDiskError(failed)
-  await restoreSnapshot(home, snapshot).catch((cause: unknown) => {
+  const written = (snapshot.written ?? []).map(({ path }) => ({ path, sha256: null }))
+  await restoreSnapshot(home, { ...snapshot, written }).catch((cause: unknown) => {
     const { code, message, details } = toWire(error)
     const { message: why, hint } = toWire(cause)
     throw new BridgeError(code, `${message} It could not be undone: ${why}`, { hint: `${hint} The next start tries again.`, cause, ...(details && { details }) })

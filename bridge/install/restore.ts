@@ -2,14 +2,15 @@ import { chmod, copyFile, mkdir, readdir, rename, rm, rmdir, symlink, utimes } f
 import { dirname, join } from 'node:path'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { errnoOf, flush, unwritable } from '../files'
-import { ifFree } from '../osLock'
+import { ifFree, type Waiting, withLock } from '../osLock'
 import { isBytecode, isOfItsSource, removeBytecode, sourceOf } from './bytecode'
 import { withoutTheirs } from './claims'
 import { contentAt, copyFlushed, flushFile, forEach, isSame, someOf } from './contents'
 import { sha256Of } from './cache'
 import { endLeftOver } from './leftOver'
+import { copyObstacle, inTheWay, obstacles } from './obstacles'
 import { changedSince, completed, unknownFiles } from './sinceThen'
-import { copyOf, folderOf, foldersOf, hostLock, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots, type Whole } from './snapshot'
+import { copyOf, folderOf, foldersOf, hostLock, isOneSite, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots, type Whole } from './snapshot'
 
 const isAsBefore = async (site: string, file: KeptFile): Promise<boolean> => isSame(await contentAt(pathIn(site, file.path)), file)
 
@@ -26,29 +27,41 @@ async function refuseDamaged(home: string, { id, site }: Snapshot, kept: Iterabl
   throw new BridgeError('VERIFY_FAILED', `${someOf(damaged.sort())} cannot be put back: its kept copy is damaged. Nothing was changed.`, { hint, details: { files: damaged } })
 }
 
-/** Throws HOST_CHANGED where somebody else has changed what would be put back, unless it `may` be. Returns all files that are neither as before nor known to be ours. */
-async function refuseChanged(snapshot: Whole, isOld: boolean, may: boolean): Promise<string[]> {
-  if (isOld) return unknownFiles(snapshot)
-  const { changed, packages, foreign } = await changedSince(snapshot)
-  if (!may && changed.length + packages.length > 0) {
-    const what = [...packages.map((name) => `${name} was installed`), ...(changed.length > 0 ? [`${someOf(changed)} changed`] : [])].join('; ')
+/** What a restore takes away though it may not be ours. */
+interface Foreign {
+  /** Files that are neither as before nor known to be ours. */
+  taken: string[]
+  /** What stands in the place of files that come back. */
+  blocked: string[]
+}
+
+/** Throws HOST_CHANGED where somebody else has changed what would be put back, unless it `may` be; with a snapshot of an older version, what is there is not known to be somebody's. */
+async function refuseChanged(snapshot: Whole, isOld: boolean, may: boolean): Promise<Foreign> {
+  const blocked = await obstacles(snapshot)
+  const { changed, packages, foreign } = isOld ? { changed: [], packages: [], foreign: await unknownFiles(snapshot) } : await changedSince(snapshot)
+  const files = [...changed, ...blocked].sort()
+  if (!may && files.length + packages.length > 0) {
+    const what = [...packages.map((name) => `${name} was installed`), ...(files.length > 0 ? [`${someOf(files)} changed`] : [])].join('; ')
     const hint = `\`comfy-env restore ${snapshot.id} --force\` puts everything back all the same, and keeps a copy of these.`
-    throw new BridgeError('HOST_CHANGED', `Since ${snapshot.id}, something else has changed ComfyUI’s environment: ${what}. Nothing was changed.`, { hint, details: { files: changed, packages } })
+    throw new BridgeError('HOST_CHANGED', `Since ${snapshot.id}, something else has changed ComfyUI’s environment: ${what}. Nothing was changed.`, { hint, details: { files, packages } })
   }
-  return [...changed, ...foreign]
+  return { taken: [...changed, ...foreign], blocked }
 }
 
 /** Copies what a restore will take away though it may not be ours. Returns the folder; null: there is nothing. */
-async function keepReplaced(home: string, { id, site }: Snapshot, paths: readonly string[]): Promise<string | null> {
-  if (paths.length === 0) return null
+async function keepReplaced(home: string, { id, site }: Snapshot, { taken, blocked }: Foreign): Promise<string | null> {
+  if (taken.length + blocked.length === 0) return null
   const names = await readdir(folderOf(home, id))
   const folder = join(folderOf(home, id), `replaced-${names.filter((name) => name.startsWith('replaced-')).length + 1}`)
-  await forEach(paths, async (path) => {
+  const placeOf = (path: string): string => join(folder, ...path.split('/').map((part) => (part === '..' ? '__up' : part)))
+  await mkdir(folder)
+  await forEach(taken.filter((path) => !blocked.some((whole) => path.startsWith(`${whole}/`))), async (path) => {
     const content = await contentAt(pathIn(site, path))
-    const copy = join(folder, ...path.split('/').map((part) => (part === '..' ? '__up' : part)))
+    const copy = placeOf(path)
     if (content?.link !== undefined) await mkdir(dirname(copy), { recursive: true }).then(() => symlink(content.link ?? '', copy))
     else if (content !== null) await copyFlushed(pathIn(site, path), copy)
   })
+  for (const path of blocked) await copyObstacle(pathIn(site, path), placeOf(path))
   return folder
 }
 
@@ -94,7 +107,7 @@ async function putBytecodeBack(home: string, { id, site }: Whole, kept: readonly
   for (const { path, sha256 } of kept) {
     const [copy, target] = [copyOf(home, id, path), pathIn(site, path)]
     const fits = (await sha256Of(copy).catch(() => null)) === sha256 && (await isOfItsSource(copy, sourceOf(target)))
-    if (fits && (await contentAt(target)) === null) await copyFlushed(copy, target)
+    if (fits && (await contentAt(target)) === null && (await inTheWay(target)) === null) await copyFlushed(copy, target)
   }
 }
 
@@ -118,12 +131,13 @@ function withTaken(snapshot: Whole, paths: readonly string[]): Whole {
   return { ...snapshot, written, folders: [...snapshot.folders, ...foldersOf(paths)] }
 }
 
-/** Brings every file that a snapshot knows to what it was, and no other one. */
-async function putBack(home: string, snapshot: Whole): Promise<void> {
+/** Brings every file that a snapshot knows to what it was, and no other one; what blocks the place of one goes. */
+async function putBack(home: string, snapshot: Whole, blocked: readonly string[]): Promise<void> {
   const { site, written, folders } = snapshot
   const before = keptIn(snapshot)
   const [bytecode, kept] = [[...before.values()].filter(({ path }) => isBytecode(path)), [...before.values()].filter(({ path }) => !isBytecode(path))]
   const moves = await makeReady(home, snapshot, kept)
+  for (const [number, path] of blocked.entries()) await rename(pathIn(site, path), join(readyIn(snapshot), `blocked-${number}`))
   const doomed = written.filter(({ path }) => !before.has(path)).map(({ path }) => pathIn(site, path))
   for (const file of doomed) if (await contentAt(file)) await rm(file)
   const sources = [...doomed, ...kept.map(({ path }) => pathIn(site, path))]
@@ -154,11 +168,11 @@ export async function restoreSnapshot(home: string, snapshot: Snapshot, force = 
     await endLeftOver(snapshot.id)
     await refuseDamaged(home, snapshot, keptIn(snapshot).values())
     const { snapshot: whole, left } = await withoutTheirs(await completed(snapshot))
-    const taken = await refuseChanged(whole, snapshot.written === undefined, force)
-    const replaced = await keepReplaced(home, snapshot, taken)
-    const ours = withTaken(whole, taken)
+    const foreign = await refuseChanged(whole, snapshot.written === undefined, force)
+    const replaced = await keepReplaced(home, snapshot, foreign)
+    const ours = withTaken(whole, foreign.taken)
     await saveSnapshot(home, { ...ours, state: 'open' }) // killed from here on, it is taken up again at the next start
-    await putBack(home, ours)
+    await putBack(home, ours, foreign.blocked)
     const wrong = await differences(ours)
     if (wrong.length > 0) {
       const hint = `Close what uses these files (ComfyUI, pip), then: comfy-env restore ${snapshot.id}`
@@ -178,16 +192,16 @@ export function besides({ replaced, left }: Pick<Restored, 'replaced' | 'left'>)
   return left.length === 0 ? copied : `${copied} ${someOf(left)}: left, other packages have it now or somebody removed it.`
 }
 
-/** Undoes one change that was broken off. Returns what to tell of it. Never throws. */
+/** Undoes one change that was broken off. Returns what to tell of it. Throws HOST_CHANGED or what else keeps it from that. */
 async function undo(home: string, snapshot: Snapshot): Promise<string> {
   const what = `An install for ${snapshot.pack} into ComfyUI’s own environment was broken off`
+  const later = onTopOf((await listSnapshots(home)).snapshots, snapshot)
+  if (later) throw new BridgeError('HOST_CHANGED', `${what} and cannot be undone before ${later.id}, which was installed after it.`, { hint: `First: comfy-env restore ${later.id}` })
   try {
-    const later = onTopOf((await listSnapshots(home)).snapshots, snapshot)
-    if (later) return `${what} and cannot be undone before ${later.id}, which was installed after it: comfy-env restore ${later.id}`
     return `${what} and has been undone.${besides(await restoreSnapshot(home, snapshot))}`
-  } catch (error) {
-    const { message, hint } = toWire(error)
-    return `${what} and cannot be undone: ${message} ${hint}`
+  } catch (cause) {
+    const { code, message, hint, details } = toWire(cause)
+    throw new BridgeError(code, `${what} and cannot be undone: ${message}`, { hint, cause, ...(details && { details }) })
   }
 }
 
@@ -197,7 +211,7 @@ const openOnes = async (home: string): Promise<Snapshot[]> => (await listSnapsho
 export async function recoverInPlace(home: string): Promise<string[]> {
   const all = async (): Promise<string[]> => {
     const told: string[] = []
-    for (const snapshot of await openOnes(home)) told.push(await undo(home, snapshot))
+    for (const snapshot of await openOnes(home)) told.push(await undo(home, snapshot).catch((error: unknown) => `${toWire(error).message} ${toWire(error).hint}`))
     await sweepSnapshots(home)
     return told
   }
@@ -207,4 +221,27 @@ export async function recoverInPlace(home: string): Promise<string[]> {
   } catch (error) {
     return [`Whether an install into ComfyUI’s own environment was broken off is not known: ${toWire(error).message}`]
   }
+}
+
+/** A change of ComfyUI's own environment, whose turn is waited for. */
+interface Turn extends Waiting {
+  home: string
+  /** Whose it is. */
+  site: string
+  /** Hears what has been undone first. */
+  tell: (text: string) => void
+  /** Only what stands on top of that change; absent: all. */
+  above?: Snapshot
+}
+
+/**
+ * Runs `work` while nothing else changes ComfyUI's own environment, and once what a killed process has left half-way there is undone: who waited for that
+ * process would build on it. Throws CANCELLED, and what keeps something from being undone; nothing was changed then.
+ */
+export async function inHostTurn<T>({ home, site, tell, above, ...waiting }: Turn, work: () => Promise<T>): Promise<T> {
+  return withLock(hostLock(home), waiting, async () => {
+    const isInTheWay = (one: Snapshot): boolean => isOneSite(one.site, site) && (above === undefined || one.created > above.created)
+    for (const snapshot of (await openOnes(home)).filter(isInTheWay)) tell(await undo(home, snapshot))
+    return work()
+  })
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { realpathSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { z } from 'zod'
@@ -84,8 +85,19 @@ export async function listSnapshots(home: string): Promise<{ snapshots: Snapshot
   return { snapshots: all.flat().sort((a, b) => b.created - a.created), faults }
 }
 
-/** The change that stands on top of this one, so that this one cannot be put back before it; undefined: none. */
-export const onTopOf = (all: Snapshot[], { created }: Snapshot): Snapshot | undefined => all.find((one) => one.created > created && one.state === 'done')
+const placeOf = (site: string): string => {
+  try {
+    return realpathSync(site)
+  } catch {
+    return site
+  }
+}
+
+/** Whether two folders of packages are one, by whatever paths. */
+export const isOneSite = (one: string, other: string): boolean => one === other || placeOf(one) === placeOf(other)
+
+/** The change of the same environment that stands on top of this one, so that this one cannot be put back before it; undefined: none. */
+export const onTopOf = (all: Snapshot[], { created, site }: Snapshot): Snapshot | undefined => all.find((one) => one.created > created && one.state === 'done' && isOneSite(one.site, site))
 
 const ID = /^\d{4}-\d\d-\d\dT[\d-]+Z-[0-9a-f]{4,8}$/
 

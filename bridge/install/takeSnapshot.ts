@@ -1,4 +1,4 @@
-import { lstat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
 import { flush } from '../files'
@@ -49,11 +49,11 @@ async function removedFiles(names: readonly string[], scheme: Scheme): Promise<M
   return removed
 }
 
-/** Folders that are not there yet. */
+/** Folders that are not there yet; a file may be in the place of one. */
 async function newFolders(site: string, files: readonly string[]): Promise<string[]> {
   const found = new Set<string>()
   for (const start of foldersOf(files)) {
-    for (let folder = start; !found.has(folder) && !(await lstat(folder).then(() => true, () => false)); folder = dirname(folder)) found.add(folder)
+    for (let folder = start; !found.has(folder) && !(await stat(folder).then((there) => there.isDirectory(), () => false)); folder = dirname(folder)) found.add(folder)
   }
   return [...found].map((folder) => nameIn(site, folder))
 }

@@ -154,6 +154,7 @@ export class LogFile {
   /** Settles when everything is on disk. */
   close(): Promise<void> {
     const stream = this.#stream
+    this.#stream = null // a line that comes all the same opens it again
     return stream ? new Promise((resolve) => stream.end(resolve)) : Promise.resolve()
   }
 }

@@ -88,19 +88,21 @@ function shimEvents(context: Context, owners: () => string[]): ShimEvents {
   }
 }
 
-/** What follows from the end of a job: the pack's new state, its workers on the new environment, isolation if that was asked for with it. */
-async function jobEnded({ context, packs, isolation }: Pick<ShimServices, 'context' | 'packs'> & { isolation: IsolationService }, { pack, state, in_place, env }: JobInfo, request: JobRequest): Promise<void> {
+/** What follows from the end of a job: the pack's new state, its workers on the new environment, isolation if that was asked for with it. Returns what of the last could not be done. */
+async function jobEnded({ context, packs, isolation }: Pick<ShimServices, 'context' | 'packs'> & { isolation: IsolationService }, { pack, state, in_place, env }: JobInfo, request: JobRequest): Promise<string | null> {
   packs.setFailure(pack, state.status === 'failed' ? state.error.message : null)
   if (state.status === 'done') packs.setSound(env)
   await packs.refreshEnvs()
-  const folder = await packFolder(context, pack).catch(() => null) // the pack itself may have gone meanwhile
-  if (!folder) return
+  const isolate = state.status === 'done' && request.action === 'install' && request.isolate === true
+  const unswitched = (error: unknown): string => `${pack} is installed, and its isolation could not be switched on: ${toWire(error).message}`
+  const folder = await packFolder(context, pack).catch(unswitched) // the pack itself may have gone meanwhile
+  if (typeof folder === 'string') return isolate ? folder : null
   if (state.status === 'done' && in_place) packs.needRestart(`ComfyUI’s own environment was changed for ${pack}.`)
   // what becomes of it is shown as the pack's isolation
   if (state.status === 'done' && !in_place) await isolation.renew(pack).catch(() => undefined)
   await packs.refresh(folder)
-  const isolate = state.status === 'done' && request.action === 'install' && request.isolate === true
-  if (isolate && !context.isolated.has(pack)) await isolation.set(pack, true).catch(() => undefined)
+  if (!isolate || context.isolated.has(pack)) return null
+  return isolation.set(pack, true).then(() => null, unswitched)
 }
 
 /** Serves metrics if the user wants them; a port that is taken is a problem to show, and none that keeps the bridge from running. */

@@ -34,7 +34,8 @@ export interface Context {
 
 export function packRoots({ host, engine }: Context): string[] {
   if (host) return host.pack_roots
-  return engine.settings.comfyui ? [join(engine.settings.comfyui, 'custom_nodes')] : []
+  const base = engine.settings.base ?? engine.settings.comfyui
+  return base ? [join(base, 'custom_nodes')] : []
 }
 
 export const packFolder = (context: Context, id: string): Promise<PackFolder> => findPack(packRoots(context), id)

@@ -1,17 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import type { JobInfo, JobPhase, JobRequest, JobState, LogLine } from '../../schemas/job'
+import { isInPlace, type JobInfo, type JobPhase, type JobRequest, type JobState, type LogLine } from '../../schemas/job'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import type { Reporter } from '../install/build'
 import { LogFile } from '../jobs/logFile'
-import { JobQueue } from '../jobs/queue'
+import { jobHost, JobQueue } from '../jobs/queue'
 import { background, showProblem } from './background'
 import type { Context } from './context'
-import { doJob, envOf, isInPlace } from './jobWork'
+import { doJob, envOf } from './jobWork'
 
 export interface JobEvents {
   onLine: (job: string, line: LogLine) => void
-  onEnded: (job: JobInfo, request: JobRequest) => Promise<void>
+  /** What follows from a job's end. Returns what of that could not be done; null: all was. */
+  onEnded: (job: JobInfo, request: JobRequest) => Promise<string | null>
 }
 
 interface Job {
@@ -24,6 +25,9 @@ interface Job {
   /** Number of its first log line that is an error. */
   firstError: number | null
 }
+
+/** Whether its pack is to be isolated once it is installed: a bridge that is killed before that has not done all of it. */
+const hasSwitch = ({ info, request }: Job): boolean => info.state.status === 'done' && request.action === 'install' && request.isolate === true
 
 /** Progress goes out at most this often. */
 const PROGRESS_MS = 100
@@ -43,12 +47,21 @@ export class JobService {
     private readonly events: JobEvents,
     persist: boolean,
   ) {
-    this.#queue = persist ? new JobQueue(context.engine.settings.home, context.run.name, (error) => this.#unsaved(error)) : null
+    this.#queue = persist ? new JobQueue(context.engine.settings.home, context.run.name, jobHost(context.engine), (error) => this.#unsaved(error)) : null
   }
 
   /** Takes up the jobs that an earlier bridge did not finish. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL. */
   async resume(): Promise<void> {
-    for (const { id, request, started } of (await this.#queue?.takeUp()) ?? []) this.#begin(id, request, started)
+    if (!this.#queue) return
+    const { takenUp, givenUp, elsewhere } = await this.#queue.takeUp()
+    for (const { id, request, started } of takenUp) this.#begin(id, request, started)
+    for (const { entry, reason } of givenUp) {
+      const job = this.#add(entry.id, entry.request, entry.started)
+      this.#background(job, this.#finish(job, reason))
+    }
+    for (const { request, host } of elsewhere) {
+      showProblem(this.context, `The ${request.action} for ${request.pack} was broken off, and goes on when its ComfyUI starts again: ${host?.base ?? host?.python}.`)
+    }
   }
 
   #unsaved(error: unknown): void {
@@ -111,14 +124,18 @@ export class JobService {
   }
 
   #begin(id: string, request: JobRequest, started: number): void {
+    this.#waiting.push(this.#add(id, request, started))
+    this.#next()
+  }
+
+  #add(id: string, request: JobRequest, started: number): Job {
     const queued: JobState = { status: 'running', phase: 'queued', done: null, total: null, unit: null }
     const place = { position: null, in_place: isInPlace(request) }
     const info: JobInfo = { id, action: request.action, pack: request.pack, env: envOf(request, this.context.engine.envs), state: queued, started, ended: null, lines: 0, ...place }
     const path = join(this.context.engine.settings.home, 'jobs', `${id}.ndjson`)
     const job: Job = { info, request, log: new LogFile(path, (line) => this.#told(job, line)), abort: new AbortController(), suspended: false, firstError: null }
     this.#jobs.set(id, job)
-    this.#waiting.push(job)
-    this.#next()
+    return job
   }
 
   #told(job: Job, line: LogLine): void {
@@ -209,12 +226,21 @@ export class JobService {
       this.#end(job, cancelled ? { status: 'cancelled' } : { status: 'failed', error: wire, phase, line: job.firstError })
     }
     await job.log.close()
-    await this.events.onEnded(job.info, job.request)
+    const undone = await this.events.onEnded(job.info, job.request)
+    if (undone !== null) await this.#sayUndone(job, undone)
+    if (hasSwitch(job) && (undone === null || !job.suspended)) this.#queue?.remove(job.info.id)
+  }
+
+  async #sayUndone(job: Job, undone: string): Promise<void> {
+    showProblem(this.context, undone)
+    job.log.append(undone, 'switching', 'error')
+    await job.log.close()
+    this.#show(job)
   }
 
   #end(job: Job, state: JobState): void {
-    if (!job.suspended || state.status === 'done') this.#queue?.remove(job.info.id)
     job.info = { ...job.info, state, ended: Date.now(), position: null }
+    if ((!job.suspended || state.status === 'done') && !hasSwitch(job)) this.#queue?.remove(job.info.id)
     this.#show(job)
   }
 }

@@ -1,15 +1,12 @@
-import type { JobRequest } from '../../schemas/job'
+import { isInPlace, type JobRequest } from '../../schemas/job'
 import type { Engine } from '../engine'
 import { buildEnv, type Reporter } from '../install/build'
 import type { EnvStore } from '../install/envStore'
 import { installInPlace } from '../install/inPlace'
 import type { FullPlan } from '../install/plan'
-import { hostLock } from '../install/snapshot'
-import { withLock } from '../osLock'
+import { inHostTurn } from '../install/restore'
 
 export const envOf = (request: JobRequest, envs: EnvStore): string => (request.action === 'repair' ? request.env : envs.idOf(request.pack))
-
-export const isInPlace = (request: JobRequest): boolean => request.action === 'install' && request.in_place === true
 
 async function plan(request: JobRequest, engine: Engine, reporter: Reporter, signal: AbortSignal): Promise<FullPlan> {
   reporter.phase('planning')
@@ -43,7 +40,7 @@ export async function doJob(request: JobRequest, engine: Engine, reporter: Repor
   if (isInPlace(request)) {
     const [site = ''] = hostSites
     const onWait = (): void => reporter.log('waiting for another change of ComfyUI’s own environment')
-    await withLock(hostLock(home), { signal, onWait }, async () => installInPlace({ full: await makePlan(), home, cache, interpreter, site, uv, http, reporter, signal }))
+    await inHostTurn({ home, site, signal, onWait, tell: (text) => reporter.log(text, 'warn') }, async () => installInPlace({ full: await makePlan(), home, cache, interpreter, site, uv, http, reporter, signal }))
     return
   }
   const packDir = request.action === 'install' ? request.dir : null

@@ -6,6 +6,7 @@ import { BridgeError } from '../errors/bridgeError'
 import { cleanUp } from '../install/cleanup'
 import type { Waiting } from '../osLock'
 import type { Handlers } from '../rpc/peer'
+import { showProblem } from './background'
 import { packFolder, usesWorker, type Context } from './context'
 import { hostChanges, restoreHost } from './hostChanges'
 import type { IsolationService } from './isolationService'
@@ -97,7 +98,7 @@ function environments({ context, packs, jobs, workers }: PanelServices) {
       return {}
     },
     'host.restore': async ({ change }: Params<'host.restore'>) => {
-      const { snapshot } = await restoreHost(engine, change, busy('ComfyUI’s own environment'))
+      const { snapshot } = await restoreHost(engine, change, busy('ComfyUI’s own environment'), (text) => showProblem(context, text))
       packs.needRestart(`ComfyUI’s own environment was put back to what it was before ${snapshot.pack}.`)
       await packs.rescan()
       return {}

@@ -1,12 +1,15 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { InstallPlan } from '../../schemas/env.ts'
+import { PYTHON } from '../../scripts/devPython.ts'
 import type { CliResult } from '../support/cli.ts'
 import { errorOf, LOCAL, WAITS } from '../support/installs.ts'
 import { OwnHost } from '../support/ownHost.ts'
 import { until } from '../support/processes.ts'
 import { treeHash } from '../support/trees.ts'
+
+const UV = join(PYTHON, '..', 'uv')
 
 let host: OwnHost
 let site: string
@@ -89,5 +92,66 @@ test('killed half-way, it is undone at the next start', async () => {
 test('cancelled, it is undone at once', async () => {
   const before = treeHash(site, true)
   expect((await endWhileImporting('cancelled', 'SIGINT')).code).toBe(130)
+  expect(treeHash(site, true)).toBe(before)
+})
+
+test('a damaged cache of uv is mended before anything is changed', async () => {
+  const before = treeHash(site, true)
+  expect((await comfyEnv('install', '--pack', makePack('isolated', ['ops==2.0'], ['extra']))).code).toBe(0)
+  const lib = join(host.folder, 'home', 'envs', 'isolated', 'gen-1', 'lib')
+  for (const name of ['ops', 'extra']) appendFileSync(join(lib, readdirSync(lib)[0] ?? '', 'site-packages', name, '__init__.py'), '# of a node\n') // uv links it from its cache
+  const done = await inPlace(makePack('wants', ['ops==2.0'], ['extra']), '--yes')
+  expect([done.code, done.stderr]).toEqual([0, expect.stringMatching(/cache holds damaged files of .*(?:extra|ops).*: they are fetched anew/)])
+  expect(versions()).toContain('ops=2.0')
+  expect((await comfyEnv('restore', (done.json as { snapshot: string }).snapshot)).code).toBe(0)
+  expect(treeHash(site, true)).toBe(before)
+})
+
+test('what uv has written wrong is undone as ours', async () => {
+  const before = treeHash(site, true)
+  const uv = join(host.folder, 'uv-of-a-bad-disk')
+  const spoil = `sed -i 's/.*/# spoilt/' '${join(site, 'ops', '__init__.py')}'`
+  writeFileSync(uv, `#!/bin/sh\n'${UV}' "$@" || exit $?\ncase "$*" in *"pip install --python ${host.python} "*ops*) ${spoil} ;; esac\n`, { mode: 0o755 })
+  const { ended } = host.start(['install', '--pack', makePack('spoilt', ['ops==2.0']), '--in-place', '--yes'], { COMFY_ENV_UV: uv })
+  const result = await ended
+  expect([result.code, errorOf(result)]).toMatchObject([1, { code: 'VERIFY_FAILED', message: expect.stringMatching(/ops\/__init__\.py has another content; the install was undone\.$/) }])
+  expect(treeHash(site, true)).toBe(before)
+})
+
+/** Starts an install whose import waits, and another command that waits for it; kills the install and waits for the other's end. */
+async function waitsForKilled(name: string, args: string[]): Promise<CliResult> {
+  const gate = join(host.folder, 'gate')
+  writeFileSync(gate, '')
+  const first = host.start(['install', '--pack', makePack(name, ['ops==2.0', 'waits==1.0']), '--in-place', '--yes'], { GATE: gate })
+  await until('the imports', () => first.stderr().includes('— verifying —'))
+  const second = host.start(args)
+  await until('the other to wait', () => second.stderr().includes('waiting for'))
+  first.process.kill('SIGKILL')
+  return second.ended.finally(() => rmSync(gate))
+}
+
+test('who waits for an install that is killed changes nothing before that is undone', async () => {
+  const before = treeHash(site, true)
+  const second = await waitsForKilled('ended', ['install', '--pack', makePack('next', [], ['extra']), '--in-place', '--yes'])
+  expect([second.code, second.stderr]).toEqual([0, expect.stringContaining('An install for ended into ComfyUI’s own environment was broken off and has been undone.')])
+  expect(versions()).toBe('extra=1.0 helper=1.0 ops=1.0+cputorch2.13 torch=2.13.0')
+  const { snapshot } = second.json as { snapshot: string }
+
+  const restore = await waitsForKilled('ended-too', ['restore', snapshot])
+  expect([restore.code, restore.stderr]).toEqual([0, expect.stringContaining('An install for ended-too into ComfyUI’s own environment was broken off and has been undone.')])
+  expect(treeHash(site, true)).toBe(before)
+})
+
+test('where a killed install cannot be undone, nothing is installed on top of it', async () => {
+  const before = treeHash(site, true)
+  await endWhileImporting('stuck', 'SIGKILL')
+  appendFileSync(join(site, 'ops', '__init__.py'), '# of somebody\n')
+  const now = treeHash(site, true)
+  const next = await inPlace(makePack('on-top', [], ['extra']), '--yes')
+  expect([next.code, errorOf(next)]).toMatchObject([1, { code: 'HOST_CHANGED', message: expect.stringContaining('An install for stuck into ComfyUI’s own environment was broken off and cannot be undone') }])
+  expect(treeHash(site, true)).toBe(now)
+  const { json } = await comfyEnv('snapshots')
+  const open = (json as { snapshots: { id: string; state: string }[] }).snapshots.find(({ state }) => state === 'open')
+  expect((await comfyEnv('restore', open?.id ?? '', '--force')).code).toBe(0)
   expect(treeHash(site, true)).toBe(before)
 })

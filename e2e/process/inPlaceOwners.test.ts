@@ -26,6 +26,8 @@ beforeAll(async () => {
     { name: 'ops', version: '1.0', ...LOCAL, files: 20 },
     { name: 'ops', version: '2.0', ...LOCAL, files: 20 },
     { name: 'ops', version: '3.0', ...LOCAL, files: 20 },
+    { name: 'turn', version: '1.0', ...LOCAL, extra: { turned: 'a file\n', 'back/x.txt': 'in a folder\n' } },
+    { name: 'turn', version: '2.0', ...LOCAL, extra: { 'turned/x.py': 'X = 2\n', back: 'a file\n' } },
     { name: 'old', version: '1.0' },
     { name: 'torch', version: '2.13.0', python: 'here', tag: 'here' },
   ]
@@ -109,6 +111,34 @@ test('what another package has by now is left to it: one that came or was update
   await restored(later)
   expect(state()).toEqual(before)
   expect(host.says(EYE)).toBe('plain 1 plain 1')
+})
+
+test('a file that the new version made a folder, and a folder that it made a file, come back', async () => {
+  const untouched = state()
+  await host.uvInstall(['turn==1.0'])
+  const before = state()
+  const snapshot = await installed('turning', ['turn==2.0'], [])
+  expect(host.says('import turned.x; print(turned.x.X)')).toBe('2')
+  await restored(snapshot)
+  expect(state()).toEqual(before)
+  await host.uvUninstall('turn')
+  expect(state()).toEqual(untouched)
+})
+
+test('a folder in a file’s place is named and left alone; with --force it is kept and the file comes back', async () => {
+  const before = state()
+  const snapshot = await installed('obstructed', ['ops==2.0'], [])
+  const file = join(host.site, 'ops', '__init__.py')
+  rmSync(file)
+  mkdirSync(file)
+  writeFileSync(join(file, 'precious.txt'), 'mine')
+  const now = state()
+  const refused = await host.comfyEnv('restore', snapshot)
+  expect([refused.code, errorOf(refused)]).toMatchObject([1, { code: 'HOST_CHANGED', message: expect.stringContaining('ops/__init__.py changed. Nothing was changed.') }])
+  expect(state()).toEqual(now)
+  const { replaced } = (await restored(snapshot, '--force')).json as { replaced: string }
+  expect(readFileSync(join(replaced, 'ops', '__init__.py', 'precious.txt'), 'utf8')).toBe('mine')
+  expect(state()).toEqual(before)
 })
 
 test('bytecode of another content decides nothing, neither after the install nor after its undoing', async () => {

@@ -43,8 +43,10 @@ class BridgeProcess:
     `status` is ("starting" | "running" | "failed", message, hint); `on_status` is told of each change.
     """
 
-    def __init__(self, home: pathlib.Path, comfyui: str, on_ready: Callable[[], None], on_status: Callable[[], None]) -> None:
-        self.home, self._comfyui = home, comfyui
+    def __init__(
+        self, home: pathlib.Path, comfyui: str, on_ready: Callable[[], None], on_status: Callable[[], None], base: str = ""
+    ) -> None:
+        self.home, self._comfyui, self._base = home, comfyui, base or comfyui
         self._on_ready, self._on_status = on_ready, on_status
         self.status: tuple[str, str, str] = ("starting", "The bridge is starting.", "")
         self._process: subprocess.Popen[bytes] | None = None
@@ -137,6 +139,7 @@ class BridgeProcess:
             environment["COMFY_ENV_UV"] = uv
         if cache is not None:
             environment["COMFY_ENV_CACHE"] = str(cache)
+        environment["COMFY_ENV_BASE"] = self._base
         return environment
 
     def _serve(self, node: str) -> str:

@@ -35,7 +35,8 @@ class Shim:
         self.registry = Registry(self.calls, choices, self.prompts, self.dispatch)
         self.registry.on_exchanged = self._exchanged
         self.prompts.on_end.append(lambda prompt: self.client.notify("prompt.ended", {"prompt": prompt}))
-        self.process = BridgeProcess(places.home(), folders()["root"], self._bridge_ready, self._status_changed)
+        own = folders()
+        self.process = BridgeProcess(places.home(), own["root"], self._bridge_ready, self._status_changed, own["base"])
         self.facts = ClassFacts(lambda: self.process.run)
         self.relay: Any = None
         self.client = BridgeClient(

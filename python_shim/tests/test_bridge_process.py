@@ -83,3 +83,9 @@ def test_a_home_that_is_ours_already_is_not_asked_about(tmp_path, monkeypatch):
     made = asking(tmp_path, monkeypatch, "raise SystemExit('asked')")
     (made.home / places.MARK).write_text("{}")
     assert made._refusal(sys.executable) is None
+
+
+def test_the_bridge_hears_which_folders_its_comfyui_has(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMFY_ENV_BASE", "of another ComfyUI")
+    made = [bridge_process.BridgeProcess(tmp_path, "/code", lambda: None, lambda: None, *base) for base in [(), ("/base",)]]
+    assert [one._environment()["COMFY_ENV_BASE"] for one in made] == ["/code", "/base"]
