@@ -45,6 +45,8 @@ export interface Ended {
   /** Null where it could not be started or was ended by a signal, by us or by another. */
   code: number | null
   signal: string | null
+  /** Whether we have ended it because its time was over. */
+  isLate: boolean
   stdout: string
   stderr: string
 }
@@ -65,8 +67,9 @@ class Hold {
   readonly #pid: number | undefined
   readonly #child: Child
   readonly #timers: NodeJS.Timeout[] = []
-  /** Whether we have ended it. */
+  /** Whether we have ended it, and whether for its time. */
   isStopped = false
+  isLate = false
 
   constructor(child: Child) {
     this.#child = child
@@ -98,7 +101,10 @@ class Hold {
   }
 
   stopAfter(ms: number): void {
-    this.#later(this.stop, ms)
+    this.#later(() => {
+      this.isLate = true
+      this.stop()
+    }, ms)
   }
 
   release(): void {
@@ -124,7 +130,7 @@ export function startProgram(file: string, args: string[], { signal, timeoutMs, 
     const { exitCode, signal: name, stdout, stderr } = await child
     held.release()
     signal?.removeEventListener('abort', held.stop)
-    return { code: held.isStopped ? null : (exitCode ?? null), signal: name ?? null, stdout: stdout ?? '', stderr: stderr ?? '' }
+    return { code: held.isStopped ? null : (exitCode ?? null), signal: name ?? null, isLate: held.isLate, stdout: stdout ?? '', stderr: stderr ?? '' }
   }
   return { child, ended: hear() }
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { run, type Ran } from './run'
+import { endOf, run, type Ran } from './run'
 
 const WAIT = 'setInterval(() => undefined, 1000)'
 /** Starts another that waits, with the same output, and prints its id. */
@@ -42,13 +42,14 @@ test.each([
   const abort = new AbortController()
   const { ended, child } = await running(`${before}${starts('{ stdio: "inherit" }')};${WAIT}`, abort.signal)
   abort.abort()
-  expect(await ended).toMatchObject({ code: null })
+  expect(await ended).toMatchObject({ code: null, isLate: false })
   await goes(child)
 }, 10_000)
 
 test('a time limit holds, whatever the program has started, and its end in order is no success', async () => {
   const { ended, child } = await running(`process.on("SIGTERM", () => process.exit(0));${starts('{ stdio: "inherit" }')};${WAIT}`, undefined, 1500)
-  expect(await ended).toMatchObject({ code: null })
+  const ran = await ended
+  expect([ran.code, endOf(ran, 30 * 60_000)]).toEqual([null, 'was ended: its 30 minutes were over'])
   await goes(child)
 }, 10_000)
 
@@ -64,5 +65,5 @@ test.each([
 test('what is cancelled before it begins, and what is not there, is an answer', async () => {
   expect(await run(process.execPath, ['-e', WAIT], LIMIT_MS, { signal: AbortSignal.abort() })).toMatchObject({ code: null })
   expect(await run('/no/such/program', [], LIMIT_MS)).toMatchObject({ code: null, stdout: '' })
-  expect(await run(process.execPath, ['-e', 'console.log("out"); console.error("err")'], LIMIT_MS)).toEqual({ code: 0, stdout: 'out', stderr: 'err' })
+  expect(await run(process.execPath, ['-e', 'console.log("out"); console.error("err")'], LIMIT_MS)).toEqual({ code: 0, isLate: false, stdout: 'out', stderr: 'err' })
 })

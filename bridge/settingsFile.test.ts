@@ -25,6 +25,12 @@ test('a change from the panel keeps the comments and keys that a user wrote', as
   expect(values()).toEqual({ proxy: 'http://127.0.0.1:1', offline: true, workers: { share: true, per_pack: 2 } })
 })
 
+test('a file of Windows keeps its ends of lines', async () => {
+  writeFileSync(path, '# mine\r\noffline = true\r\n')
+  await writeSettings(home, { offline: false, registry: false })
+  expect(readFileSync(path, 'utf8')).toBe('# mine\r\noffline = false\r\nregistry = false\r\n')
+})
+
 test('the first change makes the file', async () => {
   await writeSettings(home, { keep_warm: ['a pack'] })
   expect(values()).toEqual({ workers: { keep_warm: ['a pack'] } })

@@ -131,5 +131,5 @@ async function change(path: string, changed: Partial<PanelSettings>): Promise<vo
     ...(registry !== undefined && { registry }),
     ...(Object.keys(workers).length > 0 && { workers }),
   }
-  await writeThrough(path, `${patch(text, after).trimEnd()}\n`)
+  await writeThrough(path, `${patch(text, after).trimEnd()}${text.includes('\r\n') ? '\r\n' : '\n'}`)
 }

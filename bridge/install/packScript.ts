@@ -3,7 +3,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
 import { readInstalled } from '../packs/installed'
 import { normalizeName } from '../resolve/requirement'
-import { run } from '../run'
+import { endOf, run } from '../run'
 import type { Reporter } from './build'
 import type { EnvLock } from './lock'
 import { TORCH_FAMILY } from './plan'
@@ -50,7 +50,7 @@ export async function runInstallScript(packDir: string, python: string, site: st
   const onLine = (text: string): void => {
     if (text) reporter.log(text)
   }
-  const { code } = await run(python, [script], SCRIPT_MS, { env: scriptEnvironment(python, constraints), signal, cwd: packDir, onLine })
+  const ran = await run(python, [script], SCRIPT_MS, { env: scriptEnvironment(python, constraints), signal, cwd: packDir, onLine })
   if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
-  if (code !== 0) reporter.log(`install.py ended with ${code === null ? 'a signal' : `exit code ${code}`}. The pack may still work.`, 'warn')
+  if (ran.code !== 0) reporter.log(`install.py ${endOf(ran, SCRIPT_MS)}. The pack may still work.`, 'warn')
 }

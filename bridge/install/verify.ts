@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { distInfoOf } from '../packs/installed'
-import { run } from '../run'
+import { endOf, run } from '../run'
 import { parseRecord, type RecordRow } from './record'
 
 async function wrongFile(site: string, { path, hash }: RecordRow): Promise<string | null> {
@@ -72,7 +72,8 @@ export async function importFailure(python: string, site: string, distribution: 
   const onLine = (text: string): void => {
     if (text.trim() && said.push(text) > MOST_SAID) said.shift()
   }
-  const { code: exit } = await run(python, ['-I', '-u', '-c', code, ...names], IMPORT_MS, { signal, onLine })
-  if (exit === 0) return null
-  return said.length > 0 ? said : [`the process ended with ${exit === null ? 'a signal' : `exit code ${exit}`}`]
+  const ran = await run(python, ['-I', '-u', '-c', code, ...names], IMPORT_MS, { signal, onLine })
+  if (ran.code === 0) return null
+  const end = `the process ${endOf(ran, IMPORT_MS)}`
+  return said.length > 0 && !ran.isLate ? said : [...said, end]
 }
