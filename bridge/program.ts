@@ -75,7 +75,6 @@ class Hold {
     this.#child = child
     this.#pid = child.pid
     if (child.pid === undefined) return
-    watchOwnEnd()
     running.add(child.pid)
     child.nodeChildProcess.once('exit', this.#exited)
   }
@@ -121,6 +120,7 @@ type Child = ReturnType<typeof start>
  * ends, it ends with all that it has started. Its own end is the end: what it leaves running ends too, and nobody waits for its pipes.
  */
 export function startProgram(file: string, args: string[], { signal, timeoutMs, ...options }: Options): { child: Child; ended: Promise<Ended> } {
+  watchOwnEnd() // before it starts: a signal that comes in between would end us alone
   const child = start(file, args, options)
   const held = new Hold(child)
   signal?.addEventListener('abort', held.stop, { once: true })
