@@ -158,19 +158,6 @@ function foreign(): void {
 }
 const foreignLeft = (): string[] => FOREIGN.filter((name) => existsSync(join(home, name)))
 
-test('a generation whose maker was killed before it had its mark goes; one in which somebody has put something stays', async () => {
-  env()
-  await markFolder(store.folder('a'), 'env', 'a')
-  const names = ['gen-7', 'gen-8', 'gen-9']
-  for (const name of names) mkdirSync(join(store.folder('a'), name))
-  writeFileSync(join(store.folder('a'), 'gen-8', '.comfyui-envmanager.4711-0123456789ab.tmp'), '{')
-  writeFileSync(join(store.folder('a'), 'gen-9', '.comfyui-envmanager.4711-0123456789ab.tmp'), '{')
-  writeFileSync(join(store.folder('a'), 'gen-9', 'thesis.npz'), 'mine')
-  await store.sweep()
-  expect(inEnv()).toEqual(['env.json', 'gen-1', 'gen-2', 'gen-9'])
-  expect(readdirSync(join(store.folder('a'), 'gen-9'))).toHaveLength(2)
-})
-
 test('nothing that is not ours goes: by a sweep, a switch, a failed install, free space, undo or the deletion of the env that it lies in', async () => {
   env()
   foreign()

@@ -89,7 +89,8 @@ class Dispatch:
             target = self._target(class_of(obj), str(unique_id), prompt_id)
             method = None if target is None else "FUNCTION" if func == getattr(obj, "FUNCTION", None) else _METHODS.get(func)
             if target is not None and method is not None:
-                self._at_work[str(prompt_id), str(unique_id)] = obj
+                if method == "FUNCTION":
+                    self._at_work[str(prompt_id), str(unique_id)] = obj
                 obj = self._stand_in(obj, func, target, method, str(unique_id), prompt_id, kwargs)
             elif type(obj) is Unmade:
                 obj = class_of(obj)()
@@ -194,12 +195,7 @@ class Dispatch:
                 return results.PENDING, None, None
             if not was_kept and not step.has_begun:
                 self._guarded(self._kept.begins, step)
-            given = None
-            if not was_kept and not step.has_begun:
-                try:
-                    given = await self._object(step)
-                except Exception:
-                    log.exception("comfyui-envmanager: the object of node %s could not be looked at", step.node)
+            given = None if was_kept or step.has_begun else await self._object(step)
             try:
                 with executor.giving(step, given):
                     answer = await inner(*args, **kwargs)
@@ -222,6 +218,13 @@ class Dispatch:
 
     async def _object(self, step: Step) -> Unmade | None:
         """See to it that ComfyUI makes the object of a node exactly if the node runs inside. The answer is for a cache that keeps none."""
+        try:
+            return await self._unmade(step)
+        except Exception:  # as in `_guarded`
+            log.exception("comfyui-envmanager: the object of node %s could not be looked at", step.node)
+            return None
+
+    async def _unmade(self, step: Step) -> Unmade | None:
         cls = mappings().get(step.class_type(step.node))
         known = await executor.node_object(step)
         is_elsewhere = self._place(step, step.node) is not None

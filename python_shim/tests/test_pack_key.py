@@ -18,6 +18,9 @@ def pack(tmp_path):
         (folder / name).write_text("1")
     os.symlink(tmp_path / "elsewhere", folder / "linked")
     os.symlink(folder, folder / "nodes" / "circle")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "config.json").write_text("1")
+    os.symlink(tmp_path / "models", folder / "models")
     return folder
 
 
@@ -30,12 +33,14 @@ def pack(tmp_path):
             ("notes.json", False, True),
             ("picture.png", False, False),
             ("nodes/__pycache__/one.pyc", False, False),
+            ("models/config.json", False, False),
+            ("venv/site-packages/torch.py", False, False),
         ],
     ],
 )
 def test_what_changes_it(pack, name, code, key):
+    (pack / name).parent.mkdir(parents=True, exist_ok=True)
     before = code_of(str(pack)), pack_key(str(pack))
-    (pack / name).parent.mkdir(exist_ok=True)
     (pack / name).write_text("2")
     assert (code_of(str(pack)) != before[0], pack_key(str(pack)) != before[1]) == (code, key)
 

@@ -24,6 +24,8 @@ FORMAT = 3
 #: What decides which classes a pack has, and what they are.
 _CODE = (".py", ".pyc", ".pyd", ".so")
 _SOURCES = (*_CODE, ".toml", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".csv", ".tsv", ".xml", ".cfg", ".ini")
+#: Folders that nothing of the pack itself is in.
+_FOREIGN = frozenset(("__pycache__", "node_modules", "site-packages"))
 #: Larger files of data count by size and time.
 _LARGEST = 1 << 20
 
@@ -83,7 +85,8 @@ def no_key() -> str:
 
 
 def _walk(home: str) -> Iterator[tuple[str, list[str]]]:
-    """Folders and the names of their files, also behind links, where Python imports from. Each real one once: links can make a circle."""
+    """Folders and the names of their files. Behind a link only where there is code, since packs link to folders of models too, and each real
+    one once: links can make a circle."""
     seen = set()
     for folder, folders, files in os.walk(home, followlinks=True):
         real = os.path.realpath(folder)
@@ -91,8 +94,17 @@ def _walk(home: str) -> Iterator[tuple[str, list[str]]]:
             folders[:] = []
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if name != "__pycache__" and name != "node_modules" and not name.startswith("."))
+        own = (name for name in folders if name not in _FOREIGN and not name.startswith("."))
+        folders[:] = sorted(name for name in own if _is_own(os.path.join(folder, name)))
         yield folder, sorted(files)
+
+
+def _is_own(folder: str) -> bool:
+    """Whether a folder is the pack's; a linked one if Python can import from it."""
+    try:
+        return not os.path.islink(folder) or any(name.lower().endswith(_CODE) for name in os.listdir(folder))
+    except OSError:
+        return False
 
 
 def _folders(home: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator
+from operator import is_
 from typing import Any
 
 #: The core types of ComfyUI (`comfy/comfy_types/node_typing.py`).
@@ -14,8 +15,8 @@ _CORE = (
     "* COMFY_MATCHTYPE_V3"
 ).split()
 _MOST = 5000
-#: Of the node classes that were looked at last: which they were, how many, and their types.
-_looked: tuple[Any, int, frozenset[str]] = (None, 0, frozenset())
+#: The node classes that were looked at last, and their types.
+_looked: tuple[list[Any], frozenset[str]] = ([], frozenset())
 
 
 def names_for(value: Any) -> list[str]:
@@ -33,14 +34,15 @@ def _of_classes() -> frozenset[str]:
     """The output types of the node classes of this process, and of those that ComfyUI told it of."""
     global _looked
     classes = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
-    if _looked[0] is not classes or _looked[1] != len(classes):
+    present = list(dict.values(classes))
+    if len(present) != len(_looked[0]) or not all(map(is_, present, _looked[0])):
         told = getattr(classes, "of_host", dict)()
         types = [facts.get("RETURN_TYPES", ()) for facts in told.values()]
-        for cls in list(dict.values(classes)):
+        for cls in present:
             with contextlib.suppress(Exception):  # a pack's own code, in a class of a newer kind
                 types.append(cls.RETURN_TYPES)
-        _looked = classes, len(classes), frozenset(name for each in types for name in _texts_in(each))
-    return _looked[2]
+        _looked = present, frozenset(name for each in types for name in _texts_in(each))
+    return _looked[1]
 
 
 def _spoken_of(value: Any) -> Iterator[str]:

@@ -179,9 +179,9 @@ class Runner:
             keep = _unlike_all
         hand_over = "yes" if gpu and self._gpu_works else None
         encoder = Encoder(self.pool, keep, mapped=self.mapped, inputs=decoder.seen, gpu=hand_over, drop=self.kept.drop)
-        where = f"the result of {running.call.get('class', running.node)}"
-        form, written = encoder.encode(result, where), changes(running.copies)
-        return {"$": "wrote", "v": form, "changes": encoder.encode(written, f"what {where[14:]} wrote")} if written else form
+        name = running.call.get("class", running.node)
+        form, written = encoder.encode(result, f"the result of {name}"), changes(running.copies)
+        return {"$": "wrote", "v": form, "changes": encoder.encode(written, f"what {name} wrote")} if written else form
 
     def call_function(self, running: Running, wanted: dict[str, Any], arguments: Any) -> bytes:
         """A function of any module, or a method of a class in it, for workers that a program started by itself."""
