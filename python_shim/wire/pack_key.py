@@ -85,8 +85,8 @@ def no_key() -> str:
 
 
 def _walk(home: str) -> Iterator[tuple[str, list[str]]]:
-    """Folders and the names of their files. Behind a link only where there is code, since packs link to folders of models too; each real one
-    once, since links can make a circle."""
+    """Folders and the names of their files. Behind a link only where there is code, since packs link to folders of models too; each real
+    one once, since links can make a circle."""
     seen = set()
     for folder, folders, files in os.walk(home, followlinks=True):
         real = os.path.realpath(folder)
