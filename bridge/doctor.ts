@@ -3,6 +3,7 @@ import type { Check } from '../schemas/care'
 import type { EnvRecord } from '../schemas/env'
 import type { Engine } from './engine'
 import { CATALOGUE } from './errors/catalogue'
+import { hostOf } from './install/hostOf'
 import { findDamage, importFailure } from './install/verify'
 import { askInterpreter } from './probe/interpreter'
 import { driverRuns } from './resolve/judge'
@@ -14,6 +15,7 @@ import { findBwrap } from './workers/sandbox'
 
 /** What is wrong with one environment, by looking inside it; null: nothing. */
 async function problemOf(record: EnvRecord, engine: Engine): Promise<string | null> {
+  if ((await hostOf(record, engine.hostSites)) === 'gone') return `the packages that it stands on are gone (${record.host_site}): ComfyUI’s Python was moved or deleted`
   const python = engine.envs.pythonOf(record)
   const site = await askInterpreter(python).then(({ sites }) => sites[0] ?? '', () => null)
   if (site === null) return 'its Python does not run'
@@ -35,6 +37,7 @@ async function envChecks(engine: Engine): Promise<Check[]> {
       const id = `env:${record.id}`
       const problem = await problemOf(record, engine)
       if (problem) return { id, status: 'fail', message: problem, fix: `comfy-env repair ${record.id}` }
+      if ((await hostOf(record, engine.hostSites)) === 'other') return { id, status: 'warn', message: `it stands on the packages of another ComfyUI (${record.host_site})`, fix: `comfy-env repair ${record.id}` }
       return { id, status: 'ok', message: `${record.packages.length} packages, all as installed`, fix: '' }
     }),
   )

@@ -60,7 +60,15 @@ interface Options {
   timeoutMs?: number
   /** Whether the answer holds what it printed. */
   buffer?: boolean
+  /** Whether it ends with us even where we are killed. Its file is known to be there. Not on Windows. */
+  isBound?: boolean
 }
+
+/**
+ * For `sh`, which becomes the program: a process of the program's group waits for our end of a pipe to close, as the kernel does however we end, and ends
+ * the group. Nothing is ever written there.
+ */
+const BOUND = '(read -r _; kill -9 0) <&3 >/dev/null 2>&1 3<&- & exec 3<&-; exec "$@"'
 
 /** A program whose end is heard. */
 class Hold {
@@ -111,8 +119,11 @@ class Hold {
   }
 }
 
-const start = (file: string, args: string[], options: Omit<Options, 'signal' | 'timeoutMs'>) =>
-  execa(file, args, { ...options, reject: false, stdin: 'ignore', detached: !WINDOWS, cleanup: false })
+function start(file: string, args: string[], { isBound, ...options }: Omit<Options, 'signal' | 'timeoutMs'>) {
+  const how = { ...options, reject: false, detached: !WINDOWS, cleanup: false } as const
+  if (!isBound || WINDOWS) return execa(file, args, { ...how, stdio: ['ignore', 'pipe', 'pipe'] })
+  return execa('/bin/sh', ['-c', BOUND, 'sh', file, ...args], { ...how, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
+}
 type Child = ReturnType<typeof start>
 
 /**

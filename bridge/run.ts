@@ -16,6 +16,8 @@ interface Options {
   cwd?: string
   /** Hears each line when it comes, whoever's code prints and however much: the answer holds nothing of it then. */
   onLine?: (text: string) => void
+  /** As `startProgram` has it. */
+  isBound?: boolean
 }
 
 /** Runs a program to its end, never through a shell. Failing to start is an answer, not an exception. */

@@ -50,7 +50,7 @@ export async function runInstallScript(packDir: string, python: string, site: st
   const onLine = (text: string): void => {
     if (text) reporter.log(text)
   }
-  const ran = await run(python, [script], SCRIPT_MS, { env: scriptEnvironment(python, constraints), signal, cwd: packDir, onLine })
+  const ran = await run(python, [script], SCRIPT_MS, { env: scriptEnvironment(python, constraints), signal, cwd: packDir, onLine, isBound: true })
   if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
   if (ran.code !== 0) reporter.log(`install.py ${endOf(ran, SCRIPT_MS)}. The pack may still work.`, 'warn')
 }

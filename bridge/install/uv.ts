@@ -57,6 +57,7 @@ export function makeUv(path: string | null, cache: string, settings: Pick<Settin
     const { child, ended } = startProgram(path, ['--no-config', '--no-progress', '--color', 'never', '--cache-dir', cache, ...(settings.offline ? ['--offline'] : []), ...args], {
       env: { ...cleanEnvironment(settings.proxy), ...(change !== undefined && { [CHANGE_MARK]: change }) },
       extendEnv: false,
+      isBound: true,
       ...(signal && { signal }),
     })
     const reading = (async () => {

@@ -3,6 +3,7 @@ import { realpathSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
+import { refuseWithoutHost } from '../install/hostOf'
 import { readPackNeeds } from '../packs/config'
 import { socketPath } from '../runFolder'
 import { findBwrap, pythonFolders, type Sandbox } from '../workers/sandbox'
@@ -52,6 +53,7 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
   const web = await webFolderOf(context, id, isSandboxed)
   const { record = null, leave = () => undefined } = (await envs.use(envs.idOf(pack))) ?? {}
   try {
+    if (record) await refuseWithoutHost(record, engine.hostSites)
     const python = record ? envs.pythonOf(record) : interpreter
     const folders = [...pythonFolders(python), ...pythonFolders(interpreter), ...(record ? [envs.generation(record.id, record.generation)] : [])]
     return {

@@ -75,3 +75,12 @@ test('a cancelled job is over at once, and the bridge’s end ends what a script
   await isGone(second)
   expect(queue()).toContain('cut-off')
 })
+
+test.skipIf(process.platform === 'win32')('what an install script has started ends with a command that is killed (skipped on Windows: no group there)', async () => {
+  const running = on.start(needy('killed'), 'killed')
+  const pid = await startedPid('killed')
+  running.process.kill('SIGKILL')
+  await running.ended
+  await isGone(pid)
+  expect(running.process.signalCode).toBe('SIGKILL')
+})

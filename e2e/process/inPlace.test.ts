@@ -2,14 +2,12 @@ import { appendFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { InstallPlan } from '../../schemas/env.ts'
-import { PYTHON } from '../../scripts/devPython.ts'
 import type { CliResult } from '../support/cli.ts'
 import { errorOf, LOCAL, WAITS } from '../support/installs.ts'
-import { OwnHost } from '../support/ownHost.ts'
+import { OwnHost, UV } from '../support/ownHost.ts'
 import { until } from '../support/processes.ts'
 import { treeHash } from '../support/trees.ts'
 
-const UV = join(PYTHON, '..', 'uv')
 
 let host: OwnHost
 let site: string

@@ -7,11 +7,10 @@ import type { JobInfo } from '../../schemas/job.ts'
 import { PYTHON } from '../../scripts/devPython.ts'
 import { BareBridge } from '../support/bareBridge.ts'
 import { LOCAL, WAITS } from '../support/installs.ts'
-import { OwnHost } from '../support/ownHost.ts'
+import { OwnHost, UV } from '../support/ownHost.ts'
 import { until } from '../support/processes.ts'
 import { treeHash } from '../support/trees.ts'
 
-const UV = join(PYTHON, '..', 'uv')
 const PACK = 'only-in-a'
 
 let host: OwnHost

@@ -8,7 +8,8 @@ import { type CliResult, type RunningCli, startComfyEnv } from './cli.ts'
 import { makeNeedyPack } from './installs.ts'
 import { startWheelIndex, type WheelIndex, type WheelSpec } from './wheelIndex.ts'
 
-const UV = join(PYTHON, '..', 'uv')
+/** The uv of the Python that tests run on. */
+export const UV = join(PYTHON, '..', 'uv')
 
 /** A venv that stands for ComfyUI's own, an index that all comes from, and a home of ours. */
 export class OwnHost {
