@@ -44,7 +44,7 @@ class Shared:
 
     def _now(self):
         try:
-            lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
+            lines = pathlib.Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         except OSError:
             return 0
         return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Shmem:")), 0)

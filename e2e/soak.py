@@ -56,7 +56,7 @@ SIZES = ((8, 8), (64, 64), (512, 512), (1024, 1024), (2048, 2048))
 def memory(pid):
     """RSS of a process in MiB; 0 if it is gone."""
     with contextlib.suppress(OSError):
-        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmRSS"):
                 return int(line.split()[1]) >> 10
     return 0
@@ -148,7 +148,7 @@ class Soak:
     def kill(self):
         """One worker, whatever it does."""
         bridge = self.process._process.pid
-        children = [int(pid) for pid in pathlib.Path(f"/proc/{bridge}/task/{bridge}/children").read_text().split()]
+        children = [int(pid) for pid in pathlib.Path(f"/proc/{bridge}/task/{bridge}/children").read_text(encoding="utf-8").split()]
         workers = [pid for pid in children if b"worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
         if workers:
             os.kill(self.random.choice(workers), signal.SIGKILL)

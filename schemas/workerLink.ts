@@ -16,6 +16,8 @@ export const bridgeToWorker = {
   },
   notifications: {
     'call.cancel': z.strictObject({ call: CallId }),
+    // on Windows, where a signal would end the process: interrupt what its main thread runs, if that was cancelled
+    'worker.interrupt': Nothing,
     'lease.release': Leases,
     'handle.release': z.strictObject({ handles: z.array(z.string()) }),
     'instance.release': z.strictObject({ instances: z.array(z.string()) }),

@@ -11,6 +11,7 @@ import { climb } from './cancelLadder'
 import { Vitals } from './health'
 import { Lifecycle } from './lifecycle'
 import { OpenCalls, type Ending } from './openCalls'
+import type { WorkerProcess } from './process'
 import type { Running, WorkerPeer } from './running'
 import type { Done } from './taskLink'
 import type { WorkerEvents, WorkerSpec } from './workerSpec'
@@ -246,13 +247,18 @@ export class Worker {
     this.#life.existing?.peer.notify('call.cancel', { call })
     climb({
       runs: () => this.#calls.has(call) && target !== undefined && this.#life.existing?.process === target,
-      interrupt: () => target?.signal('SIGINT'),
+      interrupt: () => target && this.#interrupt(target),
       kill: () => {
         this.log.append('A cancelled call did not end: the worker is ended.', 'worker', 'warn')
         this.#life.endHung()
       },
     })
     return true
+  }
+
+  #interrupt(target: WorkerProcess): void {
+    if (process.platform === 'win32') return this.#life.existing?.peer.notify('worker.interrupt', {}) // a signal there is an end (Node, `process.kill`)
+    target.signal('SIGINT')
   }
 
   notify<N extends keyof typeof bridgeToWorker.notifications>(name: N, params: z.input<(typeof bridgeToWorker.notifications)[N]>): void {

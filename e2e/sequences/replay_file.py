@@ -25,5 +25,5 @@ def write(name: str, steps: Steps, earlier: list[Steps], error: str) -> pathlib.
 
 def read(file: str, whole: bool = False) -> list[Steps]:
     """The sequences to run."""
-    found = json.loads(pathlib.Path(file).read_text())
+    found = json.loads(pathlib.Path(file).read_text(encoding="utf-8"))
     return [*(found["earlier"] if whole else []), found["steps"]]

@@ -22,7 +22,7 @@ def run(arguments: list[str], cwd: str | None = None) -> tuple[int, dict[str, An
     if not isinstance(node, str):
         raise EnvManagerError(node.message, node.hint)
     command = [node, str(places.BRIDGE), *arguments, "--json", "--interpreter", sys.executable]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd=cwd, check=False)
     try:
         return done.returncode, json.loads(done.stdout)
     except ValueError:

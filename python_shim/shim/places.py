@@ -85,7 +85,9 @@ def _version_of(node: str) -> str:
     disk, and then the limit counts for more than the answer that is there.
     """
     silent = subprocess.DEVNULL
-    with subprocess.Popen([node, "--version"], stdin=silent, stdout=subprocess.PIPE, stderr=silent, text=True) as process:
+    with subprocess.Popen(
+        [node, "--version"], stdin=silent, stdout=subprocess.PIPE, stderr=silent, encoding="utf-8", errors="replace"
+    ) as process:
         late = threading.Timer(PATIENCE, process.kill)
         late.daemon = True
         late.start()

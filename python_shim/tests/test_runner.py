@@ -1,10 +1,17 @@
 """What a worker does with an interrupt."""
 
+import json
+import os
+import signal
+import threading
+
 import pytest
 
 from python_shim.worker.channel import Channel
+from python_shim.worker.main import Worker
 from python_shim.worker.runner import Interrupted, Runner
 from python_shim.worker.running import Running
+from python_shim.worker.tasks import Tasks
 
 
 @pytest.fixture
@@ -47,6 +54,30 @@ def test_an_interrupt_reaches_the_code_of_a_cancelled_call_only(runner, running)
         runner.on_sigint(2, None)
     runner.calls.end(running)
     runner.on_sigint(2, None)
+
+
+def test_where_a_signal_would_end_the_process_a_message_interrupts_the_main_thread(monkeypatch, running, runner):
+    (ours, bridges), (tasks, no_task), (no_answer, answers) = os.pipe(), os.pipe(), os.pipe()
+    worker = Worker(None, Channel(None), Tasks(tasks, answers))
+    monkeypatch.setattr(worker, "_runner", runner)
+    monkeypatch.setattr("python_shim.worker.ending.leave", lambda: None)
+    before = signal.signal(signal.SIGINT, runner.on_sigint)
+    with os.fdopen(ours, "rb") as lines, os.fdopen(bridges, "wb") as messages:
+        reader = threading.Thread(target=worker._read, args=(lines,))
+        reader.start()
+        try:
+            for method, params in (("call.cancel", {"call": "call"}), ("worker.interrupt", {})):
+                messages.write(json.dumps({"method": method, "params": params}).encode() + b"\n")
+            messages.flush()
+            with pytest.raises(Interrupted):
+                for _ in range(1000):
+                    reader.join(0.01)
+        finally:
+            messages.close()
+            reader.join()
+            signal.signal(signal.SIGINT, before)
+            for descriptor in (tasks, no_task, no_answer, answers):
+                os.close(descriptor)
 
 
 def test_without_memory_for_what_it_shows_a_node_goes_on(runner, running, capsys):

@@ -258,6 +258,10 @@ class CallCancel(TypedDict, closed=True):
     params: Params32
 
 
+class WorkerInterrupt(TypedDict, closed=True):
+    params: dict[str, Any]
+
+
 class Params33(TypedDict, closed=True):
     handles: list[str]
 
@@ -1595,6 +1599,7 @@ BridgeToWorker = TypedDict(
         'pack.describe': PackDescribe1,
         'prompt.handle': PromptHandle1,
         'call.cancel': CallCancel,
+        'worker.interrupt': WorkerInterrupt,
         'lease.release': LeaseRelease,
         'handle.release': HandleRelease1,
         'instance.release': InstanceRelease1,

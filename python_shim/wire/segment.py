@@ -33,7 +33,7 @@ def memory_limit() -> int:
         return int(chosen) << 20
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 16 << 30
     try:
-        with open("/sys/fs/cgroup/memory.max") as file:  # noqa: PTH123 - read in every worker's start: no pathlib for it
+        with open("/sys/fs/cgroup/memory.max", encoding="utf-8") as file:  # noqa: PTH123 - read in every worker's start: no pathlib for it
             text = file.read().strip()
         total = min(total, int(text)) if text.isdigit() else total
     except OSError:

@@ -3,6 +3,7 @@ on its web server's thread (`side.py`); one tidies up."""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import faulthandler
 import json
@@ -149,6 +150,8 @@ class Worker:
         runner, tasks = self._runner, self._tasks
         if method == "call.cancel":
             runner.calls.cancel(params["call"])
+        elif method == "worker.interrupt":
+            _thread.interrupt_main()  # `on_sigint` runs there
         elif method == "lease.release":
             runner.release(params["leases"])
         elif method == "handle.release":

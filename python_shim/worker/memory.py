@@ -31,7 +31,7 @@ def limit_memory() -> None:
             windows_job.join_own_job(_limit)
     if sys.platform != "linux":
         return
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - no pathlib in a worker's start
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - no pathlib
         file.write(_SCORE)
     if _limit > 0:
         import resource
@@ -50,8 +50,9 @@ def beyond_limit(error: BaseException, node: str) -> CodedError | None:
 
 def give_back() -> None:
     """Return what the allocators keep for later to the system and to the GPU."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):  # musl has no `malloc_trim`
+            ctypes.CDLL(None).malloc_trim(0)
     torch = sys.modules.get("torch")
     # a GPU that a node has left in an error says so at every call, and torch may be half imported: whoever listens here goes on
     with contextlib.suppress(Exception):

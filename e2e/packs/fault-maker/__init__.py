@@ -133,7 +133,7 @@ def FaultReach(self, paths, writes, port):
             return False
 
     def write(path):
-        with open(path, "w") as file:  # noqa: PTH123
+        with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
             file.write("from a node")
 
     found = {

@@ -13,7 +13,7 @@ EDITION = 1
 
 def ran(what):
     """One line for each run, where tests read it."""
-    with open(os.path.join(folder_paths.get_output_directory(), "runs.log"), "a") as file:
+    with open(os.path.join(folder_paths.get_output_directory(), "runs.log"), "a", encoding="utf-8") as file:
         file.write(f"{what}\n")
 
 

@@ -59,7 +59,7 @@ def node(returns, more=None, **inputs):
 
         def run(self, turn, after=None, **given):
             number = turn[0] if isinstance(turn, list) else turn
-            with open(os.path.join(folder_paths.get_output_directory(), "runs.log"), "a") as file:
+            with open(os.path.join(folder_paths.get_output_directory(), "runs.log"), "a", encoding="utf-8") as file:
                 file.write(f"{name} {number} {os.getpid()}\n")
             return function(**given)
 

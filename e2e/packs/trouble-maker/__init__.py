@@ -165,7 +165,7 @@ def TroubleMeet(self, image, name, other):
     folder = folder_paths.get_temp_directory()
     os.makedirs(folder, exist_ok=True)
     mine, theirs = (os.path.join(folder, f"meet-{who}") for who in (name, other))
-    open(mine, "w").close()
+    open(mine, "w", encoding="utf-8").close()
     until = time.monotonic() + 60
     while not os.path.exists(theirs):
         if time.monotonic() > until:

@@ -162,7 +162,7 @@ class CarryChanged:
 
     @classmethod
     def IS_CHANGED(cls, file):
-        with open(file) as opened:
+        with open(file, encoding="utf-8") as opened:
             return opened.read()
 
     @classmethod
