@@ -10,6 +10,7 @@ import traceback
 import folder_paths
 import numpy
 import torch
+from comfy_config import config_parser
 from PIL import Image
 
 
@@ -119,6 +120,9 @@ async def load_custom_node(module_path, ignore=set(), module_parent="custom_node
         logging.warning("Cannot import %s module for custom nodes: %s", module_path, error)
         return False
     LOADED_MODULE_DIRS[name] = module_path
+    config = config_parser.extract_node_configuration(module_path)
+    if config.tool_comfy.web and os.path.isdir(os.path.join(module_path, config.tool_comfy.web)):
+        EXTENSION_WEB_DIRS[config.project.name] = os.path.join(module_path, config.tool_comfy.web)
     web = getattr(module, "WEB_DIRECTORY", None)
     if web and os.path.isdir(os.path.join(module_path, web)):
         EXTENSION_WEB_DIRS[name] = os.path.abspath(os.path.join(module_path, web))
@@ -133,6 +137,7 @@ async def load_custom_node(module_path, ignore=set(), module_parent="custom_node
 async def load_all_custom_nodes():
     """Every pack, in the order the folder lists them."""
     own, core = sys.modules[__name__], set(NODE_CLASS_MAPPINGS)
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "comfy"))
     for root in folder_paths.get_folder_paths("custom_nodes"):
         for name in os.listdir(root):
             path = os.path.join(root, name)

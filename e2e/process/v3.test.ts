@@ -15,6 +15,7 @@ const basic = (number: number, how: string) => ({
   '2': { class_type: 'ValueShow', inputs: { value: ['1', 0] } },
   '3': { class_type: 'ValueShow', inputs: { value: ['1', 1] } },
 })
+const file = (name: string) => ({ '1': { class_type: 'NewerFiles', inputs: { file: name } }, '2': { class_type: 'ValueShow', inputs: { value: ['1', 0] } } })
 const IMAGE = { class_type: 'EmptyImage', inputs: { width: 8, height: 8, batch_size: 1, color: 8_421_504 } }
 
 async function behaves(comfy: Comfy, isolated: 0 | 1): Promise<void> {
@@ -29,6 +30,18 @@ async function behaves(comfy: Comfy, isolated: 0 | 1): Promise<void> {
   expect(twice.outputs['2']?.text).toEqual(['(1, 8, 8, 3) True'])
   const blocked = await run(comfy.url, { '1': IMAGE, '2': { class_type: 'NewerBlock', inputs: { image: ['1', 0] } }, '3': { class_type: 'PreviewImage', inputs: { images: ['2', 0] } } })
   expect([blocked.status, blocked.outputs['3']]).toEqual(['success', undefined])
+}
+
+const isTaken = ({ url }: Comfy, name: string): Promise<boolean> => queue(url, file(name)).then(() => true, () => false)
+
+/** What the nodes that newer versions have more of say, also when ComfyUI keeps what they gave. */
+async function newest({ url }: Comfy): Promise<unknown> {
+  const show = (value: string) => ({ class_type: 'ValueShow', inputs: { value: [value, 0] } })
+  const prompt = (a: number) => ({ '1': { class_type: 'NewerAll', inputs: { a: 7, more: 'text', pair: 2.5 } }, '2': show('1'), '3': { class_type: 'NewerHidden', inputs: {} }, '4': show('3'), '5': { class_type: 'ValueShow', inputs: { value: a } } })
+  const extra = { extra_pnginfo: { mine: [1] }, auth_token_comfy_org: 'token', comfy_usage_source: 'a test' }
+  const first = await run(url, prompt(1), extra)
+  const again = await run(url, prompt(2), extra)
+  return [first.error.exception_message, first.outputs, again.outputs['1']]
 }
 
 const infoOf = async (comfy: Comfy): Promise<Record<string, unknown>> => {
@@ -63,6 +76,29 @@ describe.skipIf(!real)('V3 node classes (a real ComfyUI)', () => {
     expect((await panel.snapshot()).packs.find(({ id }) => id === 'newer-nodes')?.isolation).toEqual({ state: 'off' })
   })
 
+  test('a model file that comes while no worker runs can be chosen', async () => {
+    const base = mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
+    const models = join(base, 'models', 'checkpoints')
+    mkdirSync(join(base, 'user', '__envmanager'), { recursive: true })
+    mkdirSync(models, { recursive: true })
+    writeFileSync(join(models, 'first.safetensors'), '')
+    writeFileSync(join(base, 'user', '__envmanager', 'state.json'), JSON.stringify({ schema: 1, isolated: ['newer-nodes'] }))
+    const other = await startComfy({ frontend: FRONTENDS[0], packs: PACKS, base })
+    const its = await PanelClient.connect(other.url)
+    try {
+      const { workers } = await its.until((state) => state.workers.some(({ id }) => id.startsWith('newer-nodes')), 'its worker')
+      for (const { id } of workers) await its.call('worker.stop', { worker: id })
+      writeFileSync(join(models, 'second.safetensors'), '')
+      expect(JSON.stringify(await infoOf(other))).toContain('second.safetensors')
+      expect((await run(other.url, file('second.safetensors'))).error.exception_message).toBeUndefined()
+      expect(await isTaken(other, 'third.safetensors')).toBe(await isTaken(comfy, 'third.safetensors')) // older versions look at no choice of these nodes
+    } finally {
+      its.close()
+      await other.stop()
+      other.remove()
+    }
+  })
+
   test('a pack that ComfyUI never imports has the same classes', async () => {
     const base = mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
     mkdirSync(join(base, 'user', '__envmanager'), { recursive: true })
@@ -71,6 +107,7 @@ describe.skipIf(!real)('V3 node classes (a real ComfyUI)', () => {
     try {
       expect(await infoOf(other)).toEqual(await infoOf(comfy))
       await behaves(other, 1)
+      expect(await newest(other)).toEqual(await newest(comfy))
     } finally {
       await other.stop()
       other.remove()

@@ -14,9 +14,9 @@ interface Entry {
   status: { status_str: 'success' | 'error'; messages: [string, Record<string, unknown>][] }
 }
 
-/** Queues a prompt; throws with ComfyUI's message if it is refused. */
-export async function queue(url: string, prompt: Prompt): Promise<string> {
-  const response = await fetch(`${url}/api/prompt`, { method: 'POST', body: JSON.stringify({ prompt, client_id: 'tests' }) })
+/** Queues a prompt, with what a client sends beside it; throws with ComfyUI's message if it is refused. */
+export async function queue(url: string, prompt: Prompt, extra: Record<string, unknown> = {}): Promise<string> {
+  const response = await fetch(`${url}/api/prompt`, { method: 'POST', body: JSON.stringify({ prompt, client_id: 'tests', extra_data: extra }) })
   const body = (await response.json()) as { prompt_id: string; error?: { message: string } }
   if (!response.ok) throw new Error(`${body.error?.message} ${JSON.stringify(body)}`)
   return body.prompt_id
@@ -58,4 +58,4 @@ export async function forgetHistory(url: string): Promise<void> {
   await fetch(`${url}/api/history`, { method: 'POST', body: JSON.stringify({ clear: true }) })
 }
 
-export const run = async (url: string, prompt: Prompt): Promise<Outcome> => finished(url, await queue(url, prompt))
+export const run = async (url: string, prompt: Prompt, extra: Record<string, unknown> = {}): Promise<Outcome> => finished(url, await queue(url, prompt, extra))

@@ -7,11 +7,9 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ..wire.decoder import Decoder
-from ..wire.files import FileList
-from ..wire.mapping import MappedSegments
 from . import proxy_v3
 from .calls import Calls
+from .described import decode_schema, fresh, holds_files
 
 
 def context() -> tuple[str, str | None]:
@@ -42,39 +40,10 @@ def _validate(calls: Calls, pack: str, name: str, spec: dict[str, Any]) -> class
     return classmethod(function)
 
 
-def decode_schema(value: Any) -> Any:
-    """A value of a `NodeClass`: containers and magic types, no shared memory and no objects."""
-    return Decoder(MappedSegments(), lambda tag: None).decode(value)
-
-
-def fresh(value: Any) -> Any:
-    """The same with every list of model files as it is now. What has no such list is returned as it is."""
-    if isinstance(value, FileList):
-        import folder_paths
-
-        listing = value.listing()
-        try:
-            return list(value) if listing is None else [*listing.before, *folder_paths.get_filename_list(listing.folder), *listing.after]
-        except KeyError:
-            return list(value)
-    if type(value) is dict:
-        return {key: fresh(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(fresh(item) for item in value)
-    return value
-
-
-def _holds_files(value: Any) -> bool:
-    if isinstance(value, FileList):
-        return True
-    items = value.values() if type(value) is dict else value if type(value) in (list, tuple) else ()
-    return any(_holds_files(item) for item in items)
-
-
 def input_types(spec: dict[str, Any]) -> Callable[[Any], Any]:
     """INPUT_TYPES from `spec`: never asks the worker, since ComfyUI calls it five times for a node."""
     inputs, graph = decode_schema(spec["input_types"]), decode_schema(spec["graph_input_types"])
-    listed = _holds_files(inputs)
+    listed = holds_files(inputs)
 
     def INPUT_TYPES(cls: Any) -> Any:
         if graph is not None and _asked_by_graph():
@@ -134,7 +103,7 @@ def is_async(cls: type, func: str) -> bool:
 
 def _make_proxy(calls: Calls, pack: str, spec: dict[str, Any]) -> type:
     if spec["v3"] is not None:
-        newer = proxy_v3.make_proxy(calls, pack, spec, context, decode_schema)
+        newer = proxy_v3.make_proxy(calls, pack, spec, context)
         if newer is not None:
             return newer
     name = spec["name"]

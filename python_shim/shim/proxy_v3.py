@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .calls import Calls
+from .described import decode_schema, fresh, holds_files
 
 #: The name under which the hidden values of a V3 node travel among its keyword arguments.
 HIDDEN = "__hidden__"
-_FIELDS = ("unique_id", "prompt", "extra_pnginfo", "dynprompt", "auth_token_comfy_org", "api_key_comfy_org")
 Context = Callable[[], tuple[str, "str | None"]]
 
 
@@ -34,8 +34,7 @@ def _kinds() -> Any:
 def _with_hidden(cls: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     """What the class's schema asks for, from the clone that ComfyUI has made for this call."""
     hidden = getattr(cls, "hidden", None)
-    values = {name: getattr(hidden, name, None) for name in _FIELDS} if hidden is not None else {}
-    values = {name: value for name, value in values.items() if value is not None}
+    values = {} if hidden is None else {name: value for name, value in vars(hidden).items() if value is not None}
     return {**kwargs, HIDDEN: values} if values else kwargs
 
 
@@ -60,25 +59,30 @@ def _forward(calls: Calls, pack: str, name: str, method: str, context: Context) 
     return forwarded
 
 
-def make_proxy(calls: Calls, pack: str, spec: dict[str, Any], context: Context, decode: Callable[[Any], Any]) -> Any:
+def make_proxy(calls: Calls, pack: str, spec: dict[str, Any], context: Context) -> Any:
     """A V3 class that answers from `spec`; None where this ComfyUI has no such classes."""
     io = _kinds()
     if io is None:
         return None
     name, newer = spec["name"], spec["v3"]
-    info, inputs = decode(newer["info"]), decode(spec["input_types"])
+    info, known = decode_schema(newer["info"]), decode_schema(spec["input_types"])
+    listed = holds_files(known)
     hidden = [member for member in (getattr(io.Hidden, field, None) for field in newer["hidden"]) if member is not None]
     schema = io.Schema(node_id=name, display_name=spec["display_name"], category=spec["category"], hidden=hidden)
     schema.enable_expand = newer["expand"]
     schema.is_output_node = spec["output_node"]
 
+    def inputs() -> Any:
+        return fresh(known) if listed else known
+
     def input_types(cls: Any, include_hidden: bool = True, return_schema: bool = False, **more: Any) -> Any:
-        found = copy.copy(inputs)
+        found = copy.copy(inputs())
         if not include_hidden:
             found.pop("hidden", None)
         return (found, schema) if return_schema else found
 
     body: dict[str, Any] = {
+        **spec["attributes"],
         "__module__": f"custom_nodes.{pack}",
         "__doc__": f"Isolated: runs in the worker of {pack}.",
         "RELATIVE_PYTHON_MODULE": f"custom_nodes.{pack}",
@@ -87,15 +91,13 @@ def make_proxy(calls: Calls, pack: str, spec: dict[str, Any], context: Context, 
         "GET_SCHEMA": classmethod(lambda cls: schema),
         "FINALIZE_SCHEMA": classmethod(lambda cls: schema),
         "INPUT_TYPES": classmethod(input_types),
-        "GET_NODE_INFO_V1": classmethod(lambda cls: {**info, "input": inputs, "python_module": f"custom_nodes.{pack}"}),
+        "GET_NODE_INFO_V1": classmethod(lambda cls: {**info, "input": inputs(), "python_module": f"custom_nodes.{pack}"}),
         "execute": classmethod(_forward(calls, pack, name, "FUNCTION", context)),
     }
     for attribute in ("category", "description", "input_is_list", "output_node", "deprecated", "experimental"):
         body[attribute.upper()] = spec[attribute]
     for attribute in ("return_types", "return_names", "output_tooltips", "output_is_list"):
-        body[attribute.upper()] = decode(spec[attribute])
-    for attribute in ("api_node", "not_idempotent"):
-        body[attribute.upper()] = bool(info.get(attribute))
+        body[attribute.upper()] = decode_schema(spec[attribute])
     if spec["is_changed"]:
         body["fingerprint_inputs"] = classmethod(_forward(calls, pack, name, "IS_CHANGED", context))
     if spec["validate_inputs"] is not None:

@@ -86,7 +86,7 @@ class Registry:
             known[name] = spec
         nodes.LOADED_MODULE_DIRS[pack] = os.path.abspath(folder)
         own = {pack: report["web_directory"]} if report["web_directory"] is not None else {}
-        for name, web in {**own, **report["web_directories"]}.items():
+        for name, web in {**own, **_configured_web(folder), **report["web_directories"]}.items():
             if os.path.isdir(web):  # ComfyUI's web server does not start with one that is not there
                 nodes.EXTENSION_WEB_DIRS.setdefault(name, web)
 
@@ -256,6 +256,18 @@ def _live(name: str, cls: Any) -> list[str]:
     except Exception as error:  # noqa: BLE001 - a pack's own fault, and not ours to report here
         log.debug("comfyui-envmanager: INPUT_TYPES of %s: %s", name, error)
         return []
+
+
+def _configured_web(folder: str) -> dict[str, str]:
+    """The web folder that a pack's pyproject.toml names (`[tool.comfy] web`), by the project's name, as ComfyUI's loader reads it."""
+    try:
+        from comfy_config import config_parser  # type: ignore[import-not-found]
+
+        found = config_parser.extract_node_configuration(folder)
+        return {found.project.name: os.path.join(folder, found.tool_comfy.web)} if found is not None and found.tool_comfy.web else {}
+    except Exception as error:  # noqa: BLE001 - an older ComfyUI, or a file that it cannot read either
+        log.debug("comfyui-envmanager: pyproject.toml of %s: %s", folder, error)
+        return {}
 
 
 def _add_folders(folders: dict[str, Any]) -> None:

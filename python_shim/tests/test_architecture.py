@@ -10,7 +10,20 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STANDARD = sys.stdlib_module_names
 #: What ComfyUI always has, and its own modules.
-HOST = {"aiohttp", "yarl", "numpy", "torch", "PIL", "folder_paths", "comfy", "comfy_api", "comfyui_version", "comfy_execution", "uv"}
+HOST = {
+    "aiohttp",
+    "yarl",
+    "numpy",
+    "torch",
+    "PIL",
+    "folder_paths",
+    "comfy",
+    "comfy_api",
+    "comfy_config",
+    "comfyui_version",
+    "comfy_execution",
+    "uv",
+}
 #: numpy and torch only where the env has them; the rest only where ComfyUI's root is on the path.
 WORKER = {"numpy", "torch", "aiohttp", "comfy_execution"}
 ALLOWED = {

@@ -49,7 +49,7 @@ def describe(name: str, cls: Any, title: str | None, encode: Callable[[Any, str]
         "is_async": inspect.iscoroutinefunction(getattr(cls, "execute" if newer else str(getattr(cls, "FUNCTION", "")), None)),
         "live_inputs": live_inputs(inputs),
         "graph_input_types": encode(graph, f"{name}.INPUT_TYPES") if _differ(graph, inputs) else None,
-        "attributes": {} if newer else _attributes(cls),
+        "attributes": _plain(v3.constants(cls) if newer else _constants(cls)),
         "v3": None if newer is None else {**newer, "info": encode(newer["info"], f"{name}.GET_NODE_INFO_V1")},
     }
 
@@ -74,15 +74,19 @@ def _differ(graph: Any, inputs: Any) -> bool:
     return {key: type(value) for key, value in graph.items()} != {key: type(value) for key, value in inputs.items()}
 
 
-def _attributes(cls: Any) -> dict[str, Any]:
+def _constants(cls: Any) -> dict[str, Any]:
     """Further constants in capitals: newer ComfyUI versions ask for ones that this file need not know."""
-    found = {}
-    for base in reversed(cls.__mro__[:-1]):
-        for name, value in vars(base).items():
-            plain = isinstance(value, (bool, int, str)) or (isinstance(value, list) and all(type(item) is str for item in value))
-            if name.isupper() and name not in _KNOWN and plain and abs(value if isinstance(value, int) else 0) < 1 << 53:
-                found[name] = value
-    return found
+    return {name: value for base in reversed(cls.__mro__[:-1]) for name, value in vars(base).items() if name.isupper()}
+
+
+def _plain(constants: dict[str, Any]) -> dict[str, Any]:
+    """Those that are switches, numbers that JavaScript can hold, text, and lists of texts, but for what has a field of its own."""
+    found = {name: value for name, value in constants.items() if name not in _KNOWN}
+    return {name: value for name, value in found.items() if _is_text_or_switch(value) or (isinstance(value, int) and abs(value) < 1 << 53)}
+
+
+def _is_text_or_switch(value: Any) -> bool:
+    return isinstance(value, (bool, str)) or (isinstance(value, list) and all(type(item) is str for item in value))
 
 
 def _validate_args(cls: Any, newer: bool) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ def install(folders: dict[str, Any], runner: Any) -> None:
         if os.path.isfile(os.path.join(root, "utils", "extra_config.py")):
             # before `nodes`, which puts ROOT/comfy first on sys.path, where `utils` is another module
             importlib.import_module("utils.extra_config")
+    if os.path.isdir(os.path.join(root, "comfy")):
+        sys.path.insert(0, os.path.join(root, "comfy"))  # where packs find `model_management` by that name (`nodes.py`)
     set_folders(folders)
     _mark_file_lists()
     sys.modules["server"] = host_server.make_module(root, runner.progress)

@@ -43,6 +43,12 @@ def _hidden_key(name: str) -> Any:
     return getattr(getattr(kinds, "Hidden", None), name, name)
 
 
+def constants(cls: Any) -> dict[str, Any]:
+    """What ComfyUI works out from a schema, by its names (`classproperty` of its base class): newer versions ask for more of them."""
+    names = {name for base in cls.GET_BASE_CLASS().__mro__ for name in vars(base) if name.isupper() and f"_{name}" in vars(base)}
+    return {name: getattr(cls, name) for name in sorted(names)}
+
+
 def describe(cls: Any) -> dict[str, Any]:
     """What only V3 classes have, for `NodeClass.v3` of the schemas; not yet encoded."""
     schema = cls.GET_SCHEMA()

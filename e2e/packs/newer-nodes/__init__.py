@@ -1,8 +1,18 @@
 """Node classes of ComfyUI's newer kind, through its entry point, for tests. Needs a real ComfyUI."""
 
+import dataclasses
 import os
 
+import folder_paths
 from comfy_api.latest import ComfyExtension, io
+
+#: What this ComfyUI's schemas know.
+KNOWN = {field.name for field in dataclasses.fields(io.Schema)}
+HIDDEN = [
+    getattr(io.Hidden, name)
+    for name in ("unique_id", "extra_pnginfo", "auth_token_comfy_org", "comfy_usage_source")
+    if hasattr(io.Hidden, name)
+]
 
 
 class NewerBasic(io.ComfyNode):
@@ -58,9 +68,46 @@ class NewerBlock(io.ComfyNode):
         return io.NodeOutput(image, block_execution="blocked for the test")
 
 
+class NewerAll(io.ComfyNode):
+    """Takes whatever it is given, and keeps what it shows."""
+
+    @classmethod
+    def define_schema(cls):
+        more = {name: True for name in ("accept_all_inputs", "has_intermediate_output") if name in KNOWN}
+        return io.Schema(node_id="NewerAll", category="tests", inputs=[io.Int.Input("a", default=1)], outputs=[io.String.Output()], **more)
+
+    @classmethod
+    def execute(cls, **kwargs):
+        said = str(sorted(kwargs.items()))
+        return io.NodeOutput(said, ui={"text": [said]})
+
+
+class NewerHidden(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(node_id="NewerHidden", category="tests", inputs=[], outputs=[io.String.Output()], hidden=HIDDEN)
+
+    @classmethod
+    def execute(cls):
+        return io.NodeOutput(str({member.name: getattr(cls.hidden, member.name) for member in HIDDEN}))
+
+
+class NewerFiles(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        files = folder_paths.get_filename_list("checkpoints")
+        return io.Schema(
+            node_id="NewerFiles", category="tests", inputs=[io.Combo.Input("file", options=files)], outputs=[io.String.Output()]
+        )
+
+    @classmethod
+    def execute(cls, file):
+        return io.NodeOutput(file)
+
+
 class Extension(ComfyExtension):
     async def get_node_list(self):
-        return [NewerBasic, NewerAsync, NewerBlock]
+        return [NewerBasic, NewerAsync, NewerBlock, NewerAll, NewerHidden, NewerFiles]
 
 
 async def comfy_entrypoint():
