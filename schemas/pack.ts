@@ -53,6 +53,7 @@ export const PackInfo = z
     import_error: z.string().nullable(),
     classes: z.number().int().nullable(),
     live_classes: z.array(z.string()).describe('node classes that take live host objects'),
+    proxied: z.boolean().describe('ComfyUI has not imported it: its nodes run in a worker only'),
     class_isolation: byName(z.boolean()).describe('node classes that differ from their pack'),
   })
   .meta({ id: 'PackInfo' })

@@ -47,6 +47,7 @@ export const HostPack = z
     error: z.string().nullable(),
     classes: z.number().int().nullable(),
     live_classes: z.array(z.string()),
+    proxied: z.boolean().describe('ComfyUI has not imported it: its nodes run in a worker only'),
   })
   .meta({ id: 'HostPack' })
 export type HostPack = z.infer<typeof HostPack>

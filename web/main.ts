@@ -105,7 +105,8 @@ function setup(): void {
 }
 
 function toggleSelected(): void {
-  if (!toggle(world, comfy.selectedNodes())) comfy.toastInfo(t.nodeNotOurs)
+  const outcome = toggle(world, comfy.selectedNodes())
+  if (outcome !== 'done') comfy.toastInfo(outcome === 'not-ours' ? t.nodeNotOurs : t.nodeOnlyIsolated)
 }
 
 function openCare(): void {

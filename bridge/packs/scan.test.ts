@@ -30,7 +30,7 @@ test.runIf(posix)('every name that a folder can have is a pack’s, and no name 
   expect(packs.filter(({ fault }) => fault)).toEqual([])
   for (const name of NAMES) expect((await findPack([root], name)).dir).toBe(join(root, name))
   const folders = { root: '', base: '', output: '', input: '', temp: '', user: '', models: {}, argv: [] }
-  const report = { version: '1', pack_roots: [root], folders, packs: [...NAMES, 'pack\udcff'].map((id) => ({ id, loaded: 'failed', error: 'x', classes: 0, live_classes: [] })) }
+  const report = { version: '1', pack_roots: [root], folders, packs: [...NAMES, 'pack\udcff'].map((id) => ({ id, loaded: 'failed', error: 'x', classes: 0, live_classes: [], proxied: false })) }
   expect(HostReport.parse(JSON.parse(JSON.stringify(report))).packs).toHaveLength(NAMES.length + 1)
 })
 

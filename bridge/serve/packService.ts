@@ -118,6 +118,7 @@ export class PackService {
       import_error: host?.error ?? null,
       classes: host?.classes ?? null,
       live_classes: host?.live_classes ?? [],
+      proxied: host?.proxied ?? false,
       class_isolation: this.context.classes.get(pack.id) ?? {},
     }
     this.context.store.apply({ kind: 'pack', pack: info })
@@ -173,6 +174,7 @@ export class PackService {
       import_error: null,
       classes: null,
       live_classes: [],
+      proxied: false,
       class_isolation: {},
     }
   }

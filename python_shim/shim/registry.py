@@ -242,7 +242,8 @@ class Registry:
         error = self._errors.get(pack)
         state = "worker" if pack in self._proxies or self.choices.has_pack(pack) else "failed" if error else "host"
         live = sorted(name for name, cls in own.items() if _live(name, cls))
-        return {"id": pack, "loaded": state, "error": error, "classes": len(own), "live_classes": live}
+        proxied = bool(self._proxies.get(pack))
+        return {"id": pack, "loaded": state, "error": error, "classes": len(own), "live_classes": live, "proxied": proxied}
 
     def packs(self) -> list[str]:
         """Every pack that ComfyUI has tried to load, or that runs in a worker."""

@@ -883,6 +883,7 @@ class PackInfo(TypedDict, closed=True):
     import_error: str | None
     classes: int | None
     live_classes: list[str]
+    proxied: bool
     class_isolation: dict[str, bool]
 
 
@@ -1116,6 +1117,7 @@ class HostPack(TypedDict, closed=True):
     error: str | None
     classes: int | None
     live_classes: list[str]
+    proxied: bool
 
 
 class SkippedItem(TypedDict, closed=True):

@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import type { PackInfo } from '../../schemas/pack'
 import { type CanvasNode, menuItems, nodeIsolated, type NodeWorld, PROPERTY, toggle } from './nodeIsolation'
 
-const pack = (isolated: boolean, apart: Record<string, boolean> = {}, importError: string | null = null) =>
-  ({ id: 'grain', isolation: { state: isolated ? 'on' : 'off' }, class_isolation: apart, import_error: importError }) as unknown as PackInfo
+const pack = (isolated: boolean, apart: Record<string, boolean> = {}, proxied = false) =>
+  ({ id: 'grain', isolation: { state: isolated ? 'on' : 'off' }, class_isolation: apart, import_error: null, proxied }) as unknown as PackInfo
 const world = (info: PackInfo): NodeWorld => ({ packOf: (type) => (type === 'KSampler' ? undefined : 'grain'), pack: () => info })
 const node = (choice?: boolean, type = 'Grain'): CanvasNode => ({ type, properties: choice === undefined ? {} : { [PROPERTY]: choice } })
 
@@ -19,13 +19,18 @@ test.each(['constructor', 'toString', '__proto__'])('a node class %s is as its p
   expect(nodeIsolated(world(pack(true, Object.fromEntries([[name, false]]))), node(undefined, name))).toBe(false)
 })
 
-test('a node of a pack that ComfyUI could not import runs isolated, whatever was chosen', () => {
-  expect(nodeIsolated(world(pack(true, {}, 'Traceback')), node(false))).toBe(true)
+test('a node of a pack that ComfyUI has not imported runs isolated, whatever was chosen, and is not chosen for', () => {
+  const only = world(pack(true, { Grain: false }, true))
+  const [chosen, plain] = [node(false), node()]
+  expect([nodeIsolated(only, chosen), nodeIsolated(only, plain)]).toEqual([true, true])
+  expect(toggle(only, [plain])).toBe('only-isolated')
+  expect(plain.properties).toEqual({})
+  expect(menuItems(only, plain)[1]?.submenu?.options.map((item) => item?.disabled)).toEqual([false, false, true])
 })
 
 test('ComfyUI’s own nodes have no such choice', () => {
   expect(menuItems(world(pack(true)), node(undefined, 'KSampler'))).toEqual([])
-  expect(toggle(world(pack(true)), [node(undefined, 'KSampler')])).toBe(false)
+  expect(toggle(world(pack(true)), [node(undefined, 'KSampler')])).toBe('not-ours')
 })
 
 test('the menu marks what holds, and choosing changes the node', () => {

@@ -46,7 +46,7 @@ function classIsolated(world: NodeWorld, type: string): boolean {
 const onlyIsolated = (world: NodeWorld, type: string): boolean => {
   const id = world.packOf(type)
   const pack = id === undefined ? undefined : world.pack(id)
-  return pack?.import_error != null && pack.isolation.state === 'on'
+  return pack?.proxied === true
 }
 
 /** Whether a node runs isolated: its own choice before its class's before its pack's. */
@@ -64,12 +64,14 @@ export function choose(node: CanvasNode, choice: boolean | undefined): void {
   node.setDirtyCanvas?.(true, true)
 }
 
-/** Isolates the nodes if one of them is not, else brings them back. False: none of them is of a pack. */
-export function toggle(world: NodeWorld, nodes: CanvasNode[]): boolean {
+/** Isolates the nodes if one of them is not, else brings them back. What it did, or why it could not: none is of a pack, or none can run in ComfyUI. */
+export function toggle(world: NodeWorld, nodes: CanvasNode[]): 'done' | 'not-ours' | 'only-isolated' {
   const ours = nodes.filter((node) => world.packOf(classOf(node)) !== undefined)
-  const on = ours.some((node) => !nodeIsolated(world, node))
-  ours.forEach((node) => choose(node, on))
-  return ours.length > 0
+  const free = ours.filter((node) => !onlyIsolated(world, classOf(node)))
+  const on = free.some((node) => !nodeIsolated(world, node))
+  free.forEach((node) => choose(node, on))
+  if (free.length > 0) return 'done'
+  return ours.length > 0 ? 'only-isolated' : 'not-ours'
 }
 
 /** The entry of a node's menu: three choices, the one that holds marked. Empty for ComfyUI's own nodes. */
@@ -83,6 +85,6 @@ export function menuItems(world: NodeWorld, node: CanvasNode): (MenuItem | null)
     disabled: fixed && choice === false,
     callback: () => choose(node, choice),
   })
-  const options = [item(t.nodeAsClass(classIsolated(world, type)), undefined), item(t.isolated, true), item(t.inside, false)]
+  const options = [item(t.nodeAsClass(fixed || classIsolated(world, type)), undefined), item(t.isolated, true), item(t.inside, false)]
   return [null, { content: t.nodeMenu, has_submenu: true, submenu: { options } }]
 }

@@ -288,4 +288,5 @@ export const en = {
   nodeMenu: 'Where it runs',
   nodeAsClass: (isolated: boolean) => `As its class (${isolated ? 'isolated' : 'in ComfyUI'})`,
   nodeNotOurs: 'Only nodes of node packs can be isolated.',
+  nodeOnlyIsolated: 'ComfyUI has not imported this node’s pack: it runs isolated only. Switch the pack’s isolation off to run it in ComfyUI.',
 }

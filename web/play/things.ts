@@ -54,6 +54,7 @@ export const pack = (id: string, state: PackState, reason: string, changed: Part
   import_error: null,
   classes: 12,
   live_classes: [],
+  proxied: false,
   class_isolation: {},
   ...changed,
 })

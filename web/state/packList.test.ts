@@ -15,6 +15,7 @@ const pack = (id: string, state: PackState, isolated = false): PackInfo => ({
   import_error: null,
   classes: 1,
   live_classes: [],
+  proxied: false,
   class_isolation: {},
 })
 const PACKS = [pack('b', 'ready'), pack('A', 'ready', true), pack('c10', 'conflict'), pack('c9', 'broken')]
