@@ -84,6 +84,7 @@ export const TaggedValue = z
     }),
     z.strictObject({ $: z.literal('pil'), v: z.array(z.unknown()).describe('mode, size, pixels, palette with its mode, info') }),
     z.strictObject({ $: z.literal('video'), v: z.unknown().describe('ComfyUI’s VIDEO: its class and all that it holds') }),
+    z.strictObject({ $: z.literal('object'), name: z.string(), module: z.string().describe('of ComfyUI’s API, and loaded there: never imported'), v: z.unknown().describe('a dict of its attributes') }),
     z.strictObject({ $: z.literal('dynprompt'), v: z.unknown().describe('ComfyUI’s DynamicPrompt: its graph, with what nodes have added to it') }),
     z.strictObject({ $: z.literal('node_output'), v: z.unknown().describe('of a V3 node: a tuple of args, ui, expand, block_execution') }),
     z.strictObject({ $: z.literal('files'), folder: z.string().describe('of folder_paths'), v: z.array(z.unknown()), before: z.array(z.unknown()), after: z.array(z.unknown()) }),

@@ -76,6 +76,27 @@ describe.skipIf(!real)('V3 node classes (a real ComfyUI)', () => {
     expect((await panel.snapshot()).packs.find(({ id }) => id === 'newer-nodes')?.isolation).toEqual({ state: 'off' })
   })
 
+  test('plain data of ComfyUI’s API is the same wherever it is made and looked at', async () => {
+    const set = (more: object): Promise<unknown> => panel.call('isolation.set', { pack: 'newer-nodes', ...more })
+    let turn = 0
+    const look = async (): Promise<unknown[]> => {
+      const { outputs, error } = await run(comfy.url, { '1': { class_type: 'NewerThings', inputs: { turn: ++turn } }, '2': { class_type: 'NewerLook', inputs: { things: ['1', 0], made: ['1', 1] } } })
+      expect(error.exception_message).toBeUndefined()
+      return outputs['2']?.text ?? []
+    }
+    const [where, ...inside] = await look()
+    await set({ on: true })
+    const isolated = await look()
+    await set({ class: 'NewerLook', on: false })
+    const made = await look()
+    await set({ class: 'NewerThings', on: false })
+    await set({ class: 'NewerLook', on: true })
+    const seen = await look()
+    await set({ class: 'NewerThings', on: true })
+    await set({ on: false })
+    expect([where, isolated, made, seen]).toEqual(['made 0, seen 0', ['made 1, seen 1', ...inside], ['made 1, seen 0', ...inside], ['made 0, seen 1', ...inside]])
+  })
+
   test('a model file that comes while no worker runs can be chosen', async () => {
     const base = mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
     const models = join(base, 'models', 'checkpoints')

@@ -165,7 +165,7 @@ def test_a_failed_encode_drops_the_handles_that_it_made():
     names = iter("abc")
     encoder = Encoder(pool, lambda value, path: {"$": "handle", "id": next(names)}, drop=dropped.extend)
     with pytest.raises(NotPortable):
-        encoder.encode([torch.ones(10), object(), object(), io.BytesIO()], "x")
+        encoder.encode([torch.ones(10), object(), object(), (one for one in ())], "x")
     assert dropped == ["a", "b"] and pool.usage()[0] == 0 and encoder.leases == [] and encoder.handles == []
 
 

@@ -115,6 +115,9 @@ class _Comparison:
             self.need(repr(a) == repr(b) and a.utcoffset() == b.utcoffset(), a, b, at)
         elif type(a).__name__ == "Decimal":
             self.need(a.as_tuple() == b.as_tuple(), a, b, at)
+        elif type(a) is io.BytesIO:
+            self.need((a.getvalue(), a.tell()) == (b.getvalue(), b.tell()), a, b, at)
+            self.same(vars(a), vars(b), f"{at}'s attributes")
         elif not isinstance(a, io.IOBase):
             self.need(a == b, a, b, at)
 

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import io
 import math
 import pathlib
 import struct
@@ -279,11 +280,22 @@ VIEWS = [
     lambda: memoryview(bytearray(b"abcd")).cast("B", (2, 2)),
     lambda: memoryview(b"12345678").cast("d"),
 ]
+
+
+def _file_in_memory(data, position, name):
+    made = io.BytesIO(data)
+    made.seek(position)
+    if name is not None:
+        made.name = name
+    return made
+
+
 standard = st.one_of(
     st.binary(max_size=20),
     st.integers(30_000, 30_001).map(lambda n: b"big" * n),
     st.builds(complex, floats, floats),
     st.sampled_from([0, 2, 70_000]).map(lambda n: bytearray(b"x" * n)),
+    st.builds(_file_in_memory, st.binary(max_size=20), st.integers(0, 30), st.none() | st.text(max_size=3)),
     st.builds(range, st.integers(-3, 3), big, st.sampled_from([1, -2])),
     st.builds(slice, st.integers(0, 3), st.none(), st.integers(1, 2)),
     st.just(...),
@@ -370,7 +382,7 @@ ODD = [
     lambda: collections.ChainMap({}),
     lambda: types.MappingProxyType({"a": 1}),
     lambda: memoryview(b"abcdef")[::2],
-    lambda: __import__("io").BytesIO(b"a"),
+    lambda: __import__("io").StringIO("a"),
     lambda: __import__("re").compile("a"),
     lambda: __import__("time").gmtime(0),
     lambda: datetime.datetime(2020, 1, 1, tzinfo=type("Zone", (datetime.tzinfo,), {"utcoffset": lambda s, d: None})()),
@@ -386,7 +398,7 @@ def _hashable(value):
         hash(value)
     except Exception:  # noqa: BLE001
         return False
-    return not isinstance(value, torch.Tensor)
+    return not isinstance(value, (torch.Tensor, io.BytesIO))
 
 
 def one_of(values):

@@ -578,7 +578,9 @@ TaggedValue26 = TypedDict(
 TaggedValue27 = TypedDict(
     'TaggedValue27',
     {
-        '$': Literal['dynprompt'],
+        '$': Literal['object'],
+        'name': str,
+        'module': str,
         'v': Any,
     },
     closed=True,
@@ -588,7 +590,7 @@ TaggedValue27 = TypedDict(
 TaggedValue28 = TypedDict(
     'TaggedValue28',
     {
-        '$': Literal['node_output'],
+        '$': Literal['dynprompt'],
         'v': Any,
     },
     closed=True,
@@ -597,6 +599,16 @@ TaggedValue28 = TypedDict(
 
 TaggedValue29 = TypedDict(
     'TaggedValue29',
+    {
+        '$': Literal['node_output'],
+        'v': Any,
+    },
+    closed=True,
+)
+
+
+TaggedValue30 = TypedDict(
+    'TaggedValue30',
     {
         '$': Literal['files'],
         'folder': str,
@@ -608,8 +620,8 @@ TaggedValue29 = TypedDict(
 )
 
 
-TaggedValue30 = TypedDict(
-    'TaggedValue30',
+TaggedValue31 = TypedDict(
+    'TaggedValue31',
     {
         '$': Literal['handle'],
         'id': str,
@@ -622,8 +634,8 @@ TaggedValue30 = TypedDict(
 )
 
 
-TaggedValue31 = TypedDict(
-    'TaggedValue31',
+TaggedValue32 = TypedDict(
+    'TaggedValue32',
     {
         '$': Literal['magic'],
         'kind': Literal['str', 'dict', 'tuple'],
@@ -1380,7 +1392,7 @@ TaggedValue19 = TypedDict(
 )
 
 
-TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23 | TaggedValue24 | TaggedValue25 | TaggedValue26 | TaggedValue27 | TaggedValue28 | TaggedValue29 | TaggedValue30 | TaggedValue31
+TaggedValue: TypeAlias = TaggedValue1 | TaggedValue2 | TaggedValue3 | TaggedValue4 | TaggedValue5 | TaggedValue6 | TaggedValue7 | TaggedValue8 | TaggedValue9 | TaggedValue10 | TaggedValue11 | TaggedValue12 | TaggedValue13 | TaggedValue14 | TaggedValue15 | TaggedValue16 | TaggedValue17 | TaggedValue18 | TaggedValue19 | TaggedValue20 | TaggedValue21 | TaggedValue22 | TaggedValue23 | TaggedValue24 | TaggedValue25 | TaggedValue26 | TaggedValue27 | TaggedValue28 | TaggedValue29 | TaggedValue30 | TaggedValue31 | TaggedValue32
 
 
 class HostFolders(TypedDict, closed=True):

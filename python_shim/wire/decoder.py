@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import arrays, comfy_values, cuda, magic, named, pictures, tensors, tree_reader, video
+from . import arrays, comfy_values, cuda, data_classes, magic, named, pictures, tensors, tree_reader, video
 from .errors import CodedError
 from .files import FileList
 from .kinds import maker_of
@@ -150,6 +150,9 @@ class Decoder:
 
     def _read_pil(self, tag: dict[str, Any]) -> Any:
         return _made("an image of PIL", pictures.make, self.part(tag["v"]))
+
+    def _read_object(self, tag: dict[str, Any]) -> Any:
+        return _made(f"ComfyUI's {tag['name']}", data_classes.make, [tag["name"], tag["module"], self.part(tag["v"])])
 
     def _read_video(self, tag: dict[str, Any]) -> Any:
         return _made("ComfyUI's VIDEO", video.make, [self.part(tag["v"])])

@@ -9,6 +9,7 @@ import array
 import collections
 import datetime
 import importlib
+import io
 import pathlib
 import sys
 import types
@@ -141,6 +142,17 @@ def _make_view(form: str, shape: list[int], readonly: bool, data: bytes) -> memo
     return view.cast("B").cast(form, shape) if len(shape) > 1 else view.cast(form)
 
 
+def _file_in_memory(value: io.BytesIO) -> list[Any]:
+    return [value.getvalue(), value.tell(), vars(value)]
+
+
+def _make_file_in_memory(data: bytes, position: int, attributes: dict[str, Any]) -> io.BytesIO:
+    made = io.BytesIO(data)
+    made.seek(position)
+    vars(made).update(attributes)
+    return made
+
+
 def _of_dict(value: Any) -> list[Any]:
     parts = _defaultdict(value) if type(value) is collections.defaultdict else _pairs(value)
     return [] if parts is None else [*parts[-2], *parts[-1]]
@@ -158,6 +170,7 @@ know(datetime.timedelta, lambda value: [value.days, value.seconds, value.microse
 know(datetime.timezone, _timezone, _make_timezone)
 know(array.array, lambda value: [value.typecode, value.tobytes()], lambda code, data: array.array(code, data))
 know(memoryview, _view, _make_view)
+know(io.BytesIO, _file_in_memory, _make_file_in_memory, children=lambda value: (vars(value),))
 know(collections.OrderedDict, _pairs, lambda keys, values: collections.OrderedDict(zip(keys, values, strict=True)), children=_of_dict)
 know(collections.Counter, _pairs, _counter, children=_of_dict)
 know(collections.defaultdict, _defaultdict, _make_defaultdict, children=_of_dict)

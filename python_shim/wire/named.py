@@ -67,7 +67,7 @@ def _made(name: str, module: str, fields: tuple[str, ...]) -> Any:
     return made
 
 
-def _loaded(name: str, module: str) -> Any:
+def loaded(name: str, module: str) -> Any:
     """What stands under that name, `Outer.Inner`, in a module that is loaded here."""
     found = sys.modules.get(module)
     for part in name.split("."):
@@ -78,7 +78,7 @@ def _loaded(name: str, module: str) -> Any:
 
 def class_of(name: str, module: str, fields: tuple[str, ...]) -> Any:
     """The very class of that name where its module is loaded here; else one that is made, the same each time."""
-    found = _loaded(name, module)
+    found = loaded(name, module)
     if not isinstance(found, type) or not is_named(found):
         return _made(name, module, fields)
     same = (found.__qualname__, found.__module__, vars(found)["_fields"]) == (name, module, fields)

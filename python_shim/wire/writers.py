@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import arrays, comfy_values, named, pictures, place, tensors, tree, video
+from . import arrays, comfy_values, data_classes, named, pictures, place, tensors, tree, video
 from .errors import NotPortable
 from .files import FileList
 from .kinds import kind_of
@@ -99,6 +99,11 @@ def _write_video(encoder: Encoder, value: Any, at: Place) -> Any:
     return None if parts is None else {"$": "video", "v": encoder.form(parts, at)}
 
 
+def _write_object(encoder: Encoder, value: Any, at: Place) -> Any:
+    kind = type(value)
+    return {"$": "object", "name": kind.__qualname__, "module": kind.__module__, "v": encoder.form(vars(value), at)}
+
+
 def _write_held(tag: str, names: tuple[str, ...], encoder: Encoder, value: Any, at: Place) -> Any:
     parts = comfy_values.held(value, names)
     if parts is None:
@@ -159,6 +164,9 @@ def _of_libraries(kind: type) -> Write | None:
     if video.is_video(kind):
         CHILDREN[kind] = video.held
         return _write_video
+    if data_classes.is_data_class(kind):
+        CHILDREN[kind] = lambda value: (vars(value),)
+        return _write_object
     return None
 
 

@@ -1,9 +1,12 @@
 """Node classes of ComfyUI's newer kind, through its entry point, for tests. Needs a real ComfyUI."""
 
 import dataclasses
+import importlib
+import io as io_of_python
 import os
 
 import folder_paths
+import torch
 from comfy_api.latest import ComfyExtension, io
 
 #: What this ComfyUI's schemas know.
@@ -105,9 +108,77 @@ class NewerFiles(io.ComfyNode):
         return io.NodeOutput(file)
 
 
+def things():
+    """Plain data of every kind that this ComfyUI's API has."""
+    found = []
+
+    def add(module, name, *given, **named):
+        try:
+            kind = getattr(importlib.import_module(f"comfy_api.latest.{module}"), name)
+        except (ImportError, AttributeError):
+            return
+        found.append(kind(*given, **named))
+
+    rows = torch.arange(12.0).reshape(1, 4, 3)
+    add("_util.geometry_types", "MESH", rows, torch.tensor([[[0, 1, 2]]]), material={"roughness": 0.5})
+    add("_util.geometry_types", "VOXEL", rows > 3)
+    add("_util.geometry_types", "SPLAT", rows, rows, rows, rows, rows)
+    add("_util.geometry_types", "File3D", io_of_python.BytesIO(b"glTF"), "glb")
+    add("_util.geometry_types", "File3D", "folder/model.obj")
+    add("_util.image_types", "SVG", [io_of_python.BytesIO(b"<svg/>")])
+    add("_input.curve_types", "MonotoneCubicCurve", [(0, 0), (0.5, 0.2), (1, 1)])
+    add("_input.curve_types", "LinearCurve", [(0, 0), (1, 1)])
+    add("_input.range_types", "RangeInput", 0.1, 0.9)
+    return found
+
+
+def said(value):
+    """Any of it as text."""
+    if isinstance(value, io_of_python.BytesIO):
+        return ["bytes", value.getvalue().decode(), value.tell()]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [said(item) for item in value]
+    return (
+        [type(value).__qualname__, type(value).__module__, {name: said(held) for name, held in vars(value).items()}]
+        if hasattr(value, "__dict__")
+        else str(value)
+    )
+
+
+class NewerThings(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="NewerThings", category="tests", inputs=[io.Int.Input("turn")], outputs=[io.AnyType.Output(), io.String.Output()]
+        )
+
+    @classmethod
+    def execute(cls, turn):
+        return io.NodeOutput(things(), os.environ.get("COMFYUI_ISOLATION_WORKER", "0"))
+
+
+class NewerLook(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="NewerLook",
+            category="tests",
+            inputs=[io.AnyType.Input("things"), io.String.Input("made")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, things, made):
+        where = f"made {made}, seen {os.environ.get('COMFYUI_ISOLATION_WORKER', '0')}"
+        return io.NodeOutput(ui={"text": [where, str(len(things)), str(said(things))]})
+
+
 class Extension(ComfyExtension):
     async def get_node_list(self):
-        return [NewerBasic, NewerAsync, NewerBlock, NewerAll, NewerHidden, NewerFiles]
+        return [NewerBasic, NewerAsync, NewerBlock, NewerAll, NewerHidden, NewerFiles, NewerThings, NewerLook]
 
 
 async def comfy_entrypoint():
