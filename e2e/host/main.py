@@ -36,7 +36,7 @@ async def serve():
     import nodes
     import server
     from aiohttp import web
-    from comfy import utils
+    from comfy import model_management, utils
     from comfy_execution.utils import get_executing_context
 
     loop = asyncio.get_running_loop()
@@ -44,6 +44,7 @@ async def serve():
     host = server.PromptServer(loop, args.front_end_root, cache, args.cache_lru)
 
     def progress(value, total, preview, node_id=None):
+        model_management.throw_exception_if_processing_interrupted()
         current = get_executing_context()
         node = node_id or (current and current.node_id)
         host.send_sync("progress", {"value": value, "max": total, "node": node, "prompt_id": current and current.prompt_id})

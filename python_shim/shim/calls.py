@@ -24,7 +24,7 @@ from .handles import RemoteHandle
 from .lane import Lane
 from .lanes import Lanes
 from .owners import Owners
-from .remote_error import raise_remote
+from .remote_error import raise_remote, told
 from .sending import Sender
 from .turns import Turns
 from .ways import Ways
@@ -95,10 +95,13 @@ class Calls:
 
         After `timeout` seconds of the node's own time, its wait for a turn or its worker not counted, it is cancelled.
         """
-        if method == "VALIDATE_INPUTS":  # waits for no node
-            return await self._run(pack_id, cls, method, node, prompt, kwargs, None, instance)
-        async with self.turns.of(pack_id):
-            return await self._run(pack_id, cls, method, node, prompt, kwargs, timeout, instance)
+        try:
+            if method == "VALIDATE_INPUTS":  # waits for no node
+                return await self._run(pack_id, cls, method, node, prompt, kwargs, None, instance)
+            async with self.turns.of(pack_id):
+                return await self._run(pack_id, cls, method, node, prompt, kwargs, timeout, instance)
+        except CodedError as error:  # of this process: an input that cannot be sent, a bridge that is gone
+            raise told(error) from error
 
     async def _run(
         self,

@@ -19,7 +19,7 @@ def _server() -> Any:
 
 
 def show_progress(calls: Calls, params: dict[str, Any]) -> None:
-    """Move the node's progress bar. ComfyUI's hook raises when the prompt was interrupted: the call sees that by itself."""
+    """Move the node's progress bar."""
     try:
         preview = _opened(calls, params.get("preview"))  # also if nobody shows it: its worker gets the memory back
         node = calls.node_of(params["call"])
@@ -28,8 +28,20 @@ def show_progress(calls: Calls, params: dict[str, Any]) -> None:
             return
         bar = utils.ProgressBar(int(params["total"]), node_id=node)
         bar.update_absolute(int(params["value"]), int(params["total"]), _shown(preview))
-    except Exception as error:  # noqa: BLE001 - InterruptProcessingException and the like are the call's business
-        log.debug("comfyui-envmanager: progress: %s", error)
+    except BaseException as error:
+        if not _is_interrupt(error):
+            log.debug("comfyui-envmanager: progress: %s", error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            # ComfyUI's hook has taken the user's Cancel back as it raised (`main.py`), and whoever is to hear of it has not
+            sys.modules["comfy.model_management"].interrupt_current_processing(True)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether it is ComfyUI's, which is no `Exception` on newer versions."""
+    kind = getattr(sys.modules.get("comfy.model_management"), "InterruptProcessingException", None)
+    return kind is not None and isinstance(error, kind)
 
 
 #: Modes of pictures that ComfyUI can send in each format: what cannot be saved ends the thread that sends everything (`server.py`).

@@ -224,23 +224,31 @@ class Lane:
                 frames.append(frame)  # noqa: PERF402 - those before one that is none count
         except ValueError:
             broken = True  # no frames: nothing after that can be read
+        raised: list[BaseException] = []
         for header, body in frames:
-            self._take(header, body)
+            try:
+                self._take(header, body)
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C and its like: the frames behind it are heard first
+                raised.append(error)
         if broken:
             self.close()
+        if raised:
+            raise raised[0]
 
     def _take(self, header: Any, body: bytes) -> None:
-        """One frame. Whatever its hearing raises: the frames behind it are heard."""
+        """One frame. Whatever its hearing raises: an answer is taken."""
         if not isinstance(header, dict):
             return
-        if "released" in header or "progress" in header or "event" in header or "started" in header:
-            try:
+        is_note = "progress" in header or "event" in header or "started" in header
+        try:
+            if is_note or "released" in header:
                 self._on_told(header)
-            except Exception:
-                log.exception("comfyui-envmanager: what a worker told was not understood")
-        waiter = self.waiting.pop(header.get("id", 0), None)
-        if waiter is not None and not ("progress" in header or "event" in header or "started" in header):
-            self._done(waiter, header, body, None)
+        except Exception:
+            log.exception("comfyui-envmanager: what a worker told was not understood")
+        finally:
+            waiter = self.waiting.pop(header.get("id", 0), None)
+            if waiter is not None and not is_note:
+                self._done(waiter, header, body, None)
 
     def _done(self, waiter: Waiter, header: dict[str, Any], body: bytes, error: CodedError | None) -> None:
         try:

@@ -10,19 +10,22 @@ import sys
 import types
 from typing import Any, NoReturn
 
-from ..wire.errors import RemoteFailure
+from ..wire.errors import CodedError, RemoteFailure
 from .handles import Object, RemoteHandle, key_of_handle, object_of_handle, tag_of_handle
 
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)$(?:\n    (?P<source>.+)$)?', re.MULTILINE)
 #: No file of code is longer; a text that says so is no traceback of Python's.
 _MOST_LINES = 1_000_000
 _KNOWN = ("builtins", "torch", "torch.cuda")
+#: What ComfyUI shows before the class name of an error of ours.
+PRODUCT = "comfyui_envmanager"
 _LAST = "Traceback (most recent call last):"
 
 
 class NodeError(Exception):
     """An error of an isolated node. `worker_traceback` is the whole text from the worker."""
 
+    __module__ = PRODUCT
     worker_traceback = ""
 
 
@@ -31,6 +34,7 @@ class HandleGone(NodeError):
     objects, `makers` the nodes that made them, as handles name them, and `keys` what ComfyUI's cache calls the outputs of those: nodes that
     are equal have one."""
 
+    __module__ = PRODUCT
     owners: frozenset[str] = frozenset()
     objects: frozenset[Object] = frozenset()
     makers: frozenset[str] = frozenset()
@@ -108,6 +112,11 @@ def _traceback(text: str) -> types.TracebackType | None:
     return chain
 
 
+def told(error: CodedError) -> NodeError:
+    """An error of ours as the user sees it: with what to do about it."""
+    return (HandleGone if error.code == "HANDLE_GONE" else NodeError)("\n\n".join(part for part in (str(error), error.hint) if part))
+
+
 def raise_remote(failure: RemoteFailure) -> NoReturn:
     """Raise the local form of an error answer: the node's exception, ComfyUI's interrupt, or ours with its hint."""
     if failure.code == "NODE_INTERRUPTED":
@@ -123,8 +132,7 @@ def raise_remote(failure: RemoteFailure) -> NoReturn:
         except Exception:  # noqa: BLE001 - whatever a pack has put into its texts: the error itself is told
             frames = None
         raise error.with_traceback(frames)
-    error = HandleGone if failure.code == "HANDLE_GONE" else NodeError
-    made = error("\n\n".join(part for part in (str(failure), failure.hint) if part))
+    made = told(failure)
     if isinstance(made, HandleGone):
         made.owners = frozenset(failure.details.get("owners", ()))
     raise made from None

@@ -16,7 +16,6 @@ from python_shim.shim.lanes import Lanes
 from python_shim.shim.remote_error import HandleGone, NodeError
 from python_shim.tests.calls_bridge import Bridge, answer, call, leased, until
 from python_shim.wire import frames
-from python_shim.wire.errors import CodedError
 from python_shim.wire.frames import pack
 from python_shim.wire.segments import SegmentPool
 
@@ -71,8 +70,15 @@ def test_a_result_that_cannot_be_read_says_whose_fault_that_is(made, monkeypatch
     body = json.dumps({"$": "blob", "kind": "bytes", "segment": blob}).encode()
     bridge.on_call = lambda link, header, _: answer(link, header, body, owner="b1")
     monkeypatch.setattr(calls.mapped, "map", lambda ref: (_ for _ in ()).throw(OSError(code, "no")))
-    with pytest.raises(CodedError, match=says):
+    with pytest.raises(NodeError, match=says):
         asyncio.run(call(calls))
+
+
+def test_an_input_that_cannot_be_sent_is_said_with_what_to_do_and_under_a_name_of_the_product(made):
+    calls, _ = made()
+    with pytest.raises(NodeError, match=r"a live object that cannot leave its process\.\n\nRun both nodes in the same place") as caught:
+        asyncio.run(call(calls, {"model": object()}))
+    assert (caught.type.__module__, caught.type.__qualname__) == ("comfyui_envmanager", "NodeError")
 
 
 def test_when_the_bridge_ends_what_is_under_way_or_held_is_never_used_again(made):

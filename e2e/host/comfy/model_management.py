@@ -6,7 +6,7 @@ _lock = threading.RLock()
 _interrupted = False
 
 
-class InterruptProcessingException(Exception):
+class InterruptProcessingException(BaseException):
     """Ends a prompt that the user has cancelled."""
 
 
