@@ -7,6 +7,7 @@ tasks stay ComfyUI's business. A derived class that calls `super()`, a sibling, 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import traceback
@@ -18,6 +19,7 @@ from . import executor, log, proxy_v3
 from .calls import Calls
 from .choices import Choices
 from .executor import Step
+from .host_events import is_interrupt
 from .instances import Instances, Unmade, class_of, is_made_elsewhere
 from .kept import KeptOutputs
 from .node_owners import NodeOwners, mappings
@@ -62,6 +64,8 @@ class Dispatch:
         self._types: dict[str, dict[str, str]] = {}
         #: Objects of nodes that have begun, by prompt and node: their names last until the last item is done, whatever ComfyUI keeps.
         self._at_work: dict[tuple[str, str], Any] = {}
+        #: Nodes that are no coroutines inside ComfyUI, by prompt and node: nothing there ends one that has begun but Cancel.
+        self._whole: set[tuple[str, str]] = set()
         self._kept = KeptOutputs(calls.is_gone, self._place)
         self.reason: str | None = "ComfyUI has not started yet"
 
@@ -121,6 +125,7 @@ class Dispatch:
 
         if is_async(cls, func):
             return StandIn(obj, func, send)
+        self._whole |= {key} if runs else set()
         in_order = OneByOne()
 
         async def call(**inputs: Any) -> Any:
@@ -175,6 +180,7 @@ class Dispatch:
             finally:
                 self._sent.clear()
                 self._at_work.clear()
+                self._whole.clear()
                 self._choices.thaw(prompt)
                 self._types.pop(prompt, None)
                 for name in absent:
@@ -212,9 +218,19 @@ class Dispatch:
             if again and self._guarded(self._kept.waits_again, step, answer[2]):
                 traceback.clear_frames(answer[2].__traceback__)  # they would keep what the prompt has until the garbage collector comes
                 return results.PENDING, None, None
+            if answer[0] == results.FAILURE and not is_interrupt(answer[2]):
+                await self._others_end(step)
             return answer
 
         return execute
+
+    async def _others_end(self, step: Step) -> None:
+        """A node has failed, and the prompt ends with it. Inside ComfyUI no other would be at work then but coroutines: what has begun in a
+        worker comes to its end."""
+        begun = [node for node in step.tasks if (step.prompt, node) in self._whole and self._sent.get((step.prompt, node))]
+        tasks = [task for node in begun for task in step.tasks[node] if isinstance(task, asyncio.Task)]
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _object(self, step: Step) -> Unmade | None:
         """See to it that ComfyUI makes the object of a node exactly if the node runs inside. The answer is for a cache that keeps none."""

@@ -29,7 +29,7 @@ def show_progress(calls: Calls, params: dict[str, Any]) -> None:
         bar = utils.ProgressBar(int(params["total"]), node_id=node)
         bar.update_absolute(int(params["value"]), int(params["total"]), _shown(preview))
     except BaseException as error:
-        if not _is_interrupt(error):
+        if not is_interrupt(error):
             log.debug("comfyui-envmanager: progress: %s", error)
             if not isinstance(error, Exception):
                 raise
@@ -38,7 +38,7 @@ def show_progress(calls: Calls, params: dict[str, Any]) -> None:
             sys.modules["comfy.model_management"].interrupt_current_processing(True)
 
 
-def _is_interrupt(error: BaseException) -> bool:
+def is_interrupt(error: Any) -> bool:
     """Whether it is ComfyUI's, which is no `Exception` on newer versions."""
     kind = getattr(sys.modules.get("comfy.model_management"), "InterruptProcessingException", None)
     return kind is not None and isinstance(error, kind)

@@ -10,12 +10,13 @@ from typing import Any
 from ..wire.parts import children, crosses
 from . import executor
 from .executor import Step
-from .handles import Object, RemoteHandle, made_under, object_of_handle, owner_of_handle
+from .handles import Object, RemoteHandle, key_of_handle, made_under, object_of_handle, owner_of_handle
 from .remote_error import HandleGone, handle_gone
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
 #: Why a node runs again, if it is not for want of a process.
 _ELSEWHERE: Object = ("", "elsewhere")
+_BEFORE: Object = ("", "before")
 
 
 def holds(value: Any, is_wanted: Callable[[Any], bool]) -> bool:
@@ -69,6 +70,10 @@ class KeptOutputs:
         self._tried: set[tuple[str, Object]] = set()
         #: Where an output that is kept was made, by its key.
         self._made: dict[Any, str | None] = {}
+        #: With which objects an output that is kept was made, or what it was made of: their processes, and the keys of their makers.
+        self._with: dict[Any, frozenset[tuple[str, Any]]] = {}
+        #: The keys of nodes that have run in this prompt.
+        self._ran: set[Any] = set()
         #: Whether a pack has changed since all these outputs were made.
         self._outdated = False
 
@@ -79,12 +84,13 @@ class KeptOutputs:
 
     def begin(self, caches: Any) -> None:
         """Before a prompt: what cannot be used is not there."""
-        for part in (self._asked, self._had, self._tried):
+        for part in (self._asked, self._had, self._tried, self._ran):
             part.clear()
         outdated, self._outdated = self._outdated, False
         executor.forget(caches, None, lambda entry: outdated or holds(executor.outputs_in(entry), self._is_dead))
         kept = {key for part in executor.kept_outputs(caches) for key in part}
         self._made = {key: place for key, place in self._made.items() if key in kept}
+        self._with = {key: objects for key, objects in self._with.items() if key in kept}
 
     def begins(self, step: Step) -> None:
         """A node begins with what it is given."""
@@ -95,10 +101,22 @@ class KeptOutputs:
         key = executor.key_of(step.caches, step.node)
         if key is None:
             return
+        self._ran.add(key)
+        self._with[key] = self._made_with(step)
         self._made[key] = place = self._place(step, step.node)
         if place is not None:
             for handle in handles_in(executor.kept_of(step, step.node)):
                 made_under(handle, key)
+
+    def _made_with(self, step: Step) -> frozenset[tuple[str, Any]]:
+        """The objects that a node was given, and those that what it was given was made with."""
+        found: set[tuple[str, Any]] = set()
+        for source, socket in step.links(step.node):
+            found |= self._with.get(executor.key_of(step.caches, source), frozenset())
+            outputs = executor.given_to(step, source, step.node)
+            handles = handles_in(outputs[socket]) if outputs is not None and socket < len(outputs) else ()
+            found |= {(owner_of_handle(handle) or "", key_of_handle(handle)) for handle in handles}
+        return frozenset(found)
 
     def waits_again(self, step: Step, error: HandleGone | None = None) -> bool:
         """Whether a node must wait, since an input of it cannot be used any more: what makes that input then runs once more. `error`: how
@@ -153,7 +171,35 @@ class KeptOutputs:
             if not dead and holds(outputs[socket], is_live) and self._is_stale(step, source, {}, stale):
                 dead = {_ELSEWHERE}
             found |= {(source, each) for each in dead}
-        return found
+        return found or self._from_before(step, stale)
+
+    def _from_before(self, step: Step, stale: list[Any]) -> set[tuple[str, Object]]:
+        """The sources of inputs that were made with an object which has been made once more since: what the node before has done to the old
+        one is not done to the new one. Only where the node takes objects, and so could see that."""
+        known: dict[str, bool] = {}
+        if not self._ran or not any(self._with.values()) or not self._takes_objects(step):
+            return set()
+        return {(source, _BEFORE) for source, _ in step.links(step.node) if self._is_from_before(step, source, known, stale)}
+
+    def _takes_objects(self, step: Step) -> bool:
+        given = [(executor.given_to(step, source, step.node), socket) for source, socket in step.links(step.node)]
+        return any(handles_in(outputs[socket]) for outputs, socket in given if outputs is not None and socket < len(outputs))
+
+    def _is_from_before(self, step: Step, node: str, known: dict[str, bool], stale: list[Any]) -> bool:
+        """Whether a kept output, or one above it, was made with an object that is gone and whose maker has run again. `stale` gets those."""
+        if node in known:
+            return known[node]
+        known[node] = False
+        if not step.dynprompt.has_node(node):
+            return False
+        above = [self._is_from_before(step, source, known, stale) for source, _ in step.links(node)]
+        made_with = self._with.get(executor.key_of(step.caches, node), frozenset())
+        is_older = any(maker in self._ran and self._is_gone(owner) for owner, maker in made_with)
+        outputs = executor.kept_of(step, node)
+        if outputs is not None and (is_older or any(above)):
+            stale.append(outputs)
+            known[node] = True
+        return known[node]
 
     def _dead_inputs(self, step: Step) -> list[RemoteHandle]:
         given = [(executor.given_to(step, source, step.node), socket) for source, socket in step.links(step.node)]

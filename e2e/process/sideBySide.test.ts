@@ -1,0 +1,115 @@
+/** What nodes do to an object, and to each other's work, is what they do inside ComfyUI, whatever becomes of a worker. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FRONTENDS } from '../../scripts/devPython.ts'
+import { type Comfy, startComfy } from '../support/comfy.ts'
+import { PanelClient } from '../support/panelClient.ts'
+import { forgetResults, type Prompt, run } from '../support/prompts.ts'
+
+const code = (prefix: string): string => `import os, time
+import folder_paths
+FOLDER = folder_paths.get_output_directory()
+def note(name):
+    with open(os.path.join(FOLDER, "runs"), "a") as file: file.write(name + " ")
+def node(returns, output=False, **inputs):
+    def wrap(function):
+        def run(self, **given):
+            note(function.__name__)
+            return function(**given)
+        body = {"RETURN_TYPES": returns, "FUNCTION": "run", "CATEGORY": "tests", "OUTPUT_NODE": output, "run": run}
+        body["INPUT_TYPES"] = classmethod(lambda cls: {"required": {name: (kind, {}) for name, kind in inputs.items()}})
+        NODE_CLASS_MAPPINGS["${prefix}" + function.__name__] = type(function.__name__, (), body)
+        return function
+    return wrap
+NODE_CLASS_MAPPINGS = {}
+class Bag:
+    def __init__(self): self.items = []
+@node(("BAG",), seed="INT")
+def New(seed): return (Bag(),)
+@node(("INT",), bag="BAG", item="STRING")
+def Put(bag, item):
+    bag.items.append(item)
+    return (len(bag.items),)
+@node(("INT",), number="INT")
+def Twice(number): return (number * 2,)
+@node((), True, bag="BAG")
+def Look(bag): return {"ui": {"text": [str(len(bag.items))]}}
+@node((), True, bag="BAG", after="INT", turn="INT")
+def Show(bag, after, turn): return {"ui": {"text": [str(bag.items), str(after)]}}
+@node((), True, turn="INT")
+def Save(turn):
+    with open(os.path.join(FOLDER, f"saved-{turn}"), "w") as file:
+        for line in range(20):
+            file.write(f"line {line}\\n")
+            file.flush()
+            time.sleep(0.05)
+    return {"ui": {"text": ["saved"]}}
+@node((), True, turn="INT")
+def Fail(turn):
+    while not os.path.exists(os.path.join(FOLDER, f"saved-{turn}")): time.sleep(0.01)
+    raise ValueError("as asked")
+`
+
+let comfy: Comfy
+let panel: PanelClient
+beforeAll(async () => {
+  const base = mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
+  for (const [pack, prefix] of [['bags', 'There'], ['here', 'Here']] as const) {
+    mkdirSync(join(base, 'custom_nodes', pack), { recursive: true })
+    writeFileSync(join(base, 'custom_nodes', pack, '__init__.py'), code(prefix))
+  }
+  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [], base })
+  panel = await PanelClient.connect(comfy.url)
+  await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'bags' && state === 'ready'), 'the pack')
+  await panel.call('isolation.set', { pack: 'bags', on: true })
+})
+afterAll(async () => {
+  panel?.close()
+  await comfy?.stop()
+  comfy?.remove()
+})
+
+const log = (): string => join(comfy.base, 'output', 'runs')
+/** What a prompt shows at a node, and which nodes have run for it. */
+async function shown(prompt: Prompt, node: string): Promise<[unknown, string]> {
+  writeFileSync(log(), '')
+  const { outputs, error } = await run(comfy.url, prompt)
+  return [error.exception_message ?? outputs[node]?.text, readFileSync(log(), 'utf8').trim()]
+}
+
+const bag = (turn: number, put: Prompt[string] = { class_type: 'TherePut', inputs: { bag: ['1', 0], item: 'x' } }): Prompt => ({
+  '1': { class_type: 'ThereNew', inputs: { seed: 1 } },
+  '2': put,
+  '3': { class_type: 'HereTwice', inputs: { number: ['2', 0] } },
+  '4': { class_type: 'ThereShow', inputs: { bag: ['1', 0], after: ['3', 0], turn } },
+  '5': { class_type: 'ThereLook', inputs: { bag: ['1', 0] } },
+})
+
+async function ended(how: 'kill' | 'stop' | 'off and on'): Promise<void> {
+  const worker = (await panel.snapshot()).workers.find(({ id }) => id.startsWith('bags'))
+  if (how === 'off and on') {
+    await panel.call('isolation.set', { pack: 'bags', on: false })
+    await panel.call('isolation.set', { pack: 'bags', on: true })
+  } else if (how === 'stop') await panel.call('worker.stop', { worker: worker?.id })
+  else process.kill(worker?.pid ?? 0, 'SIGKILL')
+  await panel.until(({ workers }) => workers.every(({ pid }) => pid !== worker?.pid || pid === null), 'its end')
+}
+
+test.each(['kill', 'stop', 'off and on'] as const)('what was done to an object is done to the one that takes its place: %s', async (how) => {
+  await forgetResults(comfy.url)
+  expect((await shown(bag(1), '4'))[0]).toEqual(["['x']", '2'])
+  expect(await shown(bag(2), '4')).toEqual([["['x']", '2'], 'Show'])
+  await ended(how)
+  const [text, ran] = await shown(bag(3), '4')
+  expect([text, ran.split(' ').toSorted().join(' ')]).toEqual([["['x']", '2'], 'New Put Show Twice'])
+  expect(await shown(bag(4), '4')).toEqual([["['x']", '2'], 'Show'])
+})
+
+test('a node of ComfyUI that fails lets those end that are at work in a worker', async () => {
+  const { end, error } = await run(comfy.url, { '1': { class_type: 'ThereSave', inputs: { turn: 1 } }, '2': { class_type: 'HereFail', inputs: { turn: 1 } } })
+  expect([end, error.exception_message?.trim()]).toEqual(['execution_error', 'as asked'])
+  const saved = join(comfy.base, 'output', 'saved-1')
+  expect(existsSync(saved) && readFileSync(saved, 'utf8').trim().split('\n').at(-1)).toBe('line 19')
+})
