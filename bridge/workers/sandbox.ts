@@ -23,7 +23,7 @@ const RESOLVERS = ['/run/systemd/resolve', '/run/resolvconf', '/run/NetworkManag
 const GPU = /^(nvidia.*|dri|kfd|dxg)$/
 
 /** What of the environment a sandboxed worker gets: no tokens, no keys. */
-const PASSED = /^(PATH|LANG|LC_\w+|TZ|HOME|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|HIP_\w+|ROCR_\w+|HSA_\w+|OMP_\w+|MKL_\w+|OPENBLAS_\w+|KMP_\w+|TORCH\w*|PYTORCH_\w+|TRITON_\w+|LD_LIBRARY_PATH|COMFY_ENV_MEMORY_LIMIT|COMFY_ENV_SHARED_HEAP)$/
+const PASSED = /^(PATH|LANG|LC_\w+|TZ|HOME|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|HIP_\w+|ROCR_\w+|HSA_\w+|OMP_\w+|MKL_\w+|OPENBLAS_\w+|KMP_\w+|TORCH\w*|PYTORCH_\w+|TRITON_\w+|LD_LIBRARY_PATH|COMFY_ENV_MEMORY_LIMIT|COMFY_ENV_SHARED_HEAP|PYTHONHASHSEED)$/
 
 /** The entries of an environment that pass into a sandbox. */
 export const passed = ([name]: readonly [string, unknown]): boolean => PASSED.test(name)

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FRONTENDS } from '../../scripts/devPython.ts'
-import { type Comfy, startComfy } from '../support/comfy.ts'
+import { bridgePid, type Comfy, startComfy } from '../support/comfy.ts'
 import { PanelClient } from '../support/panelClient.ts'
-import { forgetResults, type Prompt, run } from '../support/prompts.ts'
+import { finished, forgetResults, type Prompt, queue, run } from '../support/prompts.ts'
 
-const code = (prefix: string): string => `import os, time
+const code = (prefix: string): string => `import contextvars, logging, os, time
 import folder_paths
 FOLDER = folder_paths.get_output_directory()
 def note(name):
@@ -50,6 +50,28 @@ def Save(turn):
 def Fail(turn):
     while not os.path.exists(os.path.join(FOLDER, f"saved-{turn}")): time.sleep(0.01)
     raise ValueError("as asked")
+SET = contextvars.ContextVar("set", default="nothing")
+@node((), True, turn="INT", value="STRING")
+def Context(turn, value):
+    before = SET.get()
+    SET.set(value)
+    return {"ui": {"text": [before]}}
+class Outer:
+    class Nested(Exception): pass
+@node((), True, turn="INT")
+def Raise(turn):
+    logging.info("logged as information")
+    raise Outer.Nested('in a message:\\n  File "elsewhere.py", line 5, in nowhere\\n')
+class Hashes:
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+    @classmethod
+    def INPUT_TYPES(cls): return {"required": {"text": ("STRING", {})}}
+    @classmethod
+    def IS_CHANGED(cls, text): return hash(text)
+    def run(self, text):
+        note("Hashes")
+        return {"ui": {"text": [text]}}
+NODE_CLASS_MAPPINGS["${prefix}Hashes"] = Hashes
 `
 
 let comfy: Comfy
@@ -112,4 +134,41 @@ test('a node of ComfyUI that fails lets those end that are at work in a worker',
   expect([end, error.exception_message?.trim()]).toEqual(['execution_error', 'as asked'])
   const saved = join(comfy.base, 'output', 'saved-1')
   expect(existsSync(saved) && readFileSync(saved, 'utf8').trim().split('\n').at(-1)).toBe('line 19')
+})
+
+test('prompts that wait while the bridge is killed run when it is there again', async () => {
+  await run(comfy.url, bag(10))
+  process.kill(bridgePid(comfy.home) ?? 0, 'SIGKILL')
+  const ids = await Promise.all([11, 12, 13, 14].map((turn) => queue(comfy.url, bag(turn))))
+  const ends = await Promise.all(ids.map((id) => finished(comfy.url, id)))
+  panel.close()
+  panel = await PanelClient.connect(comfy.url)
+  const [first, ...others] = ends.map(({ error, outputs }) => error.exception_message ?? String(outputs['4']?.text))
+  expect(first).toMatch(/^\['x'\],2$|^The bridge has gone; the call may have run partly/) // its worker may have had it when it ended with the bridge
+  expect(others).toEqual(Array(3).fill("['x'],2"))
+})
+
+const one = (name: string, inputs: Record<string, unknown>): Prompt => ({ '1': { class_type: `There${name}`, inputs } })
+
+test('what a node sets in its context ends with the prompt', async () => {
+  const both = (turn: number): Prompt => ({ '1': one('Context', { turn, value: `of ${turn}` })['1'] as Prompt[string] })
+  expect((await shown(both(1), '1'))[0]).toEqual(['nothing'])
+  expect((await shown(both(2), '1'))[0]).toEqual(['nothing'])
+})
+
+test('a node that says by a text’s hash whether it has changed runs once, also when its worker has ended', async () => {
+  const prompt = one('Hashes', { text: 'the same' })
+  expect((await shown(prompt, '1'))[1]).toBe('Hashes')
+  await ended('stop')
+  expect((await shown(prompt, '1'))[1]).toBe('')
+})
+
+test('an error is named as its class is, no line of its message is taken for code, and what a pack logs is in its worker’s log', async () => {
+  const { error } = await run(comfy.url, one('Raise', { turn: 1 }))
+  expect(error.exception_type).toMatch(/Outer\.Nested$/)
+  expect(error.traceback?.filter((frame) => frame.trimStart().startsWith('File "elsewhere.py"'))).toEqual([])
+  const { workers } = await panel.snapshot()
+  const worker = workers.find(({ id }) => id.startsWith('bags'))?.id
+  const { lines } = await panel.call<{ lines: { text: string }[] }>('log.read', { log: worker, after: 0 })
+  expect(lines.map(({ text }) => text).join('\n')).toContain('logged as information')
 })

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import subprocess
 import sys
 import threading
@@ -55,6 +56,8 @@ class BridgeProcess:
         #: The folder of what the bridge that runs shares with us; None before the first has said it.
         self.run: pathlib.Path | None = None
         self._starts = 0
+        #: Hashes of texts are the same in every worker of this ComfyUI, as they are inside it from its start to its end.
+        self._hash_seed = str(secrets.randbelow((1 << 32) - 1) + 1)
         #: What the last bridge has said, if that could be written down.
         self._log: pathlib.Path | None = None
         if hasattr(os, "register_at_fork"):
@@ -69,6 +72,10 @@ class BridgeProcess:
     def is_running(self, number: int) -> bool:
         """Whether that bridge's process has not ended, by the kernel's word."""
         return number == self.number and self._process is not None and self._process.poll() is None
+
+    def comes_after(self, number: int) -> bool:
+        """Whether another bridge than that one runs or is about to: it has ended, and we start the next."""
+        return self.status[0] == "starting" or (self.status[0] == "running" and not self.is_running(number))
 
     def start(self) -> None:
         """Begin on a thread of its own: ComfyUI's start does not wait."""
@@ -134,6 +141,7 @@ class BridgeProcess:
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
+        environment.setdefault("PYTHONHASHSEED", self._hash_seed)
         uv, cache = places.find_uv(), places.cache()
         if uv is not None:
             environment["COMFY_ENV_UV"] = uv

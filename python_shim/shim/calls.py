@@ -17,6 +17,7 @@ from ..wire.segments import SegmentPool
 from . import log, written
 from .asking import Asking, interrupted, tell_cancel
 from .beside import Beside
+from .bridge_process import BridgeProcess
 from .call import Call
 from .client import BridgeClient
 from .connecting import Unsent
@@ -37,6 +38,10 @@ BRIEFLY = 0.001
 TIDY = 0.1
 
 
+#: A bridge that has ended is waited for so long, in seconds.
+COMES_BACK = 20.0
+
+
 class Calls:
     """Runs calls for proxies. One for the whole ComfyUI."""
 
@@ -44,6 +49,7 @@ class Calls:
         self.client: BridgeClient | None = None
         self.lanes: Lanes | None = None
         self._connection: Callable[[], dict[str, Any]] = dict
+        self._process: BridgeProcess | None = None
         self.pool = SegmentPool()
         self.mapped = MappedSegments()
         self.owners = Owners()
@@ -65,9 +71,9 @@ class Calls:
         #: By pack: whether tensors on a GPU can be handed over there. Unknown until the first has been tried.
         self.gpu: dict[str, str | None] = {}
 
-    def use(self, client: BridgeClient, connection: Callable[[], dict[str, Any]]) -> None:
-        """Talk to the bridge that `connection()` describes. Called once."""
-        self.client, self._connection = client, connection
+    def use(self, client: BridgeClient, connection: Callable[[], dict[str, Any]], process: BridgeProcess | None = None) -> None:
+        """Talk to the bridge that `connection()` describes, and that `process` starts again if it ends. Called once."""
+        self.client, self._connection, self._process = client, connection, process
         self.lanes = Lanes(connection, self._told, client.loop)
         client.loop.call_soon_threadsafe(self._tidy)
 
@@ -117,7 +123,7 @@ class Calls:
         loop = asyncio.get_running_loop()
         copy, unsent = False, 0
         while True:
-            lane = await self._lanes().bridge(loop)  # before there is anything that could be lost meanwhile
+            lane = await self._bridge(loop, method)  # before there is anything that could be lost meanwhile
             call = Call(self, pack_id, cls, method, node, prompt, kwargs, copy)
             if instance is not None:
                 call.header["call"]["instance"] = instance
@@ -139,6 +145,21 @@ class Calls:
                     self.gpu[pack_id] = None
             finally:
                 call.loan.end()
+
+    async def _bridge(self, loop: asyncio.AbstractEventLoop, method: str) -> Lane:
+        """The connection to the bridge. Nothing is sent yet: one that has ended is waited for until it is there again."""
+        end = loop.time() + COMES_BACK
+        while True:
+            number = 0 if self._process is None else self._process.number
+            try:
+                return await self._lanes().bridge(loop)
+            except CodedError:
+                if self._process is None or loop.time() > end or not self._process.comes_after(number):
+                    raise
+            interrupt = interrupted() if method != "VALIDATE_INPUTS" else None
+            if interrupt is not None:
+                raise interrupt
+            await asyncio.sleep(TIDY)
 
     async def _wait(self, call: Call, lane: Lane, loop: asyncio.AbstractEventLoop, timeout: float | None) -> tuple[dict[str, Any], bytes]:
         """Send the call and wait for its answer."""

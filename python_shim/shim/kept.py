@@ -186,7 +186,7 @@ class KeptOutputs:
         return any(handles_in(outputs[socket]) for outputs, socket in given if outputs is not None and socket < len(outputs))
 
     def _is_from_before(self, step: Step, node: str, known: dict[str, bool], stale: list[Any]) -> bool:
-        """Whether a kept output, or one above it, was made with an object that is gone and whose maker has run again. `stale` gets those."""
+        """Whether a kept output, or one above, was made with an object that is gone and whose maker has run again. `stale` gets those."""
         if node in known:
             return known[node]
         known[node] = False

@@ -52,7 +52,7 @@ class Shim:
             on_connect=self._connected,
             on_lost=self.calls.bridge_gone,
         )
-        self.calls.use(self.client, self.process.connection)
+        self.calls.use(self.client, self.process.connection, self.process)
         self.calls.changed_folders = FolderWatch().changed
         self.calls.on_progress = lambda params: show_progress(self.calls, params)
         self.calls.on_event = lambda params: pass_event(self.calls, params)

@@ -98,9 +98,11 @@ def _remember(file: str, line: int, source: str) -> None:
     linecache.cache[file] = (0, None, lines, file)  # without a time it is not looked for on disk
 
 
-def _traceback(text: str) -> types.TracebackType | None:
-    """The worker's frames as a traceback object: ComfyUI formats the object, not our text (`execution.py`)."""
+def _traceback(text: str, message: str) -> types.TracebackType | None:
+    """The worker's frames as a traceback object: ComfyUI formats the object, not our text (`execution.py`). What looks like one in the
+    message, which comes last, is none."""
     last = text[text.rfind(_LAST) :] if _LAST in text else text
+    last = last[: last.rfind(message)] if message and message in last else last
     chain: types.TracebackType | None = None
     for match in reversed(list(_FRAME.finditer(last))):
         file, line = match["file"], int(match["line"])
@@ -128,7 +130,7 @@ def raise_remote(failure: RemoteFailure) -> NoReturn:
         error = _local(seen["type"], seen["module"], seen["message"])
         error.worker_traceback = seen["traceback"]
         try:
-            frames = _traceback(seen["traceback"])
+            frames = _traceback(seen["traceback"], seen["message"])
         except Exception:  # noqa: BLE001 - whatever a pack has put into its texts: the error itself is told
             frames = None
         raise error.with_traceback(frames)

@@ -66,7 +66,7 @@ def describe_exception(error: BaseException) -> dict[str, str]:
         text = message = f"an exception that cannot be shown ({type(strange).__name__})"
     kind = type(error)
     module = kind.__module__ if isinstance(kind.__module__, str) else "unknown"
-    name, module = printable(kind.__name__)[:_LONGEST_NAME], printable(module)[:_LONGEST_NAME]
+    name, module = printable(str(kind.__qualname__))[:_LONGEST_NAME], printable(module)[:_LONGEST_NAME]
     # a frame's header holds a megabyte, and a character may take six bytes of it
     return {"type": name, "module": module, "message": printable(message[:10_000]), "traceback": printable(text[-50_000:])}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -31,11 +32,20 @@ def install(folders: dict[str, Any], runner: Any) -> None:
             importlib.import_module("utils.extra_config")
     if os.path.isdir(os.path.join(root, "comfy")):
         sys.path.insert(0, os.path.join(root, "comfy"))  # where packs find `model_management` by that name (`nodes.py`)
+    _log_as_comfyui()
     set_folders(folders)
     _mark_file_lists()
     sys.modules["server"] = host_server.make_module(root, runner.progress)
     when_imported("nodes", node_classes.provide)
     _offer_modules()
+
+
+def _log_as_comfyui() -> None:
+    """What packs log is shown from the same level on as inside ComfyUI (`app/logger.py`), in the worker's log."""
+    level = "INFO"
+    with contextlib.suppress(Exception):  # an older ComfyUI, or none
+        level = importlib.import_module("comfy.cli_args").args.verbose
+    logging.basicConfig(level=level if isinstance(level, str) else "INFO", format="%(message)s", stream=sys.stderr)
 
 
 def _offer_modules() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import importlib
 import inspect
@@ -49,6 +50,7 @@ class Runner:
         self.calls = Runnings()
         self.progress = Progress(self)
         self.instances = Instances()
+        self._context: tuple[Any, contextvars.Context] = None, contextvars.copy_context()
         self.kept = KeptObjects(lambda count: channel.notify("handles.kept", {"count": count}))
         #: Whether the last tensor of a GPU was handed over there: then the other way works too.
         self._gpu_works = False
@@ -69,16 +71,7 @@ class Runner:
             self.progress.hook()
             _name_new_nodes(running.call)
             try:
-                with inference_mode(), _node_context(running.call):
-                    method = self._method(cls, running.call, given)
-                    if _is_async(method):
-                        waits = functools.partial(method, **given)
-                    else:
-                        result = method(**given)
-                        if type(result) is not tuple and inspect.isawaitable(result):
-                            waits = functools.partial(_await, result)
-                        else:
-                            result = as_taken(running.call["method"], result, cls)
+                result, waits = self._context_of(running).run(self._node, running, cls, given)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
@@ -91,6 +84,28 @@ class Runner:
             self.calls.on_main = None
             if waits is None:
                 self._end(running)
+
+    def _context_of(self, running: Running) -> contextvars.Context:
+        """Inside ComfyUI each prompt has a context, and what a node sets in it (`numpy.seterr`) ends with the prompt."""
+        prompt = running.call.get("prompt")
+        if prompt is None or prompt != self._context[0]:
+            self._context = prompt, contextvars.copy_context()
+        return self._context[1]
+
+    def _node(self, running: Running, cls: Any, given: dict[str, Any]) -> tuple[Any, Callable[[], Any] | None]:
+        """What the node has returned, or what is to be awaited for that."""
+        token = current_call.set(running)
+        try:
+            with inference_mode(), _node_context(running.call):
+                method = self._method(cls, running.call, given)
+                if _is_async(method):
+                    return None, functools.partial(method, **given)
+                result = method(**given)
+                if type(result) is not tuple and inspect.isawaitable(result):
+                    return None, functools.partial(_await, result)
+                return as_taken(running.call["method"], result, cls), None
+        finally:
+            current_call.reset(token)
 
     async def _awaited(self, running: Running, cls: Any, decoder: Decoder, waits: Callable[[], Any]) -> bytes:
         """What an async node returns: in its own task, which has the call as its context."""
