@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sys
 import threading
+import types
 
 import pytest
 
@@ -54,6 +56,19 @@ def test_an_interrupt_reaches_the_code_of_a_cancelled_call_only(runner, running)
         runner.on_sigint(2, None)
     runner.calls.end(running)
     runner.on_sigint(2, None)
+
+
+@pytest.mark.parametrize("base", [Exception, BaseException])
+def test_a_node_that_cleans_up_hears_comfyuis_own_interrupt_where_it_shows_its_progress(monkeypatch, runner, running, base):
+    kind = type("InterruptProcessingException", (base,), {})
+    monkeypatch.setitem(sys.modules, "comfy.model_management", types.SimpleNamespace(InterruptProcessingException=kind))
+    runner.calls.cancel("call")
+    with pytest.raises(kind) as caught:
+        runner.progress.report(1, 2, None)
+    assert isinstance(caught.value, Interrupted)
+    with pytest.raises(Interrupted) as insisted:
+        runner.on_sigint(2, None)
+    assert type(insisted.value) is Interrupted
 
 
 def test_where_a_signal_would_end_the_process_a_message_interrupts_the_main_thread(monkeypatch, running, runner):

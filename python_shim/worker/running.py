@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import sys
 import threading
 from collections.abc import Callable
@@ -19,6 +20,17 @@ _MOST_EARLY = 1000
 
 class Interrupted(BaseException):
     """The user cancelled. Not an Exception, so that a node's `except Exception` does not swallow it."""
+
+
+@functools.cache
+def _as_comfyui(kind: type) -> type[Interrupted]:
+    return type(kind.__name__, (Interrupted, kind), {"__module__": kind.__module__})
+
+
+def interrupt_of_comfyui() -> Interrupted:
+    """What ComfyUI raises where a node shows its progress: nodes that clean up then listen for its class."""
+    kind = getattr(sys.modules.get("comfy.model_management"), "InterruptProcessingException", None)
+    return _as_comfyui(kind)() if isinstance(kind, type) else Interrupted()
 
 
 class Running:
@@ -63,10 +75,10 @@ class Running:
         #: The newest preview, which waits until ComfyUI has looked at earlier ones.
         self.preview: tuple[dict[str, Any], list[str]] | None = None
 
-    def raise_if_cancelled(self) -> None:
-        """Called where it shows something."""
+    def raise_if_cancelled(self, shows: bool = True) -> None:
+        """`shows`: where it shows something. Else it is raised in the middle of whatever code, and no node listens for it there."""
         if self.cancelled and not self.ended:
-            raise Interrupted
+            raise interrupt_of_comfyui() if shows else Interrupted()
 
 
 #: The call that the code of this context belongs to: tasks of an event loop and `asyncio.to_thread` inherit it.
@@ -134,7 +146,7 @@ class Runnings:
         """Main thread, on SIGINT: raises inside the Python code that runs, if its call was cancelled."""
         running = current_call.get() or self.on_main
         if running is not None and not running.writing:
-            running.raise_if_cancelled()
+            running.raise_if_cancelled(shows=False)
         for waiting in list(self._live.values()):
             if waiting.cancelled:
                 _cancel_task(waiting)
