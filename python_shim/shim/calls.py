@@ -50,6 +50,8 @@ class Calls:
         self.lanes: Lanes | None = None
         self._connection: Callable[[], dict[str, Any]] = dict
         self._process: BridgeProcess | None = None
+        #: The number of the bridge that has been told of this ComfyUI: its folders are its workers' before they load a pack.
+        self.introduced = 0
         self.pool = SegmentPool()
         self.mapped = MappedSegments()
         self.owners = Owners()
@@ -152,7 +154,11 @@ class Calls:
         while True:
             number = 0 if self._process is None else self._process.number
             try:
-                return await self._lanes().bridge(loop)
+                lane = await self._lanes().bridge(loop)
+                if self._process is None or self.introduced == self._process.number:
+                    return lane
+                if loop.time() > end:  # it does not answer, and no other call waits for that
+                    self.introduced = number
             except CodedError:
                 if self._process is None or loop.time() > end or not self._process.comes_after(number):
                     raise
@@ -260,6 +266,7 @@ class Calls:
 
     def bridge_gone(self) -> None:
         """The bridge has ended. Its workers end too, and may go on for a moment: what they have of our memory is not used again."""
+        self.introduced = 0
         self.ways.forget()
         self.owners.bridge_gone()
         self.pool.abandon_held()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from concurrent.futures import Future
 from typing import Any
 
 from ..wire import library
@@ -110,10 +111,16 @@ class Shim:
 
     def _connected(self) -> None:
         """Tell the bridge of this ComfyUI: of its folders as soon as there is a link, of its packs again once all are loaded."""
+        number = self.process.number
         try:
-            self.client.request("host.report", host_report(self.registry))
+            told = self.client.request("host.report", host_report(self.registry))
+            told.add_done_callback(lambda answered: self._introduced(number, answered))
         except Exception as error:  # noqa: BLE001 - no link yet: it comes with the link
             log.debug("comfyui-envmanager: not reported: %s", error)
+
+    def _introduced(self, number: int, answered: Future[Any]) -> None:
+        if not answered.cancelled() and answered.exception() is None:
+            self.calls.introduced = number
 
     async def _load_in_worker(self, pack: str) -> dict[str, Any]:
         """Load a pack in its worker while ComfyUI starts: only for one that has never been loaded there."""
