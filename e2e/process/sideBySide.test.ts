@@ -144,9 +144,10 @@ test('prompts that wait while the bridge is killed run when it is there again', 
   const ends = await Promise.all(ids.map((id) => finished(comfy.url, id)))
   panel.close()
   panel = await PanelClient.connect(comfy.url)
-  const [first, ...others] = ends.map(({ error, outputs }) => error.exception_message ?? String(outputs['4']?.text))
-  expect(first).toMatch(/^\['x'\],2$|^The bridge has gone; the call may have run partly/) // its worker may have had it when it ended with the bridge
-  expect(others).toEqual(Array(3).fill("['x'],2"))
+  const texts = ends.map(({ error, outputs }) => error.exception_message ?? String(outputs['4']?.text))
+  const wrong = texts.filter((text) => text !== "['x'],2")
+  expect(wrong.length <= 1 ? '' : texts).toBe('')
+  for (const text of wrong) expect(text).toMatch(/^The bridge has gone; the call may have run partly/) // its worker had it when it ended with the bridge
 })
 
 const one = (name: string, inputs: Record<string, unknown>): Prompt => ({ '1': { class_type: `There${name}`, inputs } })
