@@ -127,7 +127,7 @@ function start(file: string, args: string[], { isBound, ...options }: Omit<Optio
 type Child = ReturnType<typeof start>
 
 /**
- * Starts a program, never through a shell, with no input and in a group of its own. When `signal` says so, when its time is over and when this process
+ * Starts a program, whose arguments no shell reads, with no input and in a group of its own. When `signal` says so, when its time is over and when this process
  * ends, it ends with all that it has started. Its own end is the end: what it leaves running ends too, and nobody waits for its pipes.
  */
 export function startProgram(file: string, args: string[], { signal, timeoutMs, ...options }: Options): { child: Child; ended: Promise<Ended> } {

@@ -20,7 +20,7 @@ interface Options {
   isBound?: boolean
 }
 
-/** Runs a program to its end, never through a shell. Failing to start is an answer, not an exception. */
+/** Runs a program to its end; no shell reads its arguments. Failing to start is an answer, not an exception. */
 export async function run(file: string, args: string[], timeoutMs: number, { onLine, ...options }: Options = {}): Promise<Ran> {
   const { child, ended } = startProgram(file, args, { ...options, timeoutMs, buffer: !onLine })
   if (onLine) for (const stream of [child.stdout, child.stderr]) readLines(stream, onLine)

@@ -44,7 +44,7 @@ function failure(args: string[], code: number | null, signal: string | null, lin
   })
 }
 
-/** The one place that runs uv: without a shell, without the user's uv configuration, never building from source. */
+/** The one place that runs uv: no shell reads its arguments; without the user's uv configuration, never building from source. */
 export function makeUv(path: string | null, cache: string, settings: Pick<Settings, 'offline' | 'proxy'>): Uv {
   const run: Uv['run'] = async (args, { onLine, signal, change } = {}) => {
     if (!path) throw new BridgeError('UV_MISSING', 'uv was not found.')

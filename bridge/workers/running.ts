@@ -32,6 +32,12 @@ export interface Running {
   tasks: TaskLink
 }
 
+/** Interrupts what the main thread runs, if that was cancelled. On Windows a signal is an end (Node, `process.kill`): there a message asks for it. */
+export function interrupt(running: Pick<Running, 'process' | 'peer'>, platform = process.platform): void {
+  if (platform === 'win32') running.peer.notify('worker.interrupt', {})
+  else running.process.signal('SIGINT')
+}
+
 /** Starts a process; `greet` waits for it. */
 export function spawnWorker(
   spec: WorkerSpec,

@@ -11,8 +11,7 @@ import { climb } from './cancelLadder'
 import { Vitals } from './health'
 import { Lifecycle } from './lifecycle'
 import { OpenCalls, type Ending } from './openCalls'
-import type { WorkerProcess } from './process'
-import type { Running, WorkerPeer } from './running'
+import { interrupt, type Running, type WorkerPeer } from './running'
 import type { Done } from './taskLink'
 import type { WorkerEvents, WorkerSpec } from './workerSpec'
 
@@ -242,23 +241,18 @@ export class Worker {
   cancel(call: string): boolean {
     if (!this.#calls.has(call)) return false
     if (this.#calls.cancelWaiting(call)) return true // no process has it
-    const target = this.#life.existing?.process
+    const target = this.#life.existing
     this.#calls.ends(call)
-    this.#life.existing?.peer.notify('call.cancel', { call })
+    target?.peer.notify('call.cancel', { call })
     climb({
-      runs: () => this.#calls.has(call) && target !== undefined && this.#life.existing?.process === target,
-      interrupt: () => target && this.#interrupt(target),
+      runs: () => this.#calls.has(call) && target !== null && this.#life.existing === target,
+      interrupt: () => target && interrupt(target),
       kill: () => {
         this.log.append('A cancelled call did not end: the worker is ended.', 'worker', 'warn')
         this.#life.endHung()
       },
     })
     return true
-  }
-
-  #interrupt(target: WorkerProcess): void {
-    if (process.platform === 'win32') return this.#life.existing?.peer.notify('worker.interrupt', {}) // a signal there is an end (Node, `process.kill`)
-    target.signal('SIGINT')
   }
 
   notify<N extends keyof typeof bridgeToWorker.notifications>(name: N, params: z.input<(typeof bridgeToWorker.notifications)[N]>): void {

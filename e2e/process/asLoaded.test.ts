@@ -1,11 +1,8 @@
 /** What ComfyUI's loader does for a pack, done for one that it never imports. */
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { FRONTENDS } from '../../scripts/devPython.ts'
-import { type Comfy, startComfy } from '../support/comfy.ts'
-import { PanelClient } from '../support/panelClient.ts'
+import type { Comfy } from '../support/comfy.ts'
+import { startWithPacks } from '../support/ownPacks.ts'
+import type { PanelClient } from '../support/panelClient.ts'
 import { run } from '../support/prompts.ts'
 
 const CODE = `import os
@@ -29,17 +26,8 @@ describe.each([true, false])('isolated: %s', (isolated) => {
   let comfy: Comfy
   let panel: PanelClient
   beforeAll(async () => {
-    const base = mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
-    const pack = join(base, 'custom_nodes', 'webby')
-    mkdirSync(join(pack, 'web2'), { recursive: true })
-    writeFileSync(join(pack, '__init__.py'), CODE)
-    writeFileSync(join(pack, 'pyproject.toml'), PROJECT)
-    writeFileSync(join(pack, 'web2', 'widget.js'), 'export const widget = 1\n')
-    mkdirSync(join(base, 'user', '__envmanager'), { recursive: true })
-    writeFileSync(join(base, 'user', '__envmanager', 'state.json'), JSON.stringify({ schema: 1, isolated: isolated ? ['webby'] : [] }))
-    comfy = await startComfy({ frontend: FRONTENDS[0], packs: [], base })
-    panel = await PanelClient.connect(comfy.url)
-    await panel.until(({ packs }) => packs.some(({ id, loaded }) => id === 'webby' && loaded !== 'no'), 'the pack')
+    const files = { '__init__.py': CODE, 'pyproject.toml': PROJECT, 'web2/widget.js': 'export const widget = 1\n' }
+    ;({ comfy, panel } = await startWithPacks({ webby: files }, isolated ? ['webby'] : []))
   })
   afterAll(async () => {
     panel.close()

@@ -1,12 +1,11 @@
 /** Cancel while a node shows its progress: ComfyUI's progress hook takes the user's wish back as it raises. */
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { FRONTENDS } from '../../scripts/devPython.ts'
-import { type Comfy, startComfy } from '../support/comfy.ts'
-import { PanelClient } from '../support/panelClient.ts'
+import type { Comfy } from '../support/comfy.ts'
+import { startWithPacks } from '../support/ownPacks.ts'
+import type { PanelClient } from '../support/panelClient.ts'
 import { until } from '../support/processes.ts'
 import { finished, queue, run } from '../support/prompts.ts'
 
@@ -48,14 +47,7 @@ let comfy: Comfy
 let panel: PanelClient
 let turn = 0
 beforeAll(async () => {
-  const base = mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
-  for (const [pack, prefix] of [['shows', 'There'], ['here', 'Here']] as const) {
-    mkdirSync(join(base, 'custom_nodes', pack), { recursive: true })
-    writeFileSync(join(base, 'custom_nodes', pack, '__init__.py'), code(prefix))
-  }
-  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [], base })
-  panel = await PanelClient.connect(comfy.url)
-  await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'shows' && state === 'ready'), 'the pack')
+  ;({ comfy, panel } = await startWithPacks({ shows: { '__init__.py': code('There') }, here: { '__init__.py': code('Here') } }))
   await panel.call('isolation.set', { pack: 'shows', on: true })
   await run(comfy.url, { '1': { class_type: 'ThereBlocks', inputs: { turn: ++turn } } }) // its worker is up
 })

@@ -1,10 +1,9 @@
-/** What nodes do to an object, and to each other's work, is what they do inside ComfyUI, whatever becomes of a worker. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+/** What lasts longer than one call is as inside ComfyUI, whatever becomes of a worker or of the bridge: what nodes do to an object, each other's work, contexts, hashes. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { FRONTENDS } from '../../scripts/devPython.ts'
-import { bridgePid, type Comfy, startComfy } from '../support/comfy.ts'
+import { bridgePid, type Comfy } from '../support/comfy.ts'
+import { startWithPacks } from '../support/ownPacks.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { finished, type Prompt, queue, run } from '../support/prompts.ts'
 
@@ -77,14 +76,7 @@ NODE_CLASS_MAPPINGS["${prefix}Hashes"] = Hashes
 let comfy: Comfy
 let panel: PanelClient
 beforeAll(async () => {
-  const base = mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
-  for (const [pack, prefix] of [['bags', 'There'], ['here', 'Here']] as const) {
-    mkdirSync(join(base, 'custom_nodes', pack), { recursive: true })
-    writeFileSync(join(base, 'custom_nodes', pack, '__init__.py'), code(prefix))
-  }
-  comfy = await startComfy({ frontend: FRONTENDS[0], packs: [], base })
-  panel = await PanelClient.connect(comfy.url)
-  await panel.until(({ packs }) => packs.some(({ id, state }) => id === 'bags' && state === 'ready'), 'the pack')
+  ;({ comfy, panel } = await startWithPacks({ bags: { '__init__.py': code('There') }, here: { '__init__.py': code('Here') } }))
   await panel.call('isolation.set', { pack: 'bags', on: true })
 })
 afterAll(async () => {

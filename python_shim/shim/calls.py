@@ -150,18 +150,22 @@ class Calls:
 
     async def _bridge(self, loop: asyncio.AbstractEventLoop, method: str) -> Lane:
         """The connection to the bridge. Nothing is sent yet: one that has ended is waited for until it is there again."""
-        end = loop.time() + COMES_BACK
+        process, end = self._process, loop.time() + COMES_BACK
         while True:
-            number = 0 if self._process is None else self._process.number
+            number = 0 if process is None else process.number
             try:
                 lane = await self._lanes().bridge(loop)
-                if self._process is None or self.introduced == self._process.number:
+                if process is None or self.introduced == process.number:
                     return lane
-                if loop.time() > end:  # it does not answer, and no other call waits for that
-                    self.introduced = number
-            except CodedError:
-                if self._process is None or loop.time() > end or not self._process.comes_after(number):
+                failed = CodedError(
+                    "CONNECTION_LOST", "The bridge does not know of this ComfyUI yet.", "Wait a few seconds; the panel says why."
+                )
+            except CodedError as error:
+                if process is None or not process.comes_after(number):
                     raise
+                failed = error
+            if loop.time() > end:
+                raise failed
             interrupt = interrupted() if method != "VALIDATE_INPUTS" else None
             if interrupt is not None:
                 raise interrupt

@@ -64,8 +64,6 @@ class Dispatch:
         self._types: dict[str, dict[str, str]] = {}
         #: Objects of nodes that have begun, by prompt and node: their names last until the last item is done, whatever ComfyUI keeps.
         self._at_work: dict[tuple[str, str], Any] = {}
-        #: Nodes that are no coroutines inside ComfyUI, by prompt and node: nothing there ends one that has begun but Cancel.
-        self._whole: set[tuple[str, str]] = set()
         self._kept = KeptOutputs(calls.is_gone, self._place)
         self.reason: str | None = "ComfyUI has not started yet"
 
@@ -125,7 +123,6 @@ class Dispatch:
 
         if is_async(cls, func):
             return StandIn(obj, func, send)
-        self._whole |= {key} if runs else set()
         in_order = OneByOne()
 
         async def call(**inputs: Any) -> Any:
@@ -180,7 +177,6 @@ class Dispatch:
             finally:
                 self._sent.clear()
                 self._at_work.clear()
-                self._whole.clear()
                 self._choices.thaw(prompt)
                 self._types.pop(prompt, None)
                 for name in absent:
@@ -227,10 +223,14 @@ class Dispatch:
     async def _others_end(self, step: Step) -> None:
         """A node has failed, and the prompt ends with it. Inside ComfyUI no other would be at work then but coroutines: what has begun in a
         worker comes to its end."""
-        begun = [node for node in step.tasks if (step.prompt, node) in self._whole and self._sent.get((step.prompt, node))]
-        tasks = [task for node in begun for task in step.tasks[node] if isinstance(task, asyncio.Task)]
+        tasks = [task for node in step.tasks if self._is_whole(step, node) for task in step.tasks[node] if isinstance(task, asyncio.Task)]
         if tasks:
             await asyncio.wait(tasks)
+
+    def _is_whole(self, step: Step, node: str) -> bool:
+        """Whether a node has begun in a worker that is no coroutine inside ComfyUI, where nothing ends it but Cancel."""
+        obj = self._at_work.get((step.prompt, node)) if self._sent.get((step.prompt, node)) else None
+        return obj is not None and not is_async(class_of(obj), obj.FUNCTION)
 
     async def _object(self, step: Step) -> Unmade | None:
         """See to it that ComfyUI makes the object of a node exactly if the node runs inside. The answer is for a cache that keeps none."""

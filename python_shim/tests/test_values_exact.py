@@ -15,6 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+from python_shim.tests import value_arrays
+from python_shim.tests import value_classes as kinds
 from python_shim.tests import value_strategies as values
 from python_shim.tests.value_equality import Handle, difference
 from python_shim.wire.comfy_values import ExecutionBlocker, for_browser
@@ -51,22 +53,22 @@ class Mode(str, enum.Enum):
 
 STAYS = {
     "a str enum": lambda: Mode.A,
-    "a subclass of dict": lambda: values.Dict(a=1),
-    "a subclass of list": lambda: values.List([1]),
-    "a subclass of OrderedDict": lambda: values.Ordered(a=1),
-    "a tensor subclass": lambda: torch.ones(2).as_subclass(values.Sub),
-    "a wrapper subclass": lambda: values.Wrapper(torch.ones(3)),
+    "a subclass of dict": lambda: kinds.Dict(a=1),
+    "a subclass of list": lambda: kinds.List([1]),
+    "a subclass of OrderedDict": lambda: kinds.Ordered(a=1),
+    "a tensor subclass": lambda: torch.ones(2).as_subclass(kinds.Sub),
+    "a wrapper subclass": lambda: kinds.Wrapper(torch.ones(3)),
     "a zero tensor": lambda: torch._efficientzerotensor((3,)),
     "a meta tensor": lambda: torch.ones(2, device="meta"),
     "a sparse tensor": lambda: torch.eye(2).to_sparse(),
     "a tensor without its memory": values._emptied,
     "a tensor beyond its memory": values._shrunk,
-    "an array subclass": lambda: numpy.ones(2).view(values.Array),
+    "an array subclass": lambda: numpy.ones(2).view(kinds.Array),
     "a dtype with metadata": values._noted,
-    "a named tuple with methods": lambda: values.Busy(1),
+    "a named tuple with methods": lambda: kinds.Busy(1),
     "a default of a pack's own": lambda: collections.defaultdict(lambda: 1),
-    "a class without a hash": values.Unhashable,
-    "an object that answers to anything": values.Loose,
+    "a class without a hash": kinds.Unhashable,
+    "an object that answers to anything": kinds.Loose,
     "something called ExecutionBlocker": lambda: type("ExecutionBlocker", (), {"message": "x"})(),
     "something called DynamicPrompt": lambda: type("DynamicPrompt", (), {"get_original_prompt": 1})(),
     "something like a NodeOutput": lambda: type("X", (), {"block_execution": 1, "expand": None, "args": (), "ui": None})(),
@@ -93,7 +95,7 @@ WHOLE = {
     "masked array": lambda: numpy.ma.MaskedArray([1.0, 2.0, 3.0], [0, 1, 0], hard_mask=True, fill_value=9),
     "matrix": lambda: numpy.ones((2, 2)).view(numpy.matrix),
     "recarray": lambda: numpy.rec.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
-    "overlapping fields": lambda: numpy.zeros(2, values.STRUCTS[5]),
+    "overlapping fields": lambda: numpy.zeros(2, value_arrays.STRUCTS[5]),
     "empty numpy text": lambda: numpy.str_(""),
     "16 bits": lambda: Image.fromarray(numpy.array([[0, 1000], [30000, 65535]], numpy.uint16)),
     "PA": lambda: picture("PA"),
@@ -102,7 +104,7 @@ WHOLE = {
     "empty picture": lambda: Image.new("RGB", (0, 3)),
     "two halves of a character": lambda: ["\ud83d\ude00", {"\ud83d\ude00": "a"}, ["\ud83d\ude00"], "\U0001f600"],
     "big int": lambda: 10**5000,
-    "a tensor's attributes": lambda: (values.tensors and setattr(t := torch.ones(2), "note", [1])) or t,
+    "a tensor's attributes": lambda: (value_arrays.tensors and setattr(t := torch.ones(2), "note", [1])) or t,
     "torch.max": lambda: torch.max(torch.ones(2, 3), dim=0),
     "Counter": lambda: collections.Counter({"a": -1}),
     "deque": lambda: collections.deque([1], 3),
@@ -127,8 +129,8 @@ def test_the_same_object_twice_is_one_object(cross):
 
 
 def test_the_classes_of_named_tuples_are_made_once(cross):
-    made = cross([values.Point(i, 0) for i in range(10)])
-    assert {type(one) for one in made} == {values.Point}
+    made = cross([kinds.Point(i, 0) for i in range(10)])
+    assert {type(one) for one in made} == {kinds.Point}
     foreign = collections.namedtuple("Foreign", "a b")
     first, second = cross([foreign(1, 2), foreign(3, 4)])
     assert type(first) is type(second) and first._fields == ("a", "b") and type(first).__name__ == "Foreign"
@@ -155,8 +157,8 @@ def test_the_stand_in_of_a_blocker_crosses(cross):
 
 
 def test_what_goes_to_the_browser_is_as_json_has_it(cross):
-    assert for_browser({"a": [Mode.A, values.Dict(b=(values.Whole(3),))]}) == {"a": ["a mode", {"b": (3,)}]}
-    form = as_read(values.Dict(ui={"images": [values.Dict(type=Mode.A)]}, result=(1,)), None)
+    assert for_browser({"a": [Mode.A, kinds.Dict(b=(kinds.Whole(3),))]}) == {"a": ["a mode", {"b": (3,)}]}
+    form = as_read(kinds.Dict(ui={"images": [kinds.Dict(type=Mode.A)]}, result=(1,)), None)
     assert form == {"ui": {"images": [{"type": "a mode"}]}, "result": (1,)} and type(form["ui"]["images"][0]["type"]) is str
 
 
@@ -238,11 +240,11 @@ class VideoFromFile:
 @pytest.fixture
 def comfy(monkeypatch):
     """ComfyUI's modules, as far as values ask for them."""
-    for name, kinds in {
+    for name, own in {
         "comfy_api.latest._input_impl.video_types": (VideoFromComponents, VideoFromFile),
         "comfy_api.latest._util.video_types": (VideoComponents,),
     }.items():
-        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**{kind.__name__: kind for kind in kinds}))
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**{kind.__name__: kind for kind in own}))
 
 
 def test_a_video_keeps_bit_depth_alpha_and_metadata(cross, comfy):

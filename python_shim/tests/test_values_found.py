@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from python_shim.tests import value_strategies as values
+from python_shim.tests import value_classes as kinds
 from python_shim.wire.decoder import Decoder
 from python_shim.wire.encoder import Encoder
 from python_shim.wire.errors import NotPortable
@@ -157,25 +157,25 @@ def test_what_a_value_holds(call):
     tensor.part = picture.info["part"] = part
     ordered = collections.OrderedDict([(key, part)])
     nested = [[part], (part,), {"a": part}, ordered, collections.deque([part]), slice(part), types.SimpleNamespace(a=part)]
-    for value in (*nested, tensor, values.Point(part, 1), collections.defaultdict(list, a=part), torch.max(torch.ones(1, 1), 0)):
+    for value in (*nested, tensor, kinds.Point(part, 1), collections.defaultdict(list, a=part), torch.max(torch.ones(1, 1), 0)):
         held = list(children(value))
         assert any(one is part for one in held) or isinstance(held[0], torch.Tensor)
     assert key in list(children({key: 1})) and key in list(children(ordered)) and list(children({key})) == [key]
     assert [part] in [list(one.values()) for one in children(picture)]
-    none = (odd, 1, "ab", b"", numpy.ones(2), values.Dict(a=1), values.List([1]), collections.defaultdict(lambda: 1, a=1), type, Odd)
+    none = (odd, 1, "ab", b"", numpy.ones(2), kinds.Dict(a=1), kinds.List([1]), collections.defaultdict(lambda: 1, a=1), type, Odd)
     assert [list(children(one)) for one in none] == [[]] * len(none) and next(iter(children([odd]))) is odd
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize")
 def test_what_crosses_by_value():
-    whole = [1, "a", None, b"", [], {}, (1,), {1}, torch.ones(1), torch.Size([1]), numpy.ones(1), numpy.float32(1), values.Point(1, 2)]
+    whole = [1, "a", None, b"", [], {}, (1,), {1}, torch.ones(1), torch.Size([1]), numpy.ones(1), numpy.float32(1), kinds.Point(1, 2)]
     assert all(
         map(
             crosses, (*whole, torch.float32, io.BytesIO(), Image.new("L", (1, 1)), collections.Counter(), types.SimpleNamespace(), slice(1))
         )
     )
     with open(__file__, encoding="utf-8") as file:  # noqa: PTH123
-        stays = [file, Odd(), Odd, values.Unhashable(), values.Dict(), values.Mode.A, object(), torch.nn.Linear(1, 1), torch.Generator()]
+        stays = [file, Odd(), Odd, kinds.Unhashable(), kinds.Dict(), kinds.Mode.A, object(), torch.nn.Linear(1, 1), torch.Generator()]
         stays += [torch.eye(2).to_sparse(), torch.ones(1, device="meta"), torch.quantize_per_tensor(torch.ones(1), 1, 0, torch.qint8)]
         stays += [numpy.random.default_rng(), numpy.array([object()]), lambda: 1, type, io.StringIO()]
         assert [one for one in stays if crosses(one)] == []

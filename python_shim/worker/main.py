@@ -160,6 +160,7 @@ class Worker:
             tasks.beside(lambda: runner.instances.release(params["instances"]))
         elif method == "prompt.ended":
             tasks.beside(lambda: tasks.loop.end_prompt(params["prompt"]))
+            tasks.beside(lambda: runner.contexts.end(params["prompt"]))
         elif method == "worker.relax":
             runner.relax()
         elif method == "calls.close":

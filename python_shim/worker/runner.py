@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 import importlib
 import inspect
@@ -22,6 +21,7 @@ from ..wire.segments import SegmentPool
 from . import host_server, v3
 from .channel import Channel
 from .compared import UNLIKE_ALL
+from .contexts import Contexts
 from .hidden import changes, copies_in
 from .instances import Instances
 from .kept_objects import KeptObjects
@@ -50,7 +50,7 @@ class Runner:
         self.calls = Runnings()
         self.progress = Progress(self)
         self.instances = Instances()
-        self._context: tuple[Any, contextvars.Context] = None, contextvars.copy_context()
+        self.contexts = Contexts()
         self.kept = KeptObjects(lambda count: channel.notify("handles.kept", {"count": count}))
         #: Whether the last tensor of a GPU was handed over there: then the other way works too.
         self._gpu_works = False
@@ -71,7 +71,7 @@ class Runner:
             self.progress.hook()
             _name_new_nodes(running.call)
             try:
-                result, waits = self._context_of(running).run(self._node, running, cls, given)
+                result, waits = self.contexts.of(running.prompt).run(self._node, running, cls, given)
             except (Interrupted, CodedError):
                 raise
             except BaseException as error:  # noqa: BLE001 - sys.exit() in a node ends the node, not the worker
@@ -84,13 +84,6 @@ class Runner:
             self.calls.on_main = None
             if waits is None:
                 self._end(running)
-
-    def _context_of(self, running: Running) -> contextvars.Context:
-        """Inside ComfyUI each prompt has a context, and what a node sets in it (`numpy.seterr`) ends with the prompt."""
-        prompt = running.call.get("prompt")
-        if prompt is None or prompt != self._context[0]:
-            self._context = prompt, contextvars.copy_context()
-        return self._context[1]
 
     def _node(self, running: Running, cls: Any, given: dict[str, Any]) -> tuple[Any, Callable[[], Any] | None]:
         """What the node has returned, or what is to be awaited for that."""
