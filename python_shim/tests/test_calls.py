@@ -81,6 +81,26 @@ def test_an_input_that_cannot_be_sent_is_said_with_what_to_do_and_under_a_name_o
     assert (caught.type.__module__, caught.type.__qualname__) == ("comfyui_envmanager", "NodeError")
 
 
+def test_nothing_is_sent_to_a_bridge_before_it_knows_of_this_comfyui(made):
+    sent, before = [], []
+    calls, _ = made(lambda link, header, body: (sent.append(header), answer(link, header, owner="a1")))
+
+    class Process:
+        looks = 0
+
+        @property
+        def number(self):
+            self.looks += 1
+            if self.looks == 10:
+                before.append(list(sent))
+                calls.introduced = 1
+            return 1
+
+    calls._process = Process()
+    asyncio.run(call(calls))
+    assert before == [[]] and len(sent) == 1
+
+
 def test_when_the_bridge_ends_what_is_under_way_or_held_is_never_used_again(made):
     calls, bridge = made(lambda link, header, body: answer(link, header, owner="a1"))
     asyncio.run(call(calls))
