@@ -125,6 +125,8 @@ export const LoadedPack = z
     web_directories: byName(z.string()).describe('further ones that the pack has registered, by name'),
     routes: z.array(z.strictObject({ method: z.string(), pattern: z.string().describe('a regular expression for the whole path') })),
     prompt_handlers: z.number().int(),
+    replacements: z.array(z.string()).describe('node replacements that the pack has registered, each as JSON: a number of it stays what it is'),
+    cache_providers: z.array(z.array(z.string())).describe('of each that the pack has registered, which methods it has of its own; calls of the method CACHE name one by its number'),
     folders: byName(ModelFolder).describe('what the pack has added to folder_paths'),
     key: z.string().describe('of what state of its files this is; python_shim/wire/pack_key.py'),
     code: z.string().describe('of what code its classes are'),

@@ -7,7 +7,7 @@ import { Value } from './value'
 const Nothing = z.strictObject({})
 
 /** Which of a class's methods a call is for. `FUNCTION` is the one that the class names. */
-export const CallMethod = z.enum(['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'])
+export const CallMethod = z.enum(['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status', 'CACHE'])
 
 /** A call of a node, the same on the shim's link and on the worker's. Its keyword arguments, a tagged dict, are the frame's body. */
 export const NodeCall = z
@@ -63,6 +63,7 @@ export const HostFolders = z
     user: z.string(),
     models: byName(ModelFolder),
     argv: z.array(z.string()),
+    web_root: z.string().optional().describe('of its own web files; absent before its web server is made'),
   })
   .meta({ id: 'HostFolders' })
 export type HostFolders = z.infer<typeof HostFolders>

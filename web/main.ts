@@ -9,6 +9,7 @@ import LogPanel from './LogPanel.vue'
 import css from './panel.css?inline'
 import { connectBridge } from './rpc/wsBridge'
 import SidebarPanel from './SidebarPanel.vue'
+import { shown } from './state/harmless'
 import { needsAttention } from './state/packList'
 import { useBridgeStore } from './stores/bridgeStore'
 import { useLogStore } from './stores/logStore'
@@ -80,7 +81,14 @@ function followLink(): void {
   comfy.showBottomTab(LOG)
 }
 
+/** A workflow of this browser waits for packs that load for the first time (`shim/first_loads.py`). */
+function showWaiting(data: unknown): void {
+  const { packs } = data as { packs: string[] }
+  comfy.toastLasting(packs.length > 0 ? t.promptWaits(packs.map(shown).join(', ')) : null)
+}
+
 function setup(): void {
+  comfy.onEvent('waiting', showWaiting)
   const style = document.createElement('style')
   style.textContent = css
   document.head.append(style)

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
 import type { JobInfo, JobRequest } from '../../schemas/job'
 import type { shimToBridge } from '../../schemas/shimLink'
@@ -44,13 +45,16 @@ interface ShimServices {
   packs: PackService
   workers: WorkerService
   load: IsolationService['load']
+  loadForHost: IsolationService['loadForHost']
 }
 
 /** What ComfyUI may ask and tell. */
-function shimHandlers({ context, store, packs, workers, exchanged, load }: ShimServices): Omit<Handlers<typeof shimToBridge>, 'link.check'> {
+function shimHandlers({ context, store, packs, workers, exchanged, load, loadForHost }: ShimServices): Omit<Handlers<typeof shimToBridge>, 'link.check'> {
   return {
     'host.report': async (report) => {
+      const before = context.host?.folders
       context.host = report
+      if (before && !isDeepStrictEqual(before, report.folders)) workers.foldersChanged(report.folders)
       report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
       const { checked, restart_needed } = store.host
       store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version, context.problems)), checked, restart_needed } })
@@ -58,7 +62,7 @@ function shimHandlers({ context, store, packs, workers, exchanged, load }: ShimS
       for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) background(context, `${pack} is not kept warm`, load(pack))
       return {}
     },
-    'pack.load': ({ pack }) => load(pack),
+    'pack.load': ({ pack }) => loadForHost(pack),
     'pack.describe': async ({ pack }) => (await workers.side(pack))?.request('pack.describe', { pack }) ?? null,
     'prompt.handle': async ({ pack, prompt }) => {
       await load(pack)
@@ -172,7 +176,7 @@ async function compose(engine: Engine, run: RunFolder, port: number): Promise<Br
     },
   })
   const shim: ShimLink = new ShimLink(
-    shimHandlers({ context, store, packs, workers, exchanged: (pack) => panels.nodesChanged(pack), load: (pack) => isolation.load(pack) }),
+    shimHandlers({ context, store, packs, workers, exchanged: (pack) => panels.nodesChanged(pack), load: (pack) => isolation.load(pack), loadForHost: (pack) => isolation.loadForHost(pack) }),
     shimEvents(context, () => workers.owners),
   )
   const calls = new CallLinks(context, workers, (leases) => shim.tell('lease.release', { leases }))

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { LoadedPack, type PackNode, type PackNodes } from '../../schemas/pack'
+import { type Isolation, LoadedPack, type PackNode, type PackNodes } from '../../schemas/pack'
 import type { HostPack } from '../../schemas/shimLink'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { readCached, writeAtomic } from '../files'
@@ -32,6 +32,22 @@ export class IsolationService {
   /** Imports a pack in its worker. */
   load(pack: string): Promise<LoadedPack> {
     return this.workers.load(pack)
+  }
+
+  /** The same for ComfyUI, which has none of the pack's node classes meanwhile: the pack is shown as starting. */
+  async loadForHost(pack: string): Promise<LoadedPack> {
+    const show = (isolation: Isolation): void => {
+      if (this.context.isolated.has(pack)) this.packs.setIsolation(pack, isolation)
+    }
+    show({ state: 'starting' })
+    try {
+      const loaded = await this.load(pack)
+      show({ state: 'on' })
+      return loaded
+    } catch (error) {
+      show({ state: 'failed', reason: toWire(error).message })
+      throw error
+    }
   }
 
   /** Keeps what a worker said of its pack, so that ComfyUI's next start need not wait for a worker. */

@@ -17,7 +17,7 @@ const note = (text) => fs.appendFileSync(path.join(folder, 'notes'), text + ' ' 
 const how = fs.readFileSync(path.join(folder, 'how'), 'utf8').split(' ')
 note('started')
 const starts = fs.readFileSync(path.join(folder, 'notes'), 'utf8').split('\\n').filter((line) => line.startsWith('started')).length
-const loaded = { classes: [], skipped: [], web_directory: null, web_directories: {}, routes: [], prompt_handlers: 0, folders: {}, web_socket: null, key: 'k1', code: 'c1' }
+const loaded = { classes: [], skipped: [], web_directory: null, web_directories: {}, routes: [], prompt_handlers: 0, replacements: [], cache_providers: [], folders: {}, web_socket: null, key: 'k1', code: 'c1' }
 const answer = (header, body = '{}') => {
   const head = Buffer.from(JSON.stringify(header)), rest = Buffer.from(body), sizes = Buffer.alloc(8)
   sizes.writeUInt32BE(head.length, 0); sizes.writeUInt32BE(rest.length, 4)

@@ -60,7 +60,7 @@ const known = async (cls: string): Promise<Record<string, unknown> | undefined> 
   ((await (await fetch(`${comfy.url}/api/object_info`)).json()) as Record<string, Record<string, unknown>>)[cls]
 
 async function isolated(): Promise<boolean> {
-  return (await panel.snapshot()).packs.some(({ id, isolation }) => id === PACK && isolation.state === 'on')
+  return (await panel.snapshot()).packs.some(({ id, isolation }) => id === PACK && isolation.state !== 'off')
 }
 
 interface Update {
@@ -207,9 +207,11 @@ test('what a pack writes beside its code is no update of it: its next worker goe
   expect(await said('ChangingNotes', { amount: 2 })).toBe('notes 1 2')
   await restart()
   expect(await said('ChangingNotes', { amount: 3 })).toBe('notes 1 2 3')
+  await panel.until(({ packs }) => packs.some(({ id, isolation }) => id === PACK && isolation.state === 'on'), 'its first load')
+  await expect.poll(() => panel.exchanged, { timeout: 20_000 }).toEqual([PACK]) // its classes have come
   await panel.call('worker.stop', { worker: `${PACK}#1` })
   expect(await said('ChangingNotes', { amount: 4 })).toBe('notes 1 2 3 4')
-  expect(panel.exchanged).toEqual([])
+  expect(panel.exchanged).toEqual([PACK])
 })
 
 test('a file of data makes other classes of the same code: nothing is mixed', async () => {

@@ -38,6 +38,13 @@ def show_progress(calls: Calls, params: dict[str, Any]) -> None:
             sys.modules["comfy.model_management"].interrupt_current_processing(True)
 
 
+def tell_waiting(packs: list[str], browser: str | None) -> None:
+    """Tell the browser that a prompt of its waits for these packs, or with none that it waits no longer."""
+    server = _server()
+    if server is not None and browser is not None:
+        server.send_sync("envmanager.waiting", {"packs": packs}, browser)
+
+
 def is_interrupt(error: Any) -> bool:
     """Whether it is ComfyUI's, which is no `Exception` on newer versions."""
     kind = getattr(sys.modules.get("comfy.model_management"), "InterruptProcessingException", None)

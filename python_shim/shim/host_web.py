@@ -17,6 +17,8 @@ from aiohttp import web
 from yarl import URL
 
 from . import log
+from .first_loads import FirstLoads, Held
+from .prompts import Prompts
 from .registry import Registry
 
 #: Headers that belong to one connection and not to the message (RFC 9110, section 7.6.1).
@@ -30,8 +32,8 @@ LIST_SECONDS, PROMPT_SECONDS = 3.0, 10.0
 class HostWeb:
     """Handles requests that are for isolated packs, and lets all others pass."""
 
-    def __init__(self, client: Any, registry: Registry) -> None:
-        self._client, self._registry = client, registry
+    def __init__(self, client: Any, registry: Registry, first_loads: FirstLoads, prompts: Prompts) -> None:
+        self._client, self._registry, self._first_loads, self._prompts = client, registry, first_loads, prompts
         self._patterns: dict[str, re.Pattern[str]] = {}
 
     def middleware(self) -> Any:
@@ -41,7 +43,12 @@ class HostWeb:
         async def isolated_packs(request: web.Request, handler: Any) -> web.StreamResponse:
             path = "/" + request.path.removeprefix("/api/") if request.path.startswith("/api/") else request.path
             if path == "/prompt" and request.method == "POST":
-                await self._handle_prompt(request)
+                try:
+                    await self._handle_prompt(request)
+                except Held as held:
+                    return _cancelled(held)
+            elif path in ("/interrupt", "/queue") and request.method == "POST":
+                await self._handle_cancel(path, request)
             elif path == "/object_info" and request.method == "GET":
                 await self._list_anew()
             elif path.startswith("/extensions/"):
@@ -68,7 +75,7 @@ class HostWeb:
         """A file for the browser of a pack that was switched after ComfyUI's own static folders were fixed."""
         _, _, name, *rest = path.split("/")
         folder = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {}).get(name)
-        if folder is None or name not in self._registry.proxied():
+        if folder is None or self._registry.web_folders.pack_of(name) not in self._registry.proxied():
             return None
         root = os.path.realpath(folder)
         found = os.path.realpath(os.path.join(root, *rest))
@@ -92,11 +99,12 @@ class HostWeb:
 
     async def _handle_prompt(self, request: web.Request) -> None:
         """Let the isolated packs' handlers have the prompt before ComfyUI's own."""
+        prompt = await self._held(request)
         packs = [pack for pack, entry in self._registry.web().items() if entry["prompt_handlers"]]
         if not packs:
             return
         try:
-            prompt = await request.json()
+            prompt = prompt or await request.json()
         except ValueError:
             return  # ComfyUI says what is wrong with it
         for pack in packs:
@@ -106,6 +114,31 @@ class HostWeb:
             except Exception as error:  # noqa: BLE001 - the prompt runs without it, as with a handler that raises
                 log.warning("comfyui-envmanager: the prompt did not pass the handlers of %s: %s", pack, error)
         request._read_bytes = json.dumps(prompt).encode()  # what `request.json()` reads from now on
+
+    async def _held(self, request: web.Request) -> Any:
+        """The prompt of a request, which waits while one of its node classes may still come; None if none is to come. Raises Held."""
+        if not self._first_loads.are_under_way:
+            return None
+        body = await _json(request)
+        nodes = body.get("prompt")
+        classes = [node.get("class_type") for node in nodes.values() if isinstance(node, dict)] if isinstance(nodes, dict) else []
+        browser = body.get("client_id")
+        named = {str(name) for name in classes if isinstance(name, str)}
+        await self._first_loads.hold(named, _text(body.get("prompt_id")), _text(browser))
+        return body
+
+    async def _handle_cancel(self, path: str, request: web.Request) -> None:
+        """Cancel prompts that wait, as ComfyUI does with those that run or are queued. One that runs is the one that Cancel is about."""
+        if not self._first_loads.are_under_way:
+            return
+        body = await _json(request)
+        if path == "/queue":
+            deleted = body.get("delete")
+            self._first_loads.cancel(None if body.get("clear") else map(str, deleted) if isinstance(deleted, list) else ())
+        elif body.get("prompt_id"):
+            self._first_loads.cancel([str(body["prompt_id"])])
+        elif not self._prompts.running:
+            self._first_loads.cancel(None)
 
     async def _address(self, pack: str) -> tuple[Any, str, dict[str, str]]:
         """Connector, base address and headers for a pack's worker, which is started if need be."""
@@ -153,6 +186,25 @@ class HostWeb:
                 log.warning("comfyui-envmanager: %s of %s: %s", path, pack, error)
                 raise web.HTTPBadGateway(text=f"The worker of {pack} could not serve this: {error}") from error
         raise AssertionError
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    """What a request holds, which ComfyUI reads once more; nothing if that is no object: ComfyUI says what is wrong with it."""
+    try:
+        body = await request.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _cancelled(held: Held) -> web.Response:
+    """As ComfyUI answers to a prompt that it does not take (`server.py`)."""
+    error = {"type": "prompt_cancelled", "message": str(held), "details": "", "extra_info": {"packs": held.packs}}
+    return web.json_response({"error": error, "node_errors": {}}, status=400)
 
 
 def _address_of(request: web.Request) -> str:

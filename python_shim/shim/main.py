@@ -8,22 +8,24 @@ from concurrent.futures import Future
 from typing import Any
 
 from ..wire import library
+from ..wire.errors import CodedError
 from ..wire.importing import when_imported
-from . import log, places
+from . import log, places, saved
 from .bridge_process import BridgeProcess
 from .calls import Calls
 from .choices import Choices
 from .class_facts import ClassFacts
 from .client import BridgeClient
 from .dispatch import Dispatch
-from .host_events import pass_event, show_progress, unload_too
+from .first_loads import FirstLoads
+from .host_events import pass_event, show_progress, tell_waiting, unload_too
 from .node_loading import wrap
 from .prompts import Prompts
 from .registry import Registry
 from .report import FolderWatch, folders, host_report
 
-#: How long ComfyUI's start waits for a pack that has never been loaded in its worker, in seconds.
-FIRST_LOAD = 120.0
+#: Between two looks whether there is a bridge that knows of this ComfyUI, in seconds.
+_LOOK = 0.1
 
 
 class Shim:
@@ -35,6 +37,7 @@ class Shim:
         self.dispatch = Dispatch(self.calls, choices, self.prompts, self._instance_gone)
         self.registry = Registry(self.calls, choices, self.prompts, self.dispatch)
         self.registry.on_exchanged = self._exchanged
+        self.first_loads = FirstLoads(self.registry, self._load_in_worker, tell_waiting)
         self.prompts.on_end.append(lambda prompt: self.client.notify("prompt.ended", {"prompt": prompt}))
         own = folders()
         self.process = BridgeProcess(places.home(), own["root"], self._bridge_ready, self._status_changed, own["base"])
@@ -62,7 +65,7 @@ class Shim:
         """Start the bridge beside ComfyUI and step into its loading of packs."""
         library.provide()
         when_imported("execution", self.dispatch.install)
-        when_imported("nodes", lambda nodes: wrap(nodes, self.registry, self._load_in_worker))
+        when_imported("nodes", lambda nodes: wrap(nodes, self.registry, self.first_loads.add))
         when_imported("comfy.model_management", lambda management: unload_too(management, self._unload))
         self.process.start()
 
@@ -75,7 +78,7 @@ class Shim:
         self.relay = Relay(self.process)
         server.routes.get(ROUTE)(self.relay.handle)
         server.add_on_prompt_handler(self._on_prompt)
-        server.app.middlewares.append(HostWeb(self.client, self.registry).middleware())
+        server.app.middlewares.append(HostWeb(self.client, self.registry, self.first_loads, self.prompts).middleware())
         server.app.on_startup.append(self._on_startup)
 
     async def _on_startup(self, app: Any) -> None:
@@ -84,6 +87,9 @@ class Shim:
             self.facts.keep()
         except Exception as error:  # noqa: BLE001 - ComfyUI's server would not start
             log.warning("comfyui-envmanager: what the panel shows of node classes was not kept: %s", error)
+        loads = self.first_loads.start()
+        if saved.waits_for_packs():
+            await loads
 
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         self.facts.keep()
@@ -123,17 +129,19 @@ class Shim:
             self.calls.introduced = number
 
     async def _load_in_worker(self, pack: str) -> dict[str, Any]:
-        """Load a pack in its worker while ComfyUI starts: only for one that has never been loaded there."""
-        waited = 0.0
+        """Load a pack in its worker, as soon as there is a bridge that knows of this ComfyUI. Raises CodedError."""
         while True:
-            try:
-                future = self.client.request("pack.load", {"pack": pack})
-                return await asyncio.wait_for(asyncio.wrap_future(future), FIRST_LOAD)
-            except Exception:
-                if waited >= 20.0 or self.process.status[0] == "failed" or self.client.connected:
-                    raise
-                await asyncio.sleep(0.1)
-                waited += 0.1
+            number = self.process.number
+            if self.client.connected and self.calls.introduced == number:
+                try:
+                    return await asyncio.wrap_future(self.client.request("pack.load", {"pack": pack}))
+                except CodedError as error:
+                    if error.code != "CONNECTION_LOST":
+                        raise
+            status, message, hint = self.process.status
+            if status == "failed":
+                raise CodedError("CONNECTION_LOST", message, hint)
+            await asyncio.sleep(_LOOK)
 
 
 _shim: Shim | None = None

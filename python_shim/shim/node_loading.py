@@ -9,14 +9,11 @@ import contextlib
 import logging
 import os
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import log, saved
 from .registry import Registry
-
-#: Asks the bridge to load a pack in a worker; returns the `LoadedPack` of the schemas.
-LoadInWorker = Callable[[str], Awaitable[dict[str, Any]]]
 
 
 class _Records(logging.Handler):
@@ -51,8 +48,9 @@ def _is_isolated(registry: Registry, pack: str, ignore: Any) -> bool:
         return False
 
 
-def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
-    """Replace `nodes.load_custom_node`, keeping its signature and whatever wrapped it before us."""
+def wrap(nodes: Any, registry: Registry, leave_out: Callable[[str, str], None]) -> None:
+    """Replace `nodes.load_custom_node`, keeping its signature and whatever wrapped it before us. `leave_out` is told of a pack, by its name
+    and folder, of whose classes nothing is known."""
     inner = nodes.load_custom_node
 
     async def load_in_host(path: str, ignore: Any = frozenset(), parent: str = "custom_nodes") -> bool:
@@ -74,9 +72,12 @@ def wrap(nodes: Any, registry: Registry, load_in_worker: LoadInWorker) -> None:
         if not _is_isolated(registry, pack, ignore):
             return await load_in_host(module_path, ignore, module_parent)
         try:
-            report = saved.description(pack, module_path) or await load_in_worker(pack)
-            registry.register_proxies(pack, module_path, report)
-            registry.offered(report)
+            report = saved.description(pack, module_path)
+            if report is None:
+                leave_out(pack, module_path)
+            else:
+                registry.register_proxies(pack, module_path, report)
+                registry.offered(report)
             return True
         except Exception as error:  # noqa: BLE001 - ComfyUI starts all the same, and the panel tells
             log.warning("comfyui-envmanager: %s runs isolated and could not be loaded: %s", pack, error)

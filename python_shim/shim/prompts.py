@@ -33,6 +33,11 @@ class Prompts:
         for told in self.on_end:
             told(prompt)
 
+    @property
+    def running(self) -> bool:
+        """Whether one runs now."""
+        return bool(self._running)
+
     @contextlib.contextmanager
     def between(self) -> Iterator[None]:
         """Wait until no prompt runs. The next one waits from now on, so that a full queue does not put the change off for ever."""

@@ -21,8 +21,10 @@ from .calls import Calls
 from .choices import Choices
 from .dispatch import Dispatch
 from .node_owners import mappings
+from .pack_folders import WebFolders, add_model_folders
 from .prompts import Prompts
 from .proxy import is_proxy, make_proxy, renew
+from .registrations import Registrations
 
 
 class Registry:
@@ -35,6 +37,10 @@ class Registry:
         #: What the worker has said of each proxy's class, by pack and name.
         self._proxies: dict[str, dict[str, dict[str, Any]]] = {}
         self._web: dict[str, dict[str, Any]] = {}
+        self._registrations = Registrations(calls)
+        self.web_folders = WebFolders()
+        #: Packs that ComfyUI's load has left out, and whose worker has not told their classes.
+        self._left_out: set[str] = set()
         #: Names that packs cannot take, as ComfyUI tells its loader: those of its own node classes.
         self._reserved: frozenset[str] = frozenset()
         self._switching = threading.Lock()
@@ -84,16 +90,46 @@ class Registry:
             if spec["display_name"] is not None:
                 nodes.NODE_DISPLAY_NAME_MAPPINGS[name] = spec["display_name"]
             known[name] = spec
+        self._registrations.set(pack, report)
         nodes.LOADED_MODULE_DIRS[pack] = os.path.abspath(folder)
-        own = {pack: report["web_directory"]} if report["web_directory"] is not None else {}
-        for name, web in {**own, **_configured_web(folder), **report["web_directories"]}.items():
-            if os.path.isdir(web):  # ComfyUI's web server does not start with one that is not there
-                nodes.EXTENSION_WEB_DIRS.setdefault(name, web)
+        self.web_folders.add(pack, folder, report)
+
+    def leave_out(self, pack: str, folder: str) -> None:
+        """ComfyUI's load goes on without an isolated pack of whose classes nothing is known."""
+        self._folders[pack] = folder
+        self._errors[pack] = None
+        self._left_out.add(pack)
+
+    def first_loaded(self, pack: str, report: dict[str, Any]) -> None:
+        """The worker of a pack that was left out has told its classes. They come in ComfyUI's order of loading, late as they are."""
+        with self._switching:
+            if pack not in self._left_out:  # switched meanwhile
+                return
+            own = [spec for spec in report["classes"] if spec["name"] not in self._reserved and self._comes_after(pack, spec["name"])]
+            takes = any(spec["name"] in mappings() for spec in own)  # a new name is nothing to a prompt that runs
+            with self._prompts.between() if takes else contextlib.nullcontext():
+                self.register_proxies(pack, self._folder(pack), {**report, "classes": own})
+            self.offered(report)
+            self._left_out.discard(pack)
+        self.on_exchanged(pack)
+
+    def first_load_failed(self, pack: str, error: str) -> None:
+        """The worker of a pack that was left out could not load it."""
+        with self._switching:
+            if pack not in self._left_out:
+                return
+            self._errors[pack] = error
+        self.on_exchanged(pack)
+
+    def _comes_after(self, pack: str, name: str) -> bool:
+        """Whether ComfyUI loads a pack after the one that has this name now: of two packs with one name, the later one has it."""
+        owner, order = self._dispatch.owners.pack_of(name), list(self._folders)
+        return name not in mappings() or owner == pack or (owner in order and order.index(owner) < order.index(pack))
 
     def offered(self, report: dict[str, Any]) -> None:
         """A worker has said what its pack offers beside its node classes: routes, prompt handlers, folders of model files."""
         self._web[report["pack"]] = {key: report[key] for key in ("routes", "web_socket", "prompt_handlers")}
-        _add_folders(report["folders"])
+        add_model_folders(report["folders"])
 
     def updated(self, report: dict[str, Any]) -> None:
         """A worker has started again: its pack may list other choices now, serves its routes elsewhere, or is another one by its files."""
@@ -189,6 +225,7 @@ class Registry:
         if elsewhere:
             with self._prompts.between():
                 self.register_proxies(pack, self._folder(pack), {**loaded, "classes": elsewhere})
+            self._left_out.discard(pack)
 
     def _may_have(self, pack: str, name: str) -> bool:
         """Whether a name is free, or the pack's own: a switch takes no name from another pack."""
@@ -210,16 +247,18 @@ class Registry:
         """ComfyUI loads the pack itself. Its classes take the proxies' names one by one: none is missing meanwhile."""
         self._web.pop(pack, None)
         proxied = self._proxies.get(pack, {})
-        if not proxied:
+        if not proxied and pack not in self._left_out:
             self._proxies.pop(pack, None)
             return
         with self._prompts.between():
             self._has_code(pack, code_of(self._folder(pack)))
             taken = {name for name in list(mappings()) if not self._may_have(pack, name)}
+            self._registrations.clear(pack)
             loading = self.load_in_host(self._folder(pack), self._reserved | taken)
-            asyncio.run_coroutine_threadsafe(loading, _server().loop).result(120)
+            asyncio.run_coroutine_threadsafe(loading, sys.modules["server"].PromptServer.instance.loop).result(120)
             self._forget(pack, list(proxied))  # what ComfyUI could not load, or has no more
             self._proxies.pop(pack, None)
+            self._left_out.discard(pack)
 
     def _folder(self, pack: str) -> str:
         if pack in self._folders:
@@ -240,7 +279,8 @@ class Registry:
         """The `HostPack` of the schemas."""
         own = self.own_classes(pack)
         error = self._errors.get(pack)
-        state = "worker" if pack in self._proxies or self.choices.has_pack(pack) else "failed" if error else "host"
+        isolated = pack in self._proxies or self.choices.has_pack(pack)
+        state = "worker" if isolated else "failed" if error else "worker" if pack in self._left_out else "host"
         live = sorted(name for name, cls in own.items() if _live(name, cls))
         proxied = bool(self._proxies.get(pack))
         return {"id": pack, "loaded": state, "error": error, "classes": len(own), "live_classes": live, "proxied": proxied}
@@ -257,31 +297,3 @@ def _live(name: str, cls: Any) -> list[str]:
     except Exception as error:  # noqa: BLE001 - a pack's own fault, and not ours to report here
         log.debug("comfyui-envmanager: INPUT_TYPES of %s: %s", name, error)
         return []
-
-
-def _configured_web(folder: str) -> dict[str, str]:
-    """The web folder that a pack's pyproject.toml names (`[tool.comfy] web`), by the project's name, as ComfyUI's loader reads it."""
-    try:
-        from comfy_config import config_parser  # type: ignore[import-not-found]
-
-        found = config_parser.extract_node_configuration(folder)
-        return {found.project.name: os.path.join(folder, found.tool_comfy.web)} if found is not None and found.tool_comfy.web else {}
-    except Exception as error:  # noqa: BLE001 - an older ComfyUI, or a file that it cannot read either
-        log.debug("comfyui-envmanager: pyproject.toml of %s: %s", folder, error)
-        return {}
-
-
-def _add_folders(folders: dict[str, Any]) -> None:
-    """Folders of model files that a pack has added in its worker, for every other node that asks."""
-    known: Any = getattr(sys.modules.get("folder_paths"), "folder_names_and_paths", None)
-    if known is None:
-        return
-    for name, entry in folders.items():
-        paths, extensions = known.get(name, ([], set()))
-        more = [path for path in entry["paths"] if path not in paths]
-        if name not in known or more:
-            known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})
-
-
-def _server() -> Any:
-    return sys.modules["server"].PromptServer.instance

@@ -25,6 +25,7 @@ def folders() -> dict[str, Any]:
     models = {}
     for name, (paths, extensions) in folder_paths.folder_names_and_paths.items():
         models[name] = {"paths": [str(path) for path in paths], "extensions": [str(item) for item in extensions]}
+    web_root = getattr(getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None), "web_root", None)
     root = str(getattr(folder_paths, "__file__", "")).rsplit("folder_paths", 1)[0].rstrip("/\\")
     return {
         "root": root,
@@ -35,6 +36,7 @@ def folders() -> dict[str, Any]:
         "user": folder_paths.get_user_directory(),
         "models": models,
         "argv": [str(arg) for arg in sys.argv[1:]],
+        **({} if web_root is None else {"web_root": str(web_root)}),
     }
 
 

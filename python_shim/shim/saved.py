@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
+import os
 import re
 from typing import Any
 
@@ -14,7 +16,10 @@ from . import log, places
 #: No state file of ours has more bytes (`bridge/files.ts`): ComfyUI's start reads it.
 LARGEST = 32 << 20
 #: What `LoadedPack` of the schemas holds.
-_REPORT = ("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "folders", "web_socket", "key", "code")
+_REPORT = (
+    *("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "replacements", "cache_providers"),
+    *("folders", "web_socket", "key", "code"),
+)
 
 
 def _choices() -> dict[str, Any]:
@@ -68,3 +73,24 @@ def description(pack: str, folder: str) -> dict[str, Any] | None:
         return None
     whole = isinstance(report, dict) and all(key in report for key in _REPORT)
     return report if whole and report["key"] == pack_key(folder) else None
+
+
+def waits_for_packs() -> bool:
+    """Whether ComfyUI's start is to wait for packs that have to be loaded first: `start = "wait"` in settings.toml, or COMFY_ENV_START.
+    A file that cannot be read is the panel's to tell."""
+    chosen = os.environ.get("COMFY_ENV_START")
+    if chosen:
+        return chosen == "wait"
+    try:
+        text = (places.home() / "settings.toml").read_text("utf-8")
+        return bool(_toml().loads(text).get("start") == "wait")
+    except (OSError, ValueError, ImportError):
+        return False
+
+
+def _toml() -> Any:
+    """Python has a reader of TOML since 3.11; the one before has pip's."""
+    try:
+        return importlib.import_module("tomllib")
+    except ImportError:
+        return importlib.import_module("pip._vendor.tomli")

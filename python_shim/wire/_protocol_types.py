@@ -677,7 +677,7 @@ NodeCall = TypedDict(
         'call': str,
         'pack': str,
         'class': str,
-        'method': Literal['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status'],
+        'method': Literal['FUNCTION', 'IS_CHANGED', 'VALIDATE_INPUTS', 'check_lazy_status', 'CACHE'],
         'node': str,
         'instance': NotRequired[str],
         'prompt': str | None,
@@ -1404,6 +1404,7 @@ class HostFolders(TypedDict, closed=True):
     user: str
     models: dict[str, ModelFolder]
     argv: list[str]
+    web_root: NotRequired[str]
 
 
 class AnswerHeader(TypedDict, closed=True):
@@ -1505,6 +1506,8 @@ class LoadedPack(TypedDict, closed=True):
     web_directories: dict[str, str]
     routes: list[Route]
     prompt_handlers: int
+    replacements: list[str]
+    cache_providers: list[list[str]]
     folders: dict[str, ModelFolder]
     key: str
     code: str

@@ -20,7 +20,7 @@ from typing import Any
 from . import PROTOCOL_VERSION
 
 #: Another number: what was written before says other things, or says them otherwise.
-FORMAT = 4
+FORMAT = 5
 #: What decides which classes a pack has, and what they are.
 _CODE = (".py", ".pyc", ".pyd", ".so")
 _SOURCES = (*_CODE, ".toml", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".csv", ".tsv", ".xml", ".cfg", ".ini")

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..wire.files import FileList
 from ..wire.importing import when_imported
-from . import host_server, node_classes
+from . import cache_providers, host_server, node_classes
 
 
 def install(folders: dict[str, Any], runner: Any) -> None:
@@ -71,6 +71,8 @@ def set_folders(folders: dict[str, Any]) -> None:
 
     What a pack of this worker has added stays.
     """
+    if "web_root" in folders:
+        host_server.PromptServer.web_root = folders["web_root"]
     paths = _folder_paths()
     if paths is None:
         return
@@ -108,10 +110,12 @@ def remember() -> dict[str, Any]:
         "folders": {name: ([*entry[0]], {*entry[1]}) for name, entry in known.items()},
         "web": dict(getattr(nodes, "EXTENSION_WEB_DIRS", {})),
         "handlers": len(server.PromptServer.instance.on_prompt_handlers) if server is not None else 0,
+        "cache_providers": cache_providers.registered(),
+        "replacements": [] if server is None else host_server.replacements(server.PromptServer.instance),
     }
 
 
-def added_since(before: dict[str, Any]) -> dict[str, Any]:
+def added_since(pack: str, before: dict[str, Any]) -> dict[str, Any]:
     """What a pack's import has added: fields of `LoadedPack`."""
     now = remember()
     folders = {}
@@ -121,7 +125,12 @@ def added_since(before: dict[str, Any]) -> dict[str, Any]:
             added = [str(path) for path in paths if old is None or path not in old[0]]
             folders[name] = {"paths": added, "extensions": sorted(str(item) for item in extensions)}
     web = {str(name): str(path) for name, path in now["web"].items() if before["web"].get(name) != path and os.path.isdir(path)}
-    return {"folders": folders, "web_directories": web, "prompt_handlers": now["handlers"] - before["handlers"]}
+    handlers, replacements = now["handlers"] - before["handlers"], now["replacements"][len(before["replacements"]) :]
+    providers = cache_providers.keep(pack, before["cache_providers"])
+    return {
+        **{"folders": folders, "web_directories": web, "prompt_handlers": handlers},
+        **{"replacements": replacements, "cache_providers": providers},
+    }
 
 
 def put_by_pack() -> dict[str, Any]:

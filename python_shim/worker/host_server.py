@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
+import struct
 import sys
 import types
 from typing import Any
+
+from . import server_names
+
+#: `protocol.py` of ComfyUI.
+_BINARY = {"PREVIEW_IMAGE": 1, "UNENCODED_PREVIEW_IMAGE": 2, "TEXT": 3, "PREVIEW_IMAGE_WITH_METADATA": 4}
 
 
 class PromptServer:
     """What packs use of ComfyUI's `server.PromptServer`. A plain object: packs set attributes of their own on it."""
 
     instance: PromptServer
+    #: The folder of ComfyUI's own web files, once ComfyUI's process has told it.
+    web_root: str
 
     def __init__(self, progress: Any, web: Any) -> None:
         self.routes = _NoRoutes() if web is None else web.RouteTableDef()
@@ -27,11 +36,14 @@ class PromptServer:
         self.sockets_metadata: dict[str, Any] = {}
         self.supports = ["custom_nodes_from_web"]
         self.on_prompt_handlers: list[Any] = []
-        self.prompt_queue = Queue()
+        self.prompt_queue = server_names.queue()
         self._progress = progress
 
     #: Starts the loop of `side.py`.
     start_loop: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return server_names.of_server(self, name)
 
     @property
     def loop(self) -> Any:
@@ -56,26 +68,32 @@ class PromptServer:
         """As send_sync, for async callers."""
         self.send_sync(event, data, sid)
 
+    async def send_json(self, event: Any, data: Any, sid: Any = None) -> None:
+        """As send_sync, for async callers."""
+        self.send_sync(event, data, sid)
+
+    async def send_bytes(self, event: Any, data: Any, sid: Any = None) -> None:
+        """A binary event: `event` is its number."""
+        self.encode_bytes(event, b"")
+        self.send_sync(event, data, sid)
+
+    async def send_image(self, image_data: Any, sid: Any = None) -> None:
+        """A preview: format, PIL image and the largest side in pixels, or None."""
+        self.send_sync(_BINARY["UNENCODED_PREVIEW_IMAGE"], image_data, sid)
+
+    async def send_image_with_metadata(self, image_data: Any, metadata: Any = None, sid: Any = None) -> None:
+        """The same with what it is a preview of."""
+        self.send_sync(_BINARY["PREVIEW_IMAGE_WITH_METADATA"], (image_data, metadata), sid)
+
+    def encode_bytes(self, event: Any, data: Any) -> bytearray:
+        """A binary event as it goes to the browser (`server.py`)."""
+        if not isinstance(event, int):
+            raise RuntimeError(f"Binary event types must be integers, got {event}")
+        return bytearray(struct.pack(">I", event)) + data
+
     def send_progress_text(self, text: str, node_id: str, sid: Any = None) -> None:
         """Show text on the running node."""
         self._progress.text(str(text), sid)
-
-
-class Queue:
-    """Stands for ComfyUI's `PromptQueue`, which lives in another process. Packs may keep it; what they do with it is told to the user."""
-
-    @property
-    def currently_running(self) -> dict[int, Any]:
-        """What runs, for packs that queue it anew."""
-        raise _no_queue()
-
-    def put(self, item: Any) -> None:
-        """Queue a prompt."""
-        raise _no_queue()
-
-
-def _no_queue() -> RuntimeError:
-    return RuntimeError("ComfyUI's queue cannot be reached from an isolated node. Run this node inside ComfyUI: switch its isolation off.")
 
 
 class _NoRoutes:
@@ -98,11 +116,11 @@ def make_module(root: str, progress: Any) -> types.ModuleType:
     PromptServer.__module__ = "server"
     PromptServer.instance = PromptServer(progress, web)
     module.PromptServer = PromptServer
-    kinds = {"PREVIEW_IMAGE": 1, "UNENCODED_PREVIEW_IMAGE": 2, "TEXT": 3, "PREVIEW_IMAGE_WITH_METADATA": 4}
-    module.BinaryEventTypes = types.SimpleNamespace(**kinds)
+    module.BinaryEventTypes = types.SimpleNamespace(**_BINARY)
     module.uuid = importlib.import_module("uuid")
     if web is not None:
         module.web = web
+    module.__getattr__ = server_names.of_module(root)
     return module
 
 
@@ -111,6 +129,12 @@ def show_call(call: dict[str, Any]) -> None:
     server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
     if isinstance(server, PromptServer):
         server.client_id, server.last_prompt_id, server.last_node_id = call.get("client"), call["prompt"], call["node"]
+
+
+def replacements(server: PromptServer) -> list[str]:
+    """The node replacements that packs have registered so far, as JSON."""
+    manager = vars(server).get("node_replace_manager")
+    return [json.dumps(one) for one in manager.registered] if isinstance(manager, server_names.Replacements) else []
 
 
 def application(server: PromptServer) -> Any:

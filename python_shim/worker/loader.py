@@ -59,7 +59,7 @@ def load_pack(pack: str, folder: str, encode: Callable[[Any, str], Any]) -> Load
     host_modules.add_nodes(usable, titles, pack, folder)
     web = getattr(module, "WEB_DIRECTORY", None)
     web_dir = os.path.abspath(os.path.join(folder, web)) if isinstance(web, str) else None
-    offered = host_modules.added_since(before)
+    offered = host_modules.added_since(pack, before)
     offered["key"] = key if key == pack_key(folder) else no_key()
     report = {"pack": pack, "web_directory": web_dir if web_dir is not None and os.path.isdir(web_dir) else None, **offered}
     loaded = Loaded(usable, titles, report)

@@ -27,6 +27,8 @@ def as_taken(method: str, result: Any, cls: Any) -> Any:
         return as_read(result, cls)
     if method == "IS_CHANGED":
         return as_compared(result)
+    if method == "CACHE":
+        return result
     if method == "check_lazy_status":  # a list of names, or nothing
         return [_text(name) for name in result if _is_a(name, str)] if _is_a(result, list) else None
     # VALIDATE_INPUTS: True, or what is shown as its text

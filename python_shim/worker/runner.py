@@ -18,7 +18,7 @@ from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
 from ..wire.pack_key import is_same_code
 from ..wire.segments import SegmentPool
-from . import host_server, v3
+from . import cache_providers, host_server, v3
 from .channel import Channel
 from .compared import UNLIKE_ALL
 from .contexts import Contexts
@@ -147,7 +147,7 @@ class Runner:
         if expected is not None and not is_same_code(expected, self.codes.get(call["pack"]) or expected):
             raise CodedError("PACK_CHANGED", f"{call['pack']} has changed on disk since ComfyUI loaded it.", _LOADED_ANEW)
         cls = self.packs.get(call["pack"], {}).get(call["class"])
-        if cls is None:
+        if cls is None and call["method"] != "CACHE":
             what = f"{call['pack']} has no node class {call['class']} in this worker."
             raise CodedError("UNKNOWN_NODE_CLASS", what, "Reload the node pack.")
         decoder = self._decoder(running)
@@ -167,6 +167,8 @@ class Runner:
 
     def _method(self, cls: Any, call: dict[str, Any], kwargs: dict[str, Any]) -> Any:
         method = call["method"]
+        if method == "CACHE":
+            return functools.partial(cache_providers.ask, call["pack"], call["class"])
         if v3.is_v3(cls):
             return v3.method(cls, method, kwargs.pop(v3.HIDDEN, None) or {})
         if method == "FUNCTION":  # the object's own word counts, as in ComfyUI

@@ -53,6 +53,14 @@ interface Extension {
   setup: () => void
 }
 
+/** Without `life`, in milliseconds, it stays until it is removed. */
+interface Toast {
+  severity: 'success' | 'info' | 'warn' | 'error'
+  summary: string
+  detail: string
+  life?: number
+}
+
 interface App {
   registerExtension: (extension: Extension) => void
   canvas?: { selected_nodes?: Record<string, CanvasNode>; setDirty?: (foreground: boolean, background: boolean) => void }
@@ -64,12 +72,13 @@ interface App {
     command: { execute: (id: string) => Promise<void> }
     bottomPanel?: { toggleBottomPanelTab: (id: string) => void; activeBottomPanelTabId?: string | null; bottomPanelVisible?: boolean }
     setting: { get: (id: string) => unknown; set: (id: string, value: unknown) => Promise<void> }
-    toast: { add: (message: { severity: 'success' | 'info' | 'warn' | 'error'; summary: string; detail: string; life: number }) => void }
+    toast: { add: (message: Toast) => void; remove?: (message: Toast) => void }
   }
 }
 
 interface Api {
   apiURL: (path: string) => string
+  addEventListener: (event: string, heard: (event: CustomEvent<unknown>) => void) => void
 }
 
 const app = hostApp as App
@@ -114,6 +123,18 @@ export function toastError(summary: string, detail: string): void {
 
 export function toastInfo(summary: string): void {
   app.extensionManager.toast.add({ severity: 'info', summary, detail: '', life: 4000 })
+}
+
+/** Told of each event of ours for this browser, with its data. */
+export const onEvent = (name: string, told: (data: unknown) => void): void => api.addEventListener(`envmanager.${name}`, ({ detail }) => told(detail))
+
+let lasting: Toast | null = null
+
+/** One notice that stays until there is another one, or none (null). */
+export function toastLasting(summary: string | null): void {
+  if (lasting) app.extensionManager.toast.remove?.(lasting)
+  lasting = summary === null ? null : { severity: 'info', summary, detail: '' }
+  if (lasting) app.extensionManager.toast.add(lasting)
 }
 
 /** A setting of the host; undefined while it has none of that name. */

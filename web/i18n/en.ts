@@ -287,6 +287,7 @@ export const en = {
   nodeBadge: 'isolated',
   nodeMenu: 'Where it runs',
   nodeAsClass: (isolated: boolean) => `As its class (${isolated ? 'isolated' : 'in ComfyUI'})`,
+  promptWaits: (packs: string) => `The workflow waits for ${packs} to load, then runs by itself.`,
   nodeNotOurs: 'Only nodes of node packs can be isolated.',
   nodeOnlyIsolated: 'ComfyUI has not imported this node’s pack: it runs isolated only. Switch the pack’s isolation off to run it in ComfyUI.',
 }

@@ -1,0 +1,53 @@
+"""Folders that a pack has for others: of files for the browser, and of models."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from . import log
+
+
+class WebFolders:
+    """The folders of isolated packs that the browser reads, where ComfyUI's web server serves them: it fixes its own once, as it starts."""
+
+    def __init__(self) -> None:
+        self._packs: dict[str, str] = {}
+
+    def add(self, pack: str, folder: str, report: dict[str, Any]) -> None:
+        """Those that ComfyUI's loader would have added (`nodes.load_custom_node`), and those that the pack's import has added."""
+        directories = sys.modules["nodes"].EXTENSION_WEB_DIRS
+        own = {pack: report["web_directory"]} if report["web_directory"] is not None else {}
+        for name, web in {**own, **_configured(folder), **report["web_directories"]}.items():
+            if os.path.isdir(web):  # ComfyUI's web server does not start with one that is not there
+                directories.setdefault(name, web)
+                self._packs[name] = pack
+
+    def pack_of(self, name: str) -> str | None:
+        """The isolated pack that has added the folder of this name."""
+        return self._packs.get(name)
+
+
+def _configured(folder: str) -> dict[str, str]:
+    """The web folder that a pack's pyproject.toml names (`[tool.comfy] web`), by the project's name, as ComfyUI's loader reads it."""
+    try:
+        from comfy_config import config_parser  # type: ignore[import-not-found]
+
+        found = config_parser.extract_node_configuration(folder)
+        return {found.project.name: os.path.join(folder, found.tool_comfy.web)} if found is not None and found.tool_comfy.web else {}
+    except Exception as error:  # noqa: BLE001 - an older ComfyUI, or a file that it cannot read either
+        log.debug("comfyui-envmanager: pyproject.toml of %s: %s", folder, error)
+        return {}
+
+
+def add_model_folders(folders: dict[str, Any]) -> None:
+    """Folders of model files that a pack has added in its worker, for every other node that asks."""
+    known: Any = getattr(sys.modules.get("folder_paths"), "folder_names_and_paths", None)
+    if known is None:
+        return
+    for name, entry in folders.items():
+        paths, extensions = known.get(name, ([], set()))
+        more = [path for path in entry["paths"] if path not in paths]
+        if name not in known or more:
+            known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})
