@@ -66,9 +66,15 @@ interface Options {
 
 /**
  * For `sh`, which becomes the program: a process of the program's group waits for our end of a pipe to close, as the kernel does however we end, and ends
- * the group. Nothing is ever written there.
+ * the group. Nothing is ever written there. It is no child of the program, which may wait for all that it has, and no signal to the group ends it.
  */
-const BOUND = '(read -r _; kill -9 0) <&3 >/dev/null 2>&1 3<&- & exec 3<&-; exec "$@"'
+const BOUND = `( (trap '' HUP INT TERM; read -r _; kill -9 0) <&3 >/dev/null 2>&1 3<&- & ) 3<&3; exec 3<&-; exec "$@"`
+
+/** Variables that a shell may drop, having no names for it: for `env`, which sets them again. */
+function unnameable({ env = {}, extendEnv = true }: Options): string[] {
+  const all = Object.entries({ ...(extendEnv ? process.env : {}), ...env })
+  return all.flatMap(([name, value]) => (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || value === undefined ? [] : [`${name}=${value}`]))
+}
 
 /** A program whose end is heard. */
 class Hold {
@@ -122,7 +128,9 @@ class Hold {
 function start(file: string, args: string[], { isBound, ...options }: Omit<Options, 'signal' | 'timeoutMs'>) {
   const how = { ...options, reject: false, detached: !WINDOWS, cleanup: false } as const
   if (!isBound || WINDOWS) return execa(file, args, { ...how, stdio: ['ignore', 'pipe', 'pipe'] })
-  return execa('/bin/sh', ['-c', BOUND, 'sh', file, ...args], { ...how, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
+  const dropped = unnameable(options)
+  const program = dropped.length > 0 ? ['/usr/bin/env', ...dropped, file, ...args] : [file, ...args]
+  return execa('/bin/sh', ['-c', BOUND, 'sh', ...program], { ...how, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
 }
 type Child = ReturnType<typeof start>
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { stat, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
@@ -5,6 +6,7 @@ import { readInstalled } from '../packs/installed'
 import { normalizeName } from '../resolve/requirement'
 import { endOf, run } from '../run'
 import type { Reporter } from './build'
+import { CHANGE_MARK, endLeftOver } from './leftOver'
 import type { EnvLock } from './lock'
 import { TORCH_FAMILY } from './plan'
 
@@ -50,7 +52,9 @@ export async function runInstallScript(packDir: string, python: string, site: st
   const onLine = (text: string): void => {
     if (text) reporter.log(text)
   }
-  const ran = await run(python, [script], SCRIPT_MS, { env: scriptEnvironment(python, constraints), signal, cwd: packDir, onLine, isBound: true })
+  const change = randomUUID()
+  const ran = await run(python, [script], SCRIPT_MS, { env: { ...scriptEnvironment(python, constraints), [CHANGE_MARK]: change }, signal, cwd: packDir, onLine, isBound: true })
+  await endLeftOver(change) // what has left its group too: the environment is not its to change any more
   if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
   if (ran.code !== 0) reporter.log(`install.py ${endOf(ran, SCRIPT_MS)}. The pack may still work.`, 'warn')
 }

@@ -72,7 +72,7 @@ export async function importFailure(python: string, site: string, distribution: 
   const onLine = (text: string): void => {
     if (text.trim() && said.push(text) > MOST_SAID) said.shift()
   }
-  const ran = await run(python, ['-I', '-u', '-c', code, ...names], IMPORT_MS, { signal, onLine })
+  const ran = await run(python, ['-I', '-u', '-c', code, ...names], IMPORT_MS, { signal, onLine, isBound: true })
   if (ran.code === 0) return null
   const end = `the process ${endOf(ran, IMPORT_MS)}`
   return said.length > 0 && !ran.isLate ? said : [...said, end]
