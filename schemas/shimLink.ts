@@ -73,7 +73,6 @@ export const HostReport = z
     version: z.string(),
     pack_roots: z.array(z.string()),
     folders: HostFolders,
-    packs: z.array(HostPack),
   })
   .meta({ id: 'HostReport' })
 export type HostReport = z.infer<typeof HostReport>
@@ -81,6 +80,7 @@ export type HostReport = z.infer<typeof HostReport>
 export const shimToBridge = {
   requests: {
     'host.report': { params: HostReport, result: Nothing },
+    'host.packs': { params: z.strictObject({ packs: z.array(HostPack) }), result: Nothing },
     'pack.load': { params: z.strictObject({ pack: PackId }), result: LoadedPack },
     // everything that was told before this has come
     'link.check': { params: Nothing, result: Nothing },

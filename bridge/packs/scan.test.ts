@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { PackId } from '../../schemas/ids'
-import { HostReport } from '../../schemas/shimLink'
+import { shimToBridge } from '../../schemas/shimLink'
 import type { BridgeError } from '../errors/bridgeError'
 import { readPackNeeds } from './config'
 import { escapedName, findPack, packAt, scanPacks } from './scan'
@@ -29,9 +29,8 @@ test.runIf(posix)('every name that a folder can have is a pack’s, and no name 
   expect(packs.map(({ id }) => id).sort()).toEqual([...NAMES].sort())
   expect(packs.filter(({ fault }) => fault)).toEqual([])
   for (const name of NAMES) expect((await findPack([root], name)).dir).toBe(join(root, name))
-  const folders = { root: '', base: '', output: '', input: '', temp: '', user: '', models: {}, argv: [] }
-  const report = { version: '1', pack_roots: [root], folders, packs: [...NAMES, 'pack\udcff'].map((id) => ({ id, loaded: 'failed', error: 'x', classes: 0, live_classes: [], proxied: false })) }
-  expect(HostReport.parse(JSON.parse(JSON.stringify(report))).packs).toHaveLength(NAMES.length + 1)
+  const report = { packs: [...NAMES, 'pack\udcff'].map((id) => ({ id, loaded: 'failed', error: 'x', classes: 0, live_classes: [], proxied: false })) }
+  expect(shimToBridge.requests['host.packs'].params.parse(JSON.parse(JSON.stringify(report))).packs).toHaveLength(NAMES.length + 1)
 })
 
 test.each(['', '.', '..', 'a/b', '../x', 'a\0b', 'x'.repeat(256)])('%j is no pack’s name', (name) => {

@@ -55,11 +55,15 @@ function shimHandlers({ context, store, packs, workers, exchanged, load, loadFor
       const before = context.host?.folders
       context.host = report
       if (before && !isDeepStrictEqual(before, report.folders)) workers.foldersChanged(report.folders)
-      report.packs.forEach((pack) => context.hostPacks.set(pack.id, pack))
       const { checked, restart_needed } = store.host
       store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version, context.problems)), checked, restart_needed } })
       background(context, 'The node packs could not be looked at', packs.rescan())
       for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) background(context, `${pack} is not kept warm`, load(pack))
+      return {}
+    },
+    'host.packs': ({ packs: told }) => {
+      told.forEach((pack) => context.hostPacks.set(pack.id, pack))
+      background(context, 'The node packs could not be looked at', packs.rescan())
       return {}
     },
     'pack.load': ({ pack }) => loadForHost(pack),

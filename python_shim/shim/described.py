@@ -1,4 +1,5 @@
-"""Values of a `NodeClass` as its proxy gives them, with the lists of model files as they are now."""
+"""What node classes say of themselves: values of a `NodeClass` as its proxy gives them, with the lists of model files as they are now, and
+which inputs of any class take live objects."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ from typing import Any
 
 from ..wire.decoder import Decoder
 from ..wire.files import FileList
+from ..wire.live import live_inputs
 from ..wire.mapping import MappedSegments
+from . import log
 
 
 def decode_schema(value: Any) -> Any:
@@ -37,3 +40,12 @@ def holds_files(value: Any) -> bool:
         return True
     items = value.values() if type(value) is dict else value if type(value) in (list, tuple) else ()
     return any(holds_files(item) for item in items)
+
+
+def live_of(name: str, cls: Any) -> list[str]:
+    """The inputs of a node class that take live objects, which cannot leave ComfyUI."""
+    try:
+        return live_inputs(cls.INPUT_TYPES())
+    except BaseException as error:  # noqa: BLE001 - a pack's own fault, sys.exit() among them, and not ours to report here
+        log.debug("comfyui-envmanager: INPUT_TYPES of %s: %s", name, error)
+        return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 from concurrent.futures import Future
 from typing import Any
 
@@ -22,7 +23,7 @@ from .host_events import pass_event, show_progress, tell_waiting, unload_too
 from .node_loading import wrap
 from .prompts import Prompts
 from .registry import Registry
-from .report import FolderWatch, folders, host_report
+from .report import FolderWatch, folders, host_packs, host_report
 
 #: Between two looks whether there is a bridge that knows of this ComfyUI, in seconds.
 _LOOK = 0.1
@@ -119,14 +120,22 @@ class Shim:
         """Tell the bridge of this ComfyUI: of its folders as soon as there is a link, of its packs again once all are loaded."""
         number = self.process.number
         try:
-            told = self.client.request("host.report", host_report(self.registry))
+            told = self.client.request("host.report", host_report())
             told.add_done_callback(lambda answered: self._introduced(number, answered))
+            threading.Thread(target=self._tell_packs, name="envmanager-packs", daemon=True).start()
         except Exception as error:  # noqa: BLE001 - no link yet: it comes with the link
             log.debug("comfyui-envmanager: not reported: %s", error)
 
     def _introduced(self, number: int, answered: Future[Any]) -> None:
-        if not answered.cancelled() and answered.exception() is None:
+        if _has_answered(answered, "where ComfyUI's folders are"):
             self.calls.introduced = number
+
+    def _tell_packs(self) -> None:
+        try:
+            told = self.client.request("host.packs", {"packs": host_packs(self.registry)})
+            told.add_done_callback(lambda answered: _has_answered(answered, "which packs ComfyUI has"))
+        except CodedError as error:
+            log.debug("comfyui-envmanager: the packs were not reported: %s", error)
 
     async def _load_in_worker(self, pack: str) -> dict[str, Any]:
         """Load a pack in its worker, as soon as there is a bridge that knows of this ComfyUI. Raises CodedError."""
@@ -142,6 +151,14 @@ class Shim:
             if status == "failed":
                 raise CodedError("CONNECTION_LOST", message, hint)
             await asyncio.sleep(_LOOK)
+
+
+def _has_answered(answered: Future[Any], what: str) -> bool:
+    """Whether the bridge has taken what it was told. A refusal is logged; the end of a link is not: the next one tells it again."""
+    error = None if answered.cancelled() else answered.exception()
+    if error is not None and getattr(error, "code", None) != "CONNECTION_LOST":
+        log.warning("comfyui-envmanager: the bridge was not told %s: %s", what, error)
+    return error is None and not answered.cancelled()
 
 
 _shim: Shim | None = None

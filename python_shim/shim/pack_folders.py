@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from ..wire.model_folders import parts_of
 from . import log
 
 
@@ -47,7 +48,7 @@ def add_model_folders(folders: dict[str, Any]) -> None:
     if known is None:
         return
     for name, entry in folders.items():
-        paths, extensions = known.get(name, ([], set()))
+        paths, extensions = parts_of(known.get(name)) or ([], [])
         more = [path for path in entry["paths"] if path not in paths]
         if name not in known or more:
             known[name] = ([*paths, *more], {*extensions, *entry["extensions"]})

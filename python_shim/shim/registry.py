@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..wire.errors import CodedError
-from ..wire.live import live_inputs
 from ..wire.pack_key import code_of, is_same_code, shape
 from . import log, saved
 from .calls import Calls
 from .choices import Choices
+from .described import live_of
 from .dispatch import Dispatch
 from .node_owners import mappings
 from .pack_folders import WebFolders, add_model_folders
@@ -240,7 +240,9 @@ class Registry:
         """`pack.nodes` of the schemas."""
         own = self.own_classes(params["pack"])
         shown = getattr(sys.modules["nodes"], "NODE_DISPLAY_NAME_MAPPINGS", {})
-        found = [{"name": name, "display_name": str(shown.get(name, name)), "live_inputs": _live(name, cls)} for name, cls in own.items()]
+        found = [
+            {"name": str(name), "display_name": str(shown.get(name, name)), "live_inputs": live_of(name, cls)} for name, cls in own.items()
+        ]
         return {"nodes": found, "imported": bool(own) and not self._proxies.get(params["pack"])}
 
     def _switch_off(self, pack: str) -> None:
@@ -281,19 +283,10 @@ class Registry:
         error = self._errors.get(pack)
         isolated = pack in self._proxies or self.choices.has_pack(pack)
         state = "worker" if isolated else "failed" if error else "worker" if pack in self._left_out else "host"
-        live = sorted(name for name, cls in own.items() if _live(name, cls))
+        live = sorted(str(name) for name, cls in own.items() if live_of(name, cls))
         proxied = bool(self._proxies.get(pack))
         return {"id": pack, "loaded": state, "error": error, "classes": len(own), "live_classes": live, "proxied": proxied}
 
     def packs(self) -> list[str]:
         """Every pack that ComfyUI has tried to load, or that runs in a worker."""
         return sorted(self._folders)
-
-
-def _live(name: str, cls: Any) -> list[str]:
-    """The inputs of a node class that take live objects, which cannot leave ComfyUI."""
-    try:
-        return live_inputs(cls.INPUT_TYPES())
-    except Exception as error:  # noqa: BLE001 - a pack's own fault, and not ours to report here
-        log.debug("comfyui-envmanager: INPUT_TYPES of %s: %s", name, error)
-        return []

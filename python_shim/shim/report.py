@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ..wire.model_folders import entries
 from . import log
 from .registry import Registry
 
@@ -22,9 +23,8 @@ def folders() -> dict[str, Any]:
     """The `HostFolders` of the schemas: a worker must see the same files."""
     import folder_paths
 
-    models = {}
-    for name, (paths, extensions) in folder_paths.folder_names_and_paths.items():
-        models[name] = {"paths": [str(path) for path in paths], "extensions": [str(item) for item in extensions]}
+    table = entries(folder_paths.folder_names_and_paths)  # what is odd in it stays that entry's
+    models = {name: {"paths": paths, "extensions": extensions} for name, paths, extensions in table}
     web_root = getattr(getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None), "web_root", None)
     root = str(getattr(folder_paths, "__file__", "")).rsplit("folder_paths", 1)[0].rstrip("/\\")
     return {
@@ -53,15 +53,20 @@ class FolderWatch:
         return None if before is None or before == now else now
 
 
-def host_report(registry: Registry) -> dict[str, Any]:
-    """The `HostReport` of the schemas."""
+def host_report() -> dict[str, Any]:
+    """The `HostReport` of the schemas: nothing of a pack's is asked for it."""
     import folder_paths
 
+    roots = [str(path) for path in folder_paths.get_folder_paths("custom_nodes")]
+    return {"version": _version(), "pack_roots": roots, "folders": folders()}
+
+
+def host_packs(registry: Registry) -> list[dict[str, Any]]:
+    """The `HostPack`s of the schemas. Asks node classes for their inputs, which may take a while: not for ComfyUI's own threads."""
     packs = []
     for pack in registry.packs():
         try:
             packs.append(registry.report_pack(pack))
-        except Exception as error:  # noqa: BLE001 - one strange pack does not hide the others
+        except BaseException as error:  # noqa: BLE001 - one strange pack does not hide the others
             log.warning("comfyui-envmanager: %s could not be described: %s", pack, error)
-    roots = [str(path) for path in folder_paths.get_folder_paths("custom_nodes")]
-    return {"version": _version(), "pack_roots": roots, "folders": folders(), "packs": packs}
+    return packs

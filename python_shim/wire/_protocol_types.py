@@ -154,7 +154,7 @@ class LinkCheck(TypedDict, closed=True):
     result: dict[str, Any]
 
 
-class Params19(TypedDict, closed=True):
+class Params20(TypedDict, closed=True):
     pack: str
     prompt: str
 
@@ -164,59 +164,59 @@ class Result10(TypedDict, closed=True):
 
 
 class PromptHandle(TypedDict, closed=True):
-    params: Params19
+    params: Params20
     result: Result10
 
 
-class Params20(TypedDict, closed=True):
+class Params21(TypedDict, closed=True):
     owner: str
     handles: list[str]
 
 
 class HandleRelease(TypedDict, closed=True):
-    params: Params20
+    params: Params21
 
 
-class Params21(TypedDict, closed=True):
+class Params22(TypedDict, closed=True):
     instances: list[str]
 
 
 class InstanceRelease(TypedDict, closed=True):
-    params: Params21
+    params: Params22
 
 
-class Params23(TypedDict, closed=True):
+class Params24(TypedDict, closed=True):
     prompt: str
 
 
 class PromptEnded(TypedDict, closed=True):
-    params: Params23
+    params: Params24
 
 
 class ModelsUnload(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params25(TypedDict, closed=True):
+class Params26(TypedDict, closed=True):
     pack: str
 
 
-class Params26(TypedDict, closed=True):
+class Params27(TypedDict, closed=True):
     worker: str
     owner: str
     packs: list[str]
 
 
 class WorkerGone(TypedDict, closed=True):
-    params: Params26
+    params: Params27
 
 
-class Params27(TypedDict, closed=True):
+class Params28(TypedDict, closed=True):
     owners: list[str]
 
 
 class WorkersAlive(TypedDict, closed=True):
-    params: Params27
+    params: Params28
 
 
 class Result13(TypedDict, closed=True):
@@ -232,11 +232,11 @@ class Result14(TypedDict, closed=True):
     value: Any
 
 
-class Params30(TypedDict, closed=True):
+class Params31(TypedDict, closed=True):
     pack: str
 
 
-class Params31(TypedDict, closed=True):
+class Params32(TypedDict, closed=True):
     pack: str
     prompt: str
 
@@ -246,44 +246,44 @@ class Result15(TypedDict, closed=True):
 
 
 class PromptHandle1(TypedDict, closed=True):
-    params: Params31
+    params: Params32
     result: Result15
 
 
-class Params32(TypedDict, closed=True):
+class Params33(TypedDict, closed=True):
     call: str
 
 
 class CallCancel(TypedDict, closed=True):
-    params: Params32
+    params: Params33
 
 
 class WorkerInterrupt(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params33(TypedDict, closed=True):
+class Params34(TypedDict, closed=True):
     handles: list[str]
 
 
 class HandleRelease1(TypedDict, closed=True):
-    params: Params33
-
-
-class Params34(TypedDict, closed=True):
-    instances: list[str]
-
-
-class InstanceRelease1(TypedDict, closed=True):
     params: Params34
 
 
 class Params35(TypedDict, closed=True):
+    instances: list[str]
+
+
+class InstanceRelease1(TypedDict, closed=True):
+    params: Params35
+
+
+class Params36(TypedDict, closed=True):
     prompt: str
 
 
 class PromptEnded1(TypedDict, closed=True):
-    params: Params35
+    params: Params36
 
 
 class WorkerRelax(TypedDict, closed=True):
@@ -294,12 +294,12 @@ class CallsClose(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params36(TypedDict, closed=True):
+class Params37(TypedDict, closed=True):
     count: int
 
 
 class HandlesKept(TypedDict, closed=True):
-    params: Params36
+    params: Params37
 
 
 class Exception(TypedDict, closed=True):
@@ -773,7 +773,7 @@ class EnvCombination(TypedDict, closed=True):
     cuda: str | None
 
 
-class Params37(TypedDict, closed=True):
+class Params38(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -781,7 +781,7 @@ class Params37(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params37
+    params: Params38
 
 
 class Python(TypedDict, closed=True):
@@ -1299,12 +1299,21 @@ class LogLines(TypedDict, closed=True):
     params: Params15
 
 
-class Params22(TypedDict, closed=True):
+class Params17(TypedDict, closed=True):
+    packs: list[HostPack]
+
+
+class HostPacks(TypedDict, closed=True):
+    params: Params17
+    result: dict[str, Any]
+
+
+class Params23(TypedDict, closed=True):
     pack: HostPack
 
 
 class PackExchanged(TypedDict, closed=True):
-    params: Params22
+    params: Params23
 
 
 class Result11(TypedDict, closed=True):
@@ -1318,7 +1327,7 @@ class Result12(TypedDict, closed=True):
 
 
 class PackNodes1(TypedDict, closed=True):
-    params: Params25
+    params: Params26
     result: Result12
 
 
@@ -1330,13 +1339,13 @@ class LeaseRelease(TypedDict, closed=True):
     params: Leases
 
 
-class Params29(TypedDict, closed=True):
+class Params30(TypedDict, closed=True):
     call: NodeCall
     kwargs: Any
 
 
 class SideCall(TypedDict, closed=True):
-    params: Params29
+    params: Params30
     result: Result14
 
 
@@ -1495,7 +1504,6 @@ class HostReport(TypedDict, closed=True):
     version: str
     pack_roots: list[str]
     folders: HostFolders
-    packs: list[HostPack]
 
 
 class LoadedPack(TypedDict, closed=True):
@@ -1553,6 +1561,7 @@ ShimToBridge = TypedDict(
     'ShimToBridge',
     {
         'host.report': HostReportModel,
+        'host.packs': HostPacks,
         'pack.load': PackLoad,
         'link.check': LinkCheck,
         'pack.describe': PackDescribe,
@@ -1567,7 +1576,7 @@ ShimToBridge = TypedDict(
 )
 
 
-class Params24(TypedDict, closed=True):
+class Params25(TypedDict, closed=True):
     pack: str
     on: bool
     classes: dict[str, bool]
@@ -1575,16 +1584,16 @@ class Params24(TypedDict, closed=True):
 
 
 class IsolationApply(TypedDict, closed=True):
-    params: Params24
+    params: Params25
     result: Result11
 
 
-class Params28(TypedDict, closed=True):
+class Params29(TypedDict, closed=True):
     loaded: LoadedPack
 
 
 class PackLoaded(TypedDict, closed=True):
-    params: Params28
+    params: Params29
 
 
 BridgeToShim = TypedDict(
@@ -1604,7 +1613,7 @@ BridgeToShim = TypedDict(
 
 
 class PackDescribe1(TypedDict, closed=True):
-    params: Params30
+    params: Params31
     result: LoadedPack
 
 

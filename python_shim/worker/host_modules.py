@@ -15,6 +15,7 @@ from typing import Any
 
 from ..wire.files import FileList
 from ..wire.importing import when_imported
+from ..wire.model_folders import entries, parts_of
 from . import cache_providers, host_server, node_classes
 
 
@@ -82,7 +83,7 @@ def set_folders(folders: dict[str, Any]) -> None:
             setter(folders[kind])
     known = getattr(paths, "folder_names_and_paths", {})
     for name, entry in folders["models"].items():
-        own = known.get(name, ([], set()))
+        own = parts_of(known.get(name)) or ([], [])
         more = [path for path in own[0] if path not in entry["paths"]]
         known[name] = ([*entry["paths"], *more], {*entry["extensions"], *own[1]})
 
@@ -107,7 +108,7 @@ def remember() -> dict[str, Any]:
     paths, nodes, server = _folder_paths(), sys.modules.get("nodes"), sys.modules.get("server")
     known = getattr(paths, "folder_names_and_paths", {})
     return {
-        "folders": {name: ([*entry[0]], {*entry[1]}) for name, entry in known.items()},
+        "folders": {name: (paths, {*extensions}) for name, paths, extensions in entries(known)},
         "web": dict(getattr(nodes, "EXTENSION_WEB_DIRS", {})),
         "handlers": len(server.PromptServer.instance.on_prompt_handlers) if server is not None else 0,
         "cache_providers": cache_providers.registered(),
