@@ -67,7 +67,7 @@ class Subject:
         self.model.kept = None
         queued = [self.comfy.queue(one.prompt) for one in built]
         also = self._disturb(during, built[0], queued[0]) if during else ()
-        # what is switched, or forgiven with a bridge or a worker, counts from the next prompt on: nobody sees from outside which one that is
+        # what is switched, or forgiven with a bridge or a worker, counts from the next prompt on; nobody sees from outside which that is
         changed = during is not None and during["what"] in ("switch", "switch_class", "bridge", "worker")
         later = [self.model.expect(one) for one in built] if changed else expected
         for prompt, one, wanted, other in zip(queued, built, expected, later, strict=True):
