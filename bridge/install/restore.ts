@@ -9,6 +9,7 @@ import { contentAt, copyFlushed, flushFile, forEach, isSame, someOf } from './co
 import { sha256Of } from './cache'
 import { endLeftOver } from './leftOver'
 import { copyObstacle, inTheWay, obstacles } from './obstacles'
+import { isSameSite } from './siteIdentity'
 import { changedSince, completed, unknownFiles } from './sinceThen'
 import { copyOf, folderOf, foldersOf, hostLock, isOneSite, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots, type Whole } from './snapshot'
 
@@ -102,6 +103,12 @@ async function move(from: string, to: string): Promise<void> {
   })
 }
 
+/** Throws HOST_CHANGED where the environment is not the one that the snapshot is of: nothing in it is known to be ours. */
+async function refuseOtherSite({ id, site, identity }: Snapshot): Promise<void> {
+  if (await isSameSite(site, identity)) return
+  throw new BridgeError('HOST_CHANGED', `${site} is another environment than ${id} is of, or is gone. Nothing was changed.`, { hint: 'There is nothing of that change left to undo.' })
+}
+
 /** Puts kept bytecode back where it is of exactly the source that lies there. */
 async function putBytecodeBack(home: string, { id, site }: Whole, kept: readonly KeptFile[]): Promise<void> {
   for (const { path, sha256 } of kept) {
@@ -165,6 +172,7 @@ export interface Restored {
  */
 export async function restoreSnapshot(home: string, snapshot: Snapshot, force = false): Promise<Restored> {
   try {
+    await refuseOtherSite(snapshot)
     await endLeftOver(snapshot.id)
     await refuseDamaged(home, snapshot, keptIn(snapshot).values())
     const { snapshot: whole, left } = await withoutTheirs(await completed(snapshot))
@@ -195,6 +203,11 @@ export function besides({ replaced, left }: Pick<Restored, 'replaced' | 'left'>)
 /** Undoes one change that was broken off. Returns what to tell of it. Throws HOST_CHANGED or what else keeps it from that. */
 async function undo(home: string, snapshot: Snapshot): Promise<string> {
   const what = `An install for ${snapshot.pack} into ComfyUI’s own environment was broken off`
+  if (!(await isSameSite(snapshot.site, snapshot.identity))) {
+    await endLeftOver(snapshot.id)
+    await saveSnapshot(home, { ...snapshot, state: 'restored' })
+    return `${what}. That environment is gone or was made anew since: nothing was changed.`
+  }
   const later = onTopOf((await listSnapshots(home)).snapshots, snapshot)
   if (later) throw new BridgeError('HOST_CHANGED', `${what} and cannot be undone before ${later.id}, which was installed after it.`, { hint: `First: comfy-env restore ${later.id}` })
   try {

@@ -36,6 +36,8 @@ const Snapshot = z.strictObject({
   pack: z.string(),
   interpreter: z.string(),
   site: z.string(),
+  /** Which folder `site` was (`siteIdentity.ts`). */
+  identity: z.string().optional(),
   added: z.array(z.string()),
   /** Packages that are replaced, with the files that go with them. */
   kept: z.array(z.strictObject({ name: z.string(), version: z.string(), files: z.array(KeptFile) })),

@@ -12,6 +12,7 @@ import { sha256Of } from './cache'
 import { pythonIn } from './envStore'
 import { distInfos, filesRemovedWith, filesWritten, recordedPaths, sitesOf } from './foresee'
 import type { InPlaceInput } from './inPlace'
+import { identityOf } from './siteIdentity'
 import { copyOf, folderOf, foldersOf, type KeptFile, keptIn, listSnapshots, nameIn, pathIn, saveSnapshot, snapshotsIn, type Snapshot, stageOf } from './snapshot'
 
 type Kept = Snapshot['kept'][number]
@@ -75,7 +76,7 @@ export async function takeSnapshot({ full, home, site, interpreter }: InPlaceInp
   const added = names.filter((name) => removed.get(name)?.length === 0)
   const paths = new Set([...own, ...written.map(({ path }) => path)])
   const about = { folders: await newFolders(site, targets), claims: claimsOn(paths, await claimsOfOthers(site, names)) }
-  const snapshot: Snapshot = { schema: 1, id, state: 'open', created, pack: full.lock.pack, interpreter, site, added, kept, others, written, ...about }
+  const snapshot: Snapshot = { schema: 1, id, state: 'open', created, pack: full.lock.pack, interpreter, site, identity: (await identityOf(site)) ?? undefined, added, kept, others, written, ...about }
   await refuseOther(home, id, keptIn(snapshot).values())
   for (const folder of foldersOf([...keptIn(snapshot).keys()].map((path) => copyOf(home, id, path)))) await flush(folder)
   for (const folder of [join(folderOf(home, id), 'files'), folderOf(home, id), snapshotsIn(home)]) await flush(folder)
