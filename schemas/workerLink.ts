@@ -8,7 +8,7 @@ const Nothing = z.strictObject({})
 
 export const bridgeToWorker = {
   requests: {
-    'worker.ping': { params: Nothing, result: z.strictObject({ busy: z.boolean().describe('a node runs') }) },
+    'worker.ping': { params: Nothing, result: z.strictObject({ busy: z.boolean().describe('a node runs'), beside_ms: z.number().nullable().describe('milliseconds since its packs last worked beside calls: requests, threads; null: never') }) },
     // beside the node that runs: what ComfyUI does on its web server's thread
     'side.call': { params: z.strictObject({ call: NodeCall, kwargs: Value }), result: z.strictObject({ value: Value }) },
     'pack.describe': { params: z.strictObject({ pack: PackId }), result: LoadedPack },

@@ -11,6 +11,7 @@ import type { Handlers } from '../rpc/peer'
 import { goneObject, Worker } from '../workers/worker'
 import { background } from './background'
 import type { Context } from './context'
+import { IdleWorkers } from './idleWorkers'
 import { Sharing, type Pool } from './sharing'
 import { UsageWatch } from './usageWatch'
 import { workerLog } from './workerLogs'
@@ -30,8 +31,6 @@ export interface WorkerServiceEvents {
 /** A worker that is to go may finish what it runs, for this long. */
 const LAST_CALLS_MS = 60_000
 const LOOK_FOR_IDLE_MS = 5000
-/** A worker without calls gives memory back that it keeps for the next one, after this long. */
-const RELAX_AFTER_MS = 30_000
 
 /** The workers: one or more for each pack, or for packs that share one, on the pack's own environment or on ComfyUI's. */
 export class WorkerService {
@@ -43,7 +42,6 @@ export class WorkerService {
   readonly #logs = new Map<string, LogFile>()
   /** Which worker holds a node's instance, where a pack has several. */
   readonly #places = new Map<string, Worker>()
-  readonly #relaxed = new WeakSet<Worker>()
   /** How many workers of a pool are being made. */
   readonly #making = new WeakMap<Worker[], number>()
   readonly #sharing: Sharing
@@ -56,7 +54,8 @@ export class WorkerService {
   ) {
     this.#sharing = new Sharing(context)
     this.#usage = new UsageWatch(context, this.#alive, events.watched)
-    this.#idleWatch = setInterval(() => this.#endIdle(), LOOK_FOR_IDLE_MS).unref()
+    const idle = new IdleWorkers(context)
+    this.#idleWatch = setInterval(() => idle.look(this.#alive), LOOK_FOR_IDLE_MS).unref()
   }
 
   /** The workers of a pack; the first is made at first need. */
@@ -262,21 +261,6 @@ export class WorkerService {
         worker.spec.leave()
       }),
     )
-  }
-
-  /** Workers that nobody has needed for a while give memory back, and end later, unless the user keeps their pack warm. */
-  #endIdle(): void {
-    const { idleMinutes, keepWarm } = this.context.engine.settings.workers
-    for (const worker of this.#alive) {
-      const { idleMs } = worker
-      const kept = worker.spec.packs.some(({ id }) => keepWarm.includes(id))
-      if (!kept && !worker.keepsObjects && idleMinutes > 0 && idleMs > idleMinutes * 60_000) background(this.context, `${worker.spec.id} could not be ended`, worker.stop(true))
-      else if (idleMs < RELAX_AFTER_MS) this.#relaxed.delete(worker)
-      else if (!this.#relaxed.has(worker)) {
-        this.#relaxed.add(worker)
-        worker.notify('worker.relax', {})
-      }
-    }
   }
 
   killAll(): void {

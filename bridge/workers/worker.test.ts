@@ -27,7 +27,7 @@ const tell = (message) => fs.writeSync(1, JSON.stringify(message) + '\\n')
 const lines = require('node:readline').createInterface({ input: process.stdin })
 lines.on('line', (line) => {
   const { id, method } = JSON.parse(line)
-  if (method === 'worker.ping') tell({ id, result: { busy: how.includes('busy') } })
+  if (method === 'worker.ping') tell({ id, result: { busy: how.includes('busy'), beside_ms: null } })
 })
 let waiting = Buffer.alloc(0)
 const tasks = new net.Socket({ fd: 3 })

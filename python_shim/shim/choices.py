@@ -35,6 +35,19 @@ def node_choices(workflow: Any) -> dict[str, bool]:
     return found
 
 
+def refusal(body: Any) -> str | None:
+    """Why the choices that a prompt of an API client carries are none; None: they are, or there are none. They go before its workflow's:
+    `extra_data: {"envmanager_isolated": {"3": true}}`, by node id."""
+    extra = body.get("extra_data") if isinstance(body, dict) else None
+    given = extra.get(PROPERTY) if isinstance(extra, dict) else None
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        return f"extra_data.{PROPERTY} is {type(given).__name__}: give an object of node ids, each with true or false."
+    wrong = next((node for node, on in given.items() if not isinstance(on, bool)), None)
+    return None if wrong is None else f"extra_data.{PROPERTY} has {given[wrong]!r} for node {wrong}: give true or false."
+
+
 class Choices:
     """What the user has chosen for packs, node classes and the nodes of each prompt."""
 
@@ -53,7 +66,7 @@ class Choices:
     def on_prompt(self, body: dict[str, Any]) -> dict[str, bool]:
         """Keep what a prompt's nodes have chosen. Gives the prompt an id, if it has none, to know it by when it runs."""
         extra = body.get("extra_data") or {}
-        chosen = node_choices((extra.get("extra_pnginfo") or {}).get("workflow"))
+        chosen = {**node_choices((extra.get("extra_pnginfo") or {}).get("workflow")), **(extra.get(PROPERTY) or {})}
         if chosen:
             prompt = str(body.setdefault("prompt_id", str(uuid.uuid4())))
             self._prompts[prompt] = chosen

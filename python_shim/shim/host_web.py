@@ -17,6 +17,7 @@ from aiohttp import web
 from yarl import URL
 
 from . import log
+from .choices import PROPERTY, refusal
 from .first_loads import FirstLoads, Held
 from .prompts import Prompts
 from .registry import Registry
@@ -43,10 +44,13 @@ class HostWeb:
         async def isolated_packs(request: web.Request, handler: Any) -> web.StreamResponse:
             path = "/" + request.path.removeprefix("/api/") if request.path.startswith("/api/") else request.path
             if path == "/prompt" and request.method == "POST":
+                odd = await _odd_choices(request)
+                if odd is not None:
+                    return _refused("invalid_prompt", odd, {})
                 try:
                     await self._handle_prompt(request)
                 except Held as held:
-                    return _cancelled(held)
+                    return _refused("prompt_cancelled", str(held), {"packs": held.packs})
             elif path in ("/interrupt", "/queue") and request.method == "POST":
                 await self._handle_cancel(path, request)
             elif path == "/object_info" and request.method == "GET":
@@ -201,9 +205,14 @@ async def _json(request: web.Request) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _cancelled(held: Held) -> web.Response:
+async def _odd_choices(request: web.Request) -> str | None:
+    """What is wrong with the choices of nodes in a prompt. Few have any, and reading a large one twice takes its time."""
+    return refusal(await _json(request)) if PROPERTY.encode() in await request.read() else None
+
+
+def _refused(kind: str, message: str, more: dict[str, Any]) -> web.Response:
     """As ComfyUI answers to a prompt that it does not take (`server.py`)."""
-    error = {"type": "prompt_cancelled", "message": str(held), "details": "", "extra_info": {"packs": held.packs}}
+    error = {"type": kind, "message": message, "details": "", "extra_info": more}
     return web.json_response({"error": error, "node_errors": {}}, status=400)
 
 

@@ -221,6 +221,7 @@ class WorkersAlive(TypedDict, closed=True):
 
 class Result13(TypedDict, closed=True):
     busy: bool
+    beside_ms: float | None
 
 
 class WorkerPing(TypedDict, closed=True):

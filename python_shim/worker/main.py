@@ -139,12 +139,15 @@ class Worker:
                 if "id" not in message:
                     self._notified(message["method"], message["params"])
                 elif message["method"] == "worker.ping":
-                    self._channel.send({"id": message["id"], "result": {"busy": self._runner.calls.busy}})
+                    self._channel.send({"id": message["id"], "result": self._alive()})
                 else:
                     self._side.ask(message)
             except Exception as error:  # noqa: BLE001 - what one message does wrong, the others do not pay for
                 self._say(f"a message could not be taken: {type(error).__name__}: {error}")
         ending.leave()
+
+    def _alive(self) -> dict[str, Any]:
+        return {"busy": self._runner.calls.busy, "beside_ms": self._side.work.ago_ms()}
 
     def _notified(self, method: str, params: dict[str, Any]) -> None:
         runner, tasks = self._runner, self._tasks

@@ -58,7 +58,7 @@ class NodeClasses(dict[str, Any]):
         for path in [path for path, text in self._texts.items() if quoted.search(text)]:
             del self._texts[path]
             # a thread of its own: ComfyUI's loader is async, and packs ask from within a running event loop too
-            thread = threading.Thread(target=self._import, args=(path,))
+            thread = threading.Thread(target=self._import, args=(path,), name="envmanager-import")
             thread.start()
             thread.join()
             if super().__contains__(name):

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..wire.peer import answer
 from . import host_server, loader
+from .beside_work import BesideWork
 from .channel import Channel
 
 
@@ -35,6 +36,7 @@ class Side:
         host_server.PromptServer.start_loop = self.loop
         self._calls = ThreadPoolExecutor(1, "envmanager-check")
         self._served: tuple[Any, str] | None = None
+        self.work = BesideWork()
 
     def ask(self, message: dict[str, Any]) -> None:
         """Reader thread: serve one request without waiting for it."""
@@ -84,6 +86,7 @@ class Side:
         key = secrets.token_hex(16)
         if self.socket is None:
             app.middlewares.append(_only_with(web, key))
+        app.middlewares.append(_counted(web, self.work))
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         if self.socket is not None:
@@ -95,6 +98,21 @@ class Side:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         return f"tcp:{site._server.sockets[0].getsockname()[1]}:{key}"
+
+
+def _counted(web: Any, work: BesideWork) -> Any:
+    """A request is work until it is answered, a WebSocket until it is closed."""
+
+    @web.middleware
+    async def count(request: Any, handler: Any) -> Any:
+        work.begin()
+        try:
+            result = handler(request)
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            work.end()
+
+    return count
 
 
 def _only_with(web: Any, key: str) -> Any:
