@@ -145,5 +145,5 @@ def test_a_message_that_cannot_be_taken_ends_nothing(worker):
     for line in (b"no json\n", b'{"method": "lease.release", "params": {}}\n', b"[]\n", b'{"id": 1, "method": "unknown", "params": {}}\n'):
         worker.process.stdin.write(line)
     worker.request("worker.ping")
-    assert worker.line() == {"id": 1, "result": {"busy": False}}
+    assert worker.line() == {"id": 1, "result": {"busy": False, "beside_ms": None}}
     assert worker.run("Wait", {"name": "still here"}) == "still here"
