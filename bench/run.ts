@@ -11,6 +11,7 @@ import { resolveAll } from '../bridge/sources/resolve'
 import { sourceOf } from '../bridge/sources/source'
 import { callCases, gpuCases, sandboxCases } from './calls'
 import { timing, type Case, type Timing } from './case'
+import { startCases } from './start'
 
 const ROOT = process.cwd()
 
@@ -73,7 +74,7 @@ function panelCases(): Case[] {
 const only = process.argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length)
 const wanted = (part: string): boolean => only === undefined || only === part
 const calls = wanted('calls') ? await callCases() : { cases: [], peakSharedBytes: {} }
-const cases = [...(wanted('resolve') ? [parsing(), await resolving()] : []), ...calls.cases, ...(wanted('gpu') ? await gpuCases() : []), ...(wanted('sandbox') ? await sandboxCases() : []), ...(wanted('panel') ? panelCases() : [])]
+const cases = [...(wanted('resolve') ? [parsing(), await resolving()] : []), ...calls.cases, ...(wanted('start') ? await startCases() : []), ...(wanted('gpu') ? await gpuCases() : []), ...(wanted('sandbox') ? await sandboxCases() : []), ...(wanted('panel') ? panelCases() : [])]
 const targets_met = cases.every(({ met }) => met !== false)
 const machine = {
   cpu: cpus()[0]?.model ?? '',

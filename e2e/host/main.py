@@ -57,6 +57,7 @@ async def serve():
     site = web.TCPSite(runner, "127.0.0.1", args.port)
     await site.start()
     port = site._server.sockets[0].getsockname()[1]
+    host.address, host.port = "127.0.0.1", port
     print(f"To see the GUI go to: http://127.0.0.1:{port}", flush=True)
     await asyncio.Event().wait()
 
