@@ -1,6 +1,6 @@
 import { lstat, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { BridgeError } from '../errors/bridgeError'
+import { BridgeError, toWire } from '../errors/bridgeError'
 import { isOlder, namesIn } from '../files'
 import { isFolder, removeMarked } from '../mark'
 import { ifFree, type Waiting, withLock } from '../osLock'
@@ -32,7 +32,9 @@ async function cachedWheels(cache: string): Promise<Removable[]> {
   const sizes = await Promise.all(folders.map((folder) => folderSizes(folder)))
   const bytes = sizes.reduce((sum, size) => sum + size.bytes, 0)
   const remove = async (): Promise<void> => {
-    for (const folder of folders) await removeMarked(folder)
+    const failures: unknown[] = []
+    for (const folder of folders) await removeMarked(folder).catch((error: unknown) => failures.push(error))
+    if (failures.length > 0) throw failures[0]
   }
   return bytes > 0 ? [{ what: 'downloaded wheels that a repair without network would use', bytes, remove: alone(cache, remove) }] : []
 }
@@ -82,13 +84,52 @@ async function removeOne(item: Removable, waiting: Waiting): Promise<Leftover> {
   }
 }
 
-/** What of ours may be deleted without losing an env, with its size; and deletes it where `remove` says so, uv's cache included. Throws CANCELLED. */
+/** What could not be deleted, and why. */
+interface Failure {
+  what: string
+  error: unknown
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
+
+/** Some of it is deleted and some is not: the first failure's code, with a sentence of each. */
+function partly(done: Leftover[], failures: [Failure, ...Failure[]]): BridgeError {
+  const reasons = failures.map(({ what, error }) => `${what}: ${toWire(error).message}`)
+  const deleted = done.map(({ what, bytes }) => `${what} (${megabytes(bytes)})`).join(', ')
+  return new BridgeError(toWire(failures[0].error).code, `Could not be deleted: ${reasons.join(' ')} Deleted: ${deleted || 'nothing'}.`, {
+    hint: 'Remove the cause, then free space again.',
+    details: { deleted: done, failed: failures.map(({ what, error }) => ({ what, reason: toWire(error).message })) },
+    cause: failures[0].error,
+  })
+}
+
+/** Deletes things one by one; one that cannot be deleted does not keep the next ones. Throws CANCELLED. */
+async function removeAll(items: Removable[], waiting: Waiting, done: Leftover[], failures: Failure[]): Promise<void> {
+  for (const item of items) {
+    try {
+      done.push(await removeOne(item, waiting))
+    } catch (error) {
+      if (error instanceof BridgeError && error.code === 'CANCELLED') throw error
+      failures.push({ what: item.what, error })
+    }
+  }
+}
+
+/**
+ * What of ours may be deleted without losing an env, with its size; and deletes it where `remove` says so, uv's cache included. Earlier generations go last: to
+ * forget one is to write, and a full disk has space for that when the rest is gone. Throws CANCELLED, or why something could not be deleted, once everything else is.
+ */
 export async function cleanUp(envs: EnvStore, cache: string, uv: Uv, remove: boolean, waiting: Waiting): Promise<Leftover[]> {
-  const found = [...(await generations(envs)), ...(await oldParts(cache)), ...(await cachedWheels(cache))]
-  if (!remove) return found.map(({ what, bytes }) => ({ what, bytes }))
+  const unwritten = [...(await oldParts(cache)), ...(await cachedWheels(cache))]
+  const earlier = await generations(envs)
+  if (!remove) return [...unwritten, ...earlier].map(({ what, bytes }) => ({ what, bytes }))
   const done: Leftover[] = []
-  for (const item of found) done.push(await removeOne(item, waiting))
+  const failures: Failure[] = []
+  await removeAll(unwritten, waiting, done, failures)
   await pruneUv(cache, uv).catch(() => undefined) // without uv there is nothing of it to prune
   await envs.sweep()
+  await removeAll(earlier, waiting, done, failures)
+  const [first, ...others] = failures
+  if (first) throw partly(done, [first, ...others])
   return done
 }

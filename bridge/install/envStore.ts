@@ -216,12 +216,25 @@ export class EnvStore {
     })
   }
 
-  /** Gives up the state before: undo is gone, its space is free. */
+  /**
+   * Gives up the state before: undo is gone, its space is free. On a full disk it is deleted before the record is written, which needs the space; a kill between
+   * the two leaves an undo that says that there is nothing to go back to.
+   */
   forgetPrevious(id: string, waiting: Waiting): Promise<void> {
     return this.exclusive(id, waiting, async () => {
       const record = await this.read(id)
-      if (record) await this.publish({ ...record, previous: null })
+      if (!record) return
+      const forget = (): Promise<void> => this.publish({ ...record, previous: null })
+      await forget().catch(async (error: unknown) => {
+        if (!(error instanceof BridgeError) || error.code !== 'DISK_FULL' || record.previous === null) throw error
+        await this.#removeUnused(id, `gen-${record.previous}`)
+        await forget()
+      })
     })
+  }
+
+  async #removeUnused(id: string, name: string): Promise<void> {
+    await unlessUsed(this.#home, id, numberOf(name), () => removeGeneration(this.folder(id), id, name)).catch(() => undefined)
   }
 
   /** Deletes what is ours of an env. Throws NOT_OURS where nothing is, ENV_BUSY where a worker of any process runs on it, FILE_UNWRITABLE where it cannot be. */
@@ -263,7 +276,7 @@ export class EnvStore {
   async #sweepEnv({ id, generation, previous }: EnvRecord): Promise<void> {
     const names = await namesIn(this.folder(id)).catch(() => [] as string[])
     const doomed = names.filter((name) => numberOf(name) > 0 && numberOf(name) !== generation && numberOf(name) !== previous)
-    for (const name of doomed) await unlessUsed(this.#home, id, numberOf(name), () => removeGeneration(this.folder(id), id, name)).catch(() => undefined)
+    for (const name of doomed) await this.#removeUnused(id, name)
   }
 }
 

@@ -104,8 +104,7 @@ function environments({ context, packs, jobs, workers }: PanelServices) {
       return {}
     },
     'space.free': async () => {
-      const items = await cleanUp(engine.envs, engine.settings.cache, engine.uv, true, busy('It'))
-      await packs.rescan()
+      const items = await cleanUp(engine.envs, engine.settings.cache, engine.uv, true, busy('It')).finally(() => packs.rescan())
       return { items }
     },
   }
