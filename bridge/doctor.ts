@@ -2,6 +2,7 @@ import { access, constants, mkdir } from 'node:fs/promises'
 import type { Check } from '../schemas/care'
 import type { EnvRecord } from '../schemas/env'
 import type { Engine } from './engine'
+import { toWire } from './errors/bridgeError'
 import { CATALOGUE } from './errors/catalogue'
 import { hostOf } from './install/hostOf'
 import { findDamage, importFailure } from './install/verify'
@@ -29,18 +30,23 @@ async function problemOf(record: EnvRecord, engine: Engine): Promise<string | nu
   return null
 }
 
+async function envCheck(record: EnvRecord, engine: Engine): Promise<Check> {
+  const id = `env:${record.id}`
+  const fix = `comfy-env repair ${record.id}`
+  try {
+    const problem = await problemOf(record, engine)
+    if (problem) return { id, status: 'fail', message: problem, fix }
+    if ((await hostOf(record, engine.hostSites)) === 'other') return { id, status: 'warn', message: `it stands on the packages of another ComfyUI (${record.host_site})`, fix }
+    return { id, status: 'ok', message: `${record.packages.length} packages, all as installed`, fix: '' }
+  } catch (error) {
+    return { id, status: 'fail', message: toWire(error).message, fix }
+  }
+}
+
 async function envChecks(engine: Engine): Promise<Check[]> {
   const records = await engine.envs.list()
   const damaged = (await engine.envs.damaged()).map(({ id, reason, repairable }): Check => ({ id: `env:${id}`, status: 'fail', message: reason, fix: repairable ? `comfy-env repair ${id}` : CATALOGUE.FILE_UNREADABLE.hint }))
-  const checked = await Promise.all(
-    records.map(async (record): Promise<Check> => {
-      const id = `env:${record.id}`
-      const problem = await problemOf(record, engine)
-      if (problem) return { id, status: 'fail', message: problem, fix: `comfy-env repair ${record.id}` }
-      if ((await hostOf(record, engine.hostSites)) === 'other') return { id, status: 'warn', message: `it stands on the packages of another ComfyUI (${record.host_site})`, fix: `comfy-env repair ${record.id}` }
-      return { id, status: 'ok', message: `${record.packages.length} packages, all as installed`, fix: '' }
-    }),
-  )
+  const checked = await Promise.all(records.map((record) => envCheck(record, engine)))
   return [...checked, ...damaged]
 }
 

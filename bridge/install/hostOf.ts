@@ -9,12 +9,15 @@ const realOf = (path: string): Promise<string | null> =>
     throw error
   })
 
-/** What an overlay has behind its own packages: those of the ComfyUI with these folders of packages, of another, or nothing any more. */
+/**
+ * What an overlay has behind its own packages: those of the ComfyUI with these folders of packages, of another, or nothing any more. Throws what keeps its own
+ * folder from being looked at; a folder of ComfyUI that cannot be is not it.
+ */
 export async function hostOf({ host_site }: Pick<EnvRecord, 'host_site'>, hostSites: string[]): Promise<'own' | 'other' | 'gone'> {
   if (host_site === null) return 'own'
   const made = await realOf(host_site)
   if (made === null) return 'gone'
-  return (await Promise.all(hostSites.map(realOf))).includes(made) ? 'own' : 'other'
+  return (await Promise.all(hostSites.map((site) => realOf(site).catch(() => null)))).includes(made) ? 'own' : 'other'
 }
 
 /** Throws ENV_BROKEN where the Python that an overlay was made from is gone: its packages would be looked for in vain, torch first. */
