@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
-import type { Stats } from 'node:fs'
+import { readFileSync, type Stats, statSync } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { z } from 'zod'
@@ -86,9 +86,14 @@ export async function sweepUnfinished(folder: string): Promise<void> {
 export const LARGEST_FILE = 32 << 20
 const tooLarge = (size: number): string => `it has ${Math.round(size / 1e6)} MB, and no file of ours has more than ${Math.round(LARGEST_FILE / 1e6)}`
 
-/** Throws FILE_UNREADABLE for what is no file of ours whatever it holds: a pipe, which would never end, or one that is too large. */
+/** Throws FILE_UNREADABLE for a pipe, a socket or a device in place of a file: whoever opens one to read it or to add to it may wait without end. */
+export function refuseNoFile(path: string, found: Stats | null | undefined): void {
+  if (found && !found.isFile() && !found.isDirectory()) throw unreadable(path, 'it is no file')
+}
+
+/** Throws FILE_UNREADABLE for what is no file of ours whatever it holds: a pipe, or one that is too large. */
 export function refuseOdd(path: string, found: Stats): void {
-  if (!found.isFile() && !found.isDirectory()) throw unreadable(path, 'it is no file')
+  refuseNoFile(path, found)
   if (found.size > LARGEST_FILE) throw unreadable(path, tooLarge(found.size), { damaged: true })
 }
 
@@ -97,6 +102,18 @@ export function textIn(path: string, bytes: Buffer): string {
   if (isUtf8(bytes)) return bytes.toString()
   const wrong = bytes.toString('latin1').split('\n').findIndex((line) => !isUtf8(Buffer.from(line, 'latin1')))
   throw unreadable(path, `its line ${wrong + 1} is not UTF-8`, { damaged: true })
+}
+
+/** The bytes of a file of ours, for who cannot wait for them. Throws FILE_UNREADABLE for what is none, and what the system says. */
+export function bytesNow(path: string): Buffer {
+  refuseOdd(path, statSync(path))
+  return readFileSync(path)
+}
+
+/** The bytes of a file of any size; null: there is none that can be read. */
+export async function bytesIn(path: string): Promise<Buffer | null> {
+  const found = await stat(path).catch(() => null)
+  return found?.isFile() ? readFile(path).catch(() => null) : null
 }
 
 /** FILE_UNREADABLE for a link to what is not there: that is not the same as no file. */

@@ -1,9 +1,10 @@
-import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
+import { closeSync, lstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { StateFile } from '../schemas/connection'
 import { EnvRecord } from '../schemas/env'
 import { LogLine } from '../schemas/job'
+import { bytesNow, refuseNoFile } from './files'
 import { isFolder } from './mark'
 import { parseKnown } from './stateFile'
 
@@ -26,11 +27,12 @@ function parses(read: () => string, schema: z.ZodType<unknown, unknown>): boolea
   }
 }
 
-const holds = (path: string, schema: z.ZodType<unknown, unknown>): boolean => parses(() => readFileSync(path, 'utf8'), schema)
+const holds = (path: string, schema: z.ZodType<unknown, unknown>): boolean => parses(() => bytesNow(path).toString(), schema)
 
 const FIRST_LINE = 65_536
 
 function firstLine(path: string): string {
+  refuseNoFile(path, statSync(path))
   const file = openSync(path, 'r')
   try {
     const bytes = Buffer.alloc(FIRST_LINE)

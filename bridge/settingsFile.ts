@@ -1,10 +1,10 @@
-import { lstatSync, readFileSync, statSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { patch } from '@decimalturn/toml-patch'
 import { z } from 'zod'
 import type { PanelSettings } from '../schemas/care'
 import { BridgeError } from './errors/bridgeError'
-import { danglingLink, errnoOf, readText, refuseOdd, textIn, unreadable, writeThrough } from './files'
+import { bytesNow, danglingLink, errnoOf, readText, textIn, unreadable, writeThrough } from './files'
 import { lockIn, withLock } from './osLock'
 import { configError, locate, parseToml } from './toml'
 import { parseKnown } from './stateFile'
@@ -65,8 +65,7 @@ const ALLOWED = `It may hold: ${Object.keys(SettingsFile.shape).join(', ')}.`
 
 function textOf(path: string): string {
   try {
-    refuseOdd(path, statSync(path))
-    return textIn(path, readFileSync(path))
+    return textIn(path, bytesNow(path))
   } catch (error) {
     if (error instanceof BridgeError) throw error
     if (errnoOf(error) !== 'ENOENT') throw unreadable(path, error instanceof Error ? error.message : String(error), { cause: error })

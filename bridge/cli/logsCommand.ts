@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { JobId } from '../../schemas/ids'
 import { BridgeError } from '../errors/bridgeError'
 import { reasonOf } from '../errors/systemError'
-import { isAbsent, namesIn, refuseOdd, unreadable } from '../files'
+import { isAbsent, namesIn, refuseNoFile, refuseOdd, unreadable } from '../files'
 import { readLog } from '../jobs/logFile'
 import type { LogLine } from '../../schemas/job'
 import { journalPath } from '../serve/journal'
@@ -11,7 +11,9 @@ import type { Output } from './output'
 
 const MOST_ENTRIES = 1000
 
+/** Throws FILE_UNREADABLE. */
 async function whole(path: string): Promise<LogLine[]> {
+  refuseNoFile(path, await stat(path).catch(() => null))
   const lines: LogLine[] = []
   for (;;) {
     const page = await readLog(path, lines.at(-1)?.seq ?? 0)

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { namesIn } from '../files'
+import { namesIn, refuseNoFile } from '../files'
 import { isFolder, isMarked, markOf } from '../mark'
 
 /** Whether a folder of downloads is ours: it has our mark, or lies in a home that has. */
@@ -11,7 +12,9 @@ export const isOurCache = (cache: string): boolean => isMarked(cache, 'cache') |
 /** Where wheels lie, each in a folder by its content's hash where that was known, else by its address's. Others' files may lie beside. */
 export const wheelsIn = (cache: string): string => join(cache, 'wheels')
 
+/** Throws FILE_UNREADABLE for what is no file, and what the system says. */
 export async function sha256Of(path: string): Promise<string> {
+  refuseNoFile(path, await stat(path))
   const hash = createHash('sha256')
   await pipeline(createReadStream(path), hash)
   return hash.digest('hex')

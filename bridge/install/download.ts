@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { Response } from 'undici'
 import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
-import { asDiskError, readCached, writeAtomic } from '../files'
+import { asDiskError, readCached, refuseNoFile, writeAtomic } from '../files'
 import { markFolder } from '../mark'
 import { lockIn, withLock } from '../osLock'
 import { redact } from '../resolve/candidate'
@@ -160,6 +160,7 @@ async function fetchInto(path: string, wanted: Wanted, http: Http, onBytes: OnBy
   const usable = ready && (wanted.sha256 === null ? http.isOffline : (await sha256Of(path)) === wanted.sha256)
   if (usable) return path
   const part = `${path}.part`
+  refuseNoFile(part, await stat(part).catch(() => null))
   try {
     if (wanted.url.startsWith('file:')) await copyFile(fileURLToPath(wanted.url), part)
     else await fetchFromAny(wanted, { http, part, onBytes, signal })

@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvRecord } from '../../schemas/env'
-import { namesIn } from '../files'
+import { bytesNow, namesIn } from '../files'
 import { isFolder, isMarked, MARK, markFolder, markOf, readMark, removeMarked, removeNeverMarked } from '../mark'
 import { readState } from '../stateFile'
 
@@ -87,7 +87,7 @@ export async function removeEnv(folder: string, id: string, before: string): Pro
 export function isEnvOf(folder: string, pack: string): boolean {
   const says = (path: string): boolean => {
     try {
-      return (JSON.parse(readFileSync(path, 'utf8')) as { pack?: unknown } | null)?.pack === pack
+      return (JSON.parse(bytesNow(path).toString()) as { pack?: unknown } | null)?.pack === pack
     } catch {
       return false
     }

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { access, readFile, rename } from 'node:fs/promises'
+import { access, rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { EnvRecord } from '../../schemas/env'
 import { EnvId } from '../../schemas/ids'
 import { BridgeError, toWire } from '../errors/bridgeError'
-import { errnoOf, namesIn, unwritable } from '../files'
+import { errnoOf, namesIn, readText, unwritable } from '../files'
 import { isFolder, markFolder, refuseLink } from '../mark'
 import { ifFree, lockIn, type Waiting, withLock } from '../osLock'
 import { readState, rewriteState } from '../stateFile'
@@ -91,9 +91,9 @@ export class EnvStore {
   /** What the generation in use was built from. Throws ENV_BROKEN where that is lost. */
   async lock(record: EnvRecord): Promise<EnvLock> {
     const path = join(this.generation(record.id, record.generation), 'pylock.toml')
-    const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-      throw new BridgeError('ENV_BROKEN', `The lock of \`${record.id}\` is gone (${path}).`, { cause, hint: 'Install the pack again.' })
-    })
+    const broken = (message: string, cause?: unknown) => new BridgeError('ENV_BROKEN', message, { cause, hint: 'Install the pack again.' })
+    const text = await readText(path).catch((cause: unknown) => Promise.reject(broken(toWire(cause).message, cause)))
+    if (text === null) throw broken(`The lock of \`${record.id}\` is gone (${path}).`)
     return parseLock(text, path)
   }
 

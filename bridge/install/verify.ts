@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { bytesIn } from '../files'
 import { distInfoOf } from '../packs/installed'
 import { endOf, run } from '../run'
 import { parseRecord, type RecordRow } from './record'
 
 async function wrongFile(site: string, { path, hash }: RecordRow): Promise<string | null> {
   if (hash === null) return null
-  const content = await readFile(join(site, path)).catch(() => null)
+  const content = await bytesIn(join(site, path))
   if (content === null) return `${path} is missing`
   return createHash('sha256').update(content).digest('base64url') === hash ? null : `${path} has another content`
 }
@@ -25,7 +26,7 @@ export async function findDamage(site: string): Promise<Damage[]> {
   for (const entry of await readdir(site)) {
     if (!entry.endsWith('.dist-info')) continue
     const distribution = entry.split('-')[0] ?? entry
-    const text = await readFile(join(site, entry, 'RECORD'), 'utf8').catch(() => null)
+    const text = (await bytesIn(join(site, entry, 'RECORD')))?.toString() ?? null
     if (text === null) {
       damage.push({ distribution, what: `${entry} has no RECORD` })
       continue
@@ -41,7 +42,7 @@ export async function findDamage(site: string): Promise<Damage[]> {
 /** Files of one installed distribution that are missing or have another content than its wheel recorded. */
 export async function wrongFiles(site: string, distribution: string): Promise<string[]> {
   const info = await distInfoOf(site, distribution)
-  const text = info && (await readFile(join(site, info, 'RECORD'), 'utf8').catch(() => null))
+  const text = info && (await bytesIn(join(site, info, 'RECORD')))?.toString()
   if (!text) return [`${distribution} has no RECORD`]
   const found = await Promise.all(parseRecord(text).map((row) => wrongFile(site, row)))
   return found.filter((wrong) => wrong !== null)
@@ -50,7 +51,7 @@ export async function wrongFiles(site: string, distribution: string): Promise<st
 /** Importable top-level names of a distribution, from its RECORD. */
 async function topLevel(site: string, distribution: string): Promise<string[]> {
   const info = await distInfoOf(site, distribution)
-  const text = info && (await readFile(join(site, info, 'RECORD'), 'utf8').catch(() => ''))
+  const text = info && (await bytesIn(join(site, info, 'RECORD')))?.toString()
   const names = parseRecord(text ?? '').flatMap(({ path }) => {
     const match = /^([A-Za-z_]\w*)(?:\/__init__\.py|\.py|(?:\.[\w-]+)?\.(?:so|pyd))$/.exec(path)
     return match?.[1] ? [match[1]] : []

@@ -1,7 +1,9 @@
-import { createReadStream, type WriteStream, createWriteStream, fstatSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
+import { createReadStream, type WriteStream, createWriteStream, fstatSync, mkdirSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { LogLine } from '../../schemas/job'
+import { refuseNoFile } from '../files'
 import { redactSecrets } from '../redact'
 
 const LONGEST_LINE = 16_384
@@ -78,6 +80,7 @@ export class LogFile {
 
   /** Opened at once: it may be put aside before a first line is written. */
   #newStream(flags: 'w' | 'a'): WriteStream {
+    refuseNoFile(this.path, statSync(this.path, { throwIfNoEntry: false }))
     const fd = openSync(this.path, flags, 0o600)
     this.#began = true
     this.#part.bytes = fstatSync(fd).size
@@ -162,6 +165,7 @@ export class LogFile {
 /** A page of a log file's lines after number `after`, read from byte `from` on; a half-written last line is left out. */
 export async function readLog(path: string, after: number, count = PAGE, from = 0): Promise<LogLine[]> {
   const found: LogLine[] = []
+  if (!(await stat(path).then((there) => there.isFile(), () => false))) return found
   const file = createReadStream(path, { start: from })
   file.on('error', () => undefined)
   try {

@@ -1,6 +1,7 @@
 import { createWriteStream, mkdirSync, renameSync, statSync, type WriteStream } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { StateEvent } from '../../schemas/panelLink'
+import { refuseNoFile } from '../files'
 import { redactSecrets } from '../redact'
 
 /** What joins an entry with others: the panel and its request, a job, a worker and its process, a call and the prompt and node it is for. */
@@ -35,7 +36,9 @@ export const journalPath = (home: string): string => join(home, 'logs', 'bridge.
 function open(path: string): WriteStream | null {
   try {
     mkdirSync(dirname(path), { recursive: true })
-    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LARGEST) renameSync(path, path.replace(/\.ndjson$/, '.1.ndjson'))
+    const found = statSync(path, { throwIfNoEntry: false })
+    refuseNoFile(path, found)
+    if ((found?.size ?? 0) > LARGEST) renameSync(path, path.replace(/\.ndjson$/, '.1.ndjson'))
   } catch {
     return null
   }
