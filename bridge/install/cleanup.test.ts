@@ -72,3 +72,24 @@ test('where the disk is full an earlier state makes the space that its record is
   await expect(clean()).resolves.toMatchObject([{ what: expect.stringContaining('the earlier state of a') }])
   expect([gone, previousOf('a'), existsSync(store.generation('a', 2))]).toEqual([[false, true], null, true])
 })
+
+test('a cancel says what was deleted before it and what is left', async () => {
+  await env('a')
+  await downloads()
+  const abort = new AbortController()
+  const sweep = store.sweep.bind(store)
+  vi.spyOn(store, 'sweep').mockImplementation(() => sweep().then(() => abort.abort()))
+  await expect(clean(abort.signal)).rejects.toMatchObject({
+    code: 'CANCELLED',
+    message: expect.stringMatching(/^Cancelled\. Deleted before: broken download .*, downloaded wheels .*\. Left: the earlier state of a /),
+    hint: expect.not.stringContaining('Nothing was changed'),
+    details: { left: [expect.stringContaining('of a')] },
+  })
+  expect(previousOf('a')).toBe(1)
+})
+
+test('a cancel before anything is deleted changes nothing, and says so', async () => {
+  await env('a')
+  await expect(clean(AbortSignal.abort())).rejects.toMatchObject({ code: 'CANCELLED', hint: 'Nothing was changed.' })
+  expect(previousOf('a')).toBe(1)
+})

@@ -72,18 +72,6 @@ async function generations(envs: EnvStore): Promise<Removable[]> {
   return found
 }
 
-/** Deletes one thing. What is in use, and may not be waited for, stays. */
-async function removeOne(item: Removable, waiting: Waiting): Promise<Leftover> {
-  const { what, bytes } = item
-  try {
-    await item.remove(waiting)
-    return { what, bytes }
-  } catch (error) {
-    if (!(error instanceof BridgeError && error.code === 'ENV_BUSY')) throw error
-    return { what: `${what}: left, it is in use`, bytes: 0 }
-  }
-}
-
 /** What could not be deleted, and why. */
 interface Failure {
   what: string
@@ -92,25 +80,53 @@ interface Failure {
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 
+/** How far a deletion has come. */
+interface Progress {
+  done: Leftover[]
+  /** What is in use, and may not be waited for. */
+  inUse: Leftover[]
+  failures: Failure[]
+  /** What is still there. */
+  left: Removable[]
+}
+
+const deletedIn = (done: Leftover[]): string => done.map(({ what, bytes }) => `${what} (${megabytes(bytes)})`).join(', ') || 'nothing'
+
 /** Some of it is deleted and some is not: the first failure's code, with a sentence of each. */
 function partly(done: Leftover[], failures: [Failure, ...Failure[]]): BridgeError {
-  const reasons = failures.map(({ what, error }) => `${what}: ${toWire(error).message}`)
-  const deleted = done.map(({ what, bytes }) => `${what} (${megabytes(bytes)})`).join(', ')
-  return new BridgeError(toWire(failures[0].error).code, `Could not be deleted: ${reasons.join(' ')} Deleted: ${deleted || 'nothing'}.`, {
+  const failed = failures.map(({ what, error }) => ({ what, reason: toWire(error).message }))
+  const reasons = failed.map(({ what, reason }) => `${what}: ${reason}`).join(' ')
+  return new BridgeError(toWire(failures[0].error).code, `Could not be deleted: ${reasons} Deleted: ${deletedIn(done)}.`, {
     hint: 'Remove the cause, then free space again.',
-    details: { deleted: done, failed: failures.map(({ what, error }) => ({ what, reason: toWire(error).message })) },
+    details: { deleted: done, failed },
     cause: failures[0].error,
   })
 }
 
+/** A cancel, with what it came too late for. */
+function cancelled({ done, left }: Progress, cause: unknown): unknown {
+  if (done.length === 0) return cause
+  const names = left.map(({ what }) => what)
+  return new BridgeError('CANCELLED', `Cancelled. Deleted before: ${deletedIn(done)}. Left: ${names.join(', ')}.`, {
+    hint: 'What was deleted stays so. The rest can be freed another time.',
+    details: { deleted: done, left: names },
+    cause,
+  })
+}
+
 /** Deletes things one by one; one that cannot be deleted does not keep the next ones. Throws CANCELLED. */
-async function removeAll(items: Removable[], waiting: Waiting, done: Leftover[], failures: Failure[]): Promise<void> {
+async function removeAll(items: Removable[], waiting: Waiting, progress: Progress): Promise<void> {
   for (const item of items) {
+    const { what, bytes } = item
     try {
-      done.push(await removeOne(item, waiting))
+      await item.remove(waiting)
+      progress.done.push({ what, bytes })
+      progress.left.splice(progress.left.indexOf(item), 1)
     } catch (error) {
-      if (error instanceof BridgeError && error.code === 'CANCELLED') throw error
-      failures.push({ what: item.what, error })
+      const { code } = toWire(error)
+      if (code === 'CANCELLED') throw cancelled(progress, error)
+      if (code === 'ENV_BUSY') progress.inUse.push({ what: `${what}: left, it is in use`, bytes: 0 })
+      else progress.failures.push({ what, error })
     }
   }
 }
@@ -123,13 +139,12 @@ export async function cleanUp(envs: EnvStore, cache: string, uv: Uv, remove: boo
   const unwritten = [...(await oldParts(cache)), ...(await cachedWheels(cache))]
   const earlier = await generations(envs)
   if (!remove) return [...unwritten, ...earlier].map(({ what, bytes }) => ({ what, bytes }))
-  const done: Leftover[] = []
-  const failures: Failure[] = []
-  await removeAll(unwritten, waiting, done, failures)
+  const progress: Progress = { done: [], inUse: [], failures: [], left: [...unwritten, ...earlier] }
+  await removeAll(unwritten, waiting, progress)
   await pruneUv(cache, uv).catch(() => undefined) // without uv there is nothing of it to prune
   await envs.sweep()
-  await removeAll(earlier, waiting, done, failures)
-  const [first, ...others] = failures
-  if (first) throw partly(done, [first, ...others])
-  return done
+  await removeAll(earlier, waiting, progress)
+  const [first, ...others] = progress.failures
+  if (first) throw partly(progress.done, [first, ...others])
+  return [...progress.done, ...progress.inUse]
 }
