@@ -42,3 +42,10 @@ export function jsonText(value: unknown): string {
   const escaped = (character: string): string => [...Array(character.length).keys()].map((at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`).join('')
   return JSON.stringify(value).replace(ALL_SUSPECTS, escaped)
 }
+
+/** TOML whose strings are all in double quotes, the same way. */
+export const tomlText = (toml: string): string =>
+  toml.replace(ALL_SUSPECTS, (character) => {
+    const code = (character.codePointAt(0) ?? 0).toString(16)
+    return code.length > 4 ? `\\U${code.padStart(8, '0')}` : `\\u${code.padStart(4, '0')}`
+  })

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { EnvRecord } from '../../schemas/env'
+import { tomlText } from '../../schemas/shownText'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { cleanUp } from '../install/cleanup'
@@ -49,12 +50,12 @@ export async function repairCommand(id: string | undefined, engine: Engine, outp
   return 0
 }
 
-/** `comfy-env export ENV [FILE]`: its lock, a `pylock.toml`. */
+/** `comfy-env export ENV [FILE]`: its lock, a `pylock.toml`. What a terminal would obey, or not show, is written as escapes: the document is safe to print, and what was exported. */
 export async function exportCommand(id: string | undefined, file: string | undefined, engine: Engine, output: Output): Promise<number> {
   const record = await recordOf(id, engine)
-  const text = renderLock(await engine.envs.lock(record))
+  const text = tomlText(renderLock(await engine.envs.lock(record)))
   if (file !== undefined) await writeFile(file, text)
-  output.result({ env: record.id, ...(file === undefined ? { pylock: text } : { file: resolve(file) }) }, () => (file === undefined ? text : `Written to ${file}.`))
+  output.result({ env: record.id, ...(file === undefined ? { pylock: text } : { file: resolve(file) }) }, () => (file === undefined ? text.replace(/\n$/, '') : `Written to ${file}.`))
   return 0
 }
 
