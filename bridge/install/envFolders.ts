@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs'
-import { readdir, rename, rm, rmdir } from 'node:fs/promises'
+import { lstat, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvRecord } from '../../schemas/env'
-import { bytesNow, namesIn } from '../files'
+import { bytesNow, isAbsent, namesIn } from '../files'
 import { isFolder, isMarked, MARK, markFolder, markOf, readMark, removeMarked, removeNeverMarked } from '../mark'
 import { readState } from '../stateFile'
 
@@ -70,6 +70,31 @@ export async function removeIfUnused(folder: string, id: string): Promise<void> 
   if (names.length === 1) await rmdir(folder)
 }
 
+/** What is in an env's folder that we have not made. */
+export async function foreignIn(folder: string, id: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => name !== MARK && !FILES.test(name))
+  const areOurs = await Promise.all(names.map((name) => isOurGeneration(folder, id, name)))
+  return names.filter((_, at) => !areOurs[at])
+}
+
+const isThere = (path: string): Promise<boolean> => lstat(path).then(() => true, (error: unknown) => !isAbsent(error))
+
+/**
+ * Moves what somebody else has put into an env's folder back to where it was: at once, or one by one where a new env has that place. Nothing there is replaced,
+ * and our mark goes last, so that the next sweep goes on with what a kill or an error has left.
+ */
+async function giveBack(folder: string, before: string): Promise<void> {
+  if (!(await isThere(before))) {
+    await rename(folder, before)
+    return rm(join(before, MARK), { force: true })
+  }
+  if (!isFolder(before)) return
+  for (const name of await readdir(folder)) if (name !== MARK && !(await isThere(join(before, name)))) await rename(join(folder, name), join(before, name))
+  if ((await readdir(folder)).some((name) => name !== MARK)) return
+  await rm(join(folder, MARK), { force: true })
+  await rmdir(folder)
+}
+
 /** Deletes what is ours of an env that was put out of use, its mark last. What somebody else has put there goes back to where it was. */
 export async function removeEnv(folder: string, id: string, before: string): Promise<void> {
   if (!(await isOurEnv(folder, id))) return
@@ -79,8 +104,9 @@ export async function removeEnv(folder: string, id: string, before: string): Pro
   for (const name of names) if (FILES.test(name)) await rm(join(folder, name), { force: true })
   const left = (await readdir(folder)).filter((name) => name !== MARK)
   if (left.some((name) => numberOf(name) > 0 && isMarked(join(folder, name), 'generation', generationName(id, numberOf(name))))) return // still written into: the next time
+  if (left.length > 0) return giveBack(folder, before)
   await rm(join(folder, MARK), { force: true })
-  await (left.length === 0 ? rmdir(folder) : rename(folder, before))
+  await rmdir(folder)
 }
 
 /** Whether an env's records say that it is of a pack. */

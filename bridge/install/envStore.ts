@@ -6,10 +6,10 @@ import { EnvRecord } from '../../schemas/env'
 import { EnvId } from '../../schemas/ids'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { errnoOf, namesIn, readText, unwritable } from '../files'
-import { isFolder, markFolder, refuseLink } from '../mark'
+import { isFolder, isMarked, markFolder, refuseLink } from '../mark'
 import { ifFree, lockIn, type Waiting, withLock } from '../osLock'
 import { readState, rewriteState } from '../stateFile'
-import { isEnvOf, isOurEnv, makeGeneration, numberOf, removeEnv, removeGeneration, removeIfUnused, wholeGenerations } from './envFolders'
+import { foreignIn, isEnvOf, isOurEnv, makeGeneration, numberOf, removeEnv, removeGeneration, removeIfUnused, wholeGenerations } from './envFolders'
 import { envIdOf, olderEnvIdOf } from './envIds'
 import { holdGeneration, unlessUsed } from './envUse'
 import { parseLock, type EnvLock } from './lock'
@@ -160,9 +160,21 @@ export class EnvStore {
     const notes = async (): Promise<string[]> => {
       const read = await Promise.all((await this.#ids()).map((id) => readState(this.#record(id), EnvRecord).catch(() => null)))
       const broken = (await this.damaged()).map(({ id, reason, repairable }) => `${reason} The environment is neither used nor deleted.${repairable ? ` \`comfy-env repair ${id}\` builds it again.` : ''}`)
-      return [...read.flatMap((one) => one?.note ?? []), ...broken]
+      return [...read.flatMap((one) => one?.note ?? []), ...broken, ...(await this.#stranded())]
     }
     return notes().catch((error: unknown) => [toWire(error).message])
+  }
+
+  /** What others had put into environments that are deleted, and what could not be moved back to where it was. */
+  async #stranded(): Promise<string[]> {
+    const said: string[] = []
+    for (const name of await namesIn(this.#root)) {
+      const [id, folder] = [REMOVAL.exec(name)?.[1], join(this.#root, name)]
+      if (id === undefined || !isMarked(folder, 'env', id)) continue
+      const [foreign = []] = (await ifFree(this.#lock(id), async () => [await foreignIn(folder, id)])) ?? []
+      if (foreign.length > 0) said.push(`${folder} holds what we have not made (${foreign.join(', ')}), of an environment that was deleted. It could not be moved back to ${this.folder(id)}: take it from there.`)
+    }
+    return said
   }
 
   #whole(id: string): Promise<EnvRecord[]> {
