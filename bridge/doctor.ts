@@ -4,7 +4,7 @@ import type { EnvRecord } from '../schemas/env'
 import type { Engine } from './engine'
 import { toWire } from './errors/bridgeError'
 import { CATALOGUE } from './errors/catalogue'
-import { hostOf } from './install/hostOf'
+import { hostOf, whyUnrunnable } from './install/hostOf'
 import { findDamage, importFailure } from './install/verify'
 import { askInterpreter } from './probe/interpreter'
 import { driverRuns } from './resolve/judge'
@@ -16,8 +16,9 @@ import { findBwrap } from './workers/sandbox'
 
 /** What is wrong with one environment, by looking inside it; null: nothing. */
 async function problemOf(record: EnvRecord, engine: Engine): Promise<string | null> {
-  if ((await hostOf(record, engine.hostSites)) === 'gone') return `the packages that it stands on are gone (${record.host_site}): ComfyUI’s Python was moved or deleted`
   const python = engine.envs.pythonOf(record)
+  const gone = await whyUnrunnable(record, python, engine.hostSites)
+  if (gone !== null) return gone
   const site = await askInterpreter(python).then(({ sites }) => sites[0] ?? '', () => null)
   if (site === null) return 'its Python does not run'
   const wrong = await findDamage(site)

@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises'
+import { readlink, realpath } from 'node:fs/promises'
 import type { EnvRecord } from '../../schemas/env'
 import { BridgeError } from '../errors/bridgeError'
 import { isAbsent } from '../files'
@@ -20,10 +20,19 @@ export async function hostOf({ host_site }: Pick<EnvRecord, 'host_site'>, hostSi
   return (await Promise.all(hostSites.map((site) => realOf(site).catch(() => null)))).includes(made) ? 'own' : 'other'
 }
 
-/** Throws ENV_BROKEN where the Python that an overlay was made from is gone: its packages would be looked for in vain, torch first. */
-export async function refuseWithoutHost(record: EnvRecord, hostSites: string[]): Promise<void> {
-  if ((await hostOf(record, hostSites)) !== 'gone') return
-  throw new BridgeError('ENV_BROKEN', `The environment of ${record.pack} stands on packages that are gone (${record.host_site}): ComfyUI’s Python was moved or deleted.`, {
-    hint: `\`comfy-env repair ${record.id}\` builds it on this ComfyUI’s Python.`,
+/** Why an environment cannot run, by what lies outside of it; null: nothing is known. Throws what keeps that from being looked at. */
+export async function whyUnrunnable(record: EnvRecord, python: string, hostSites: string[]): Promise<string | null> {
+  if ((await hostOf(record, hostSites)) === 'gone') return `the packages that it stands on are gone (${record.host_site}): ComfyUI’s Python was moved or deleted`
+  if ((await realOf(python)) !== null) return null
+  const base = await readlink(python).catch(() => null)
+  return base === null ? `its Python is gone (${python})` : `the Python that it was made from is gone (${base}): it was moved or deleted`
+}
+
+/** Throws ENV_BROKEN where what an environment was made from is gone: it does not start, or looks for its packages in vain, torch first. */
+export async function refuseUnrunnable(record: EnvRecord, python: string, hostSites: string[]): Promise<void> {
+  const why = await whyUnrunnable(record, python, hostSites)
+  if (why === null) return
+  throw new BridgeError('ENV_BROKEN', `The environment of ${record.pack} cannot run: ${why}.`, {
+    hint: `Repair it in the panel, or with \`comfy-env repair ${record.id}\`: that builds it on this ComfyUI’s Python.`,
   })
 }

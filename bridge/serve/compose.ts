@@ -172,6 +172,7 @@ async function compose(engine: Engine, run: RunFolder, port: number): Promise<Br
       shim.peer?.notify('pack.loaded', { loaded })
     },
     onGone: (worker, owner, ids) => shim.tell('worker.gone', { worker, owner, packs: ids }),
+    onBroken: (pack) => background(context, `${pack} is not looked at again`, packs.recheck(pack)),
     onReleased: (leases) => calls.release(leases),
     watched: () => panels.watched || engine.settings.metricsPort !== null,
     notes: {

@@ -3,12 +3,13 @@ import { join } from 'node:path'
 import type { EnvInfo, EnvRecord } from '../../schemas/env'
 import type { Isolation, PackInfo, PackState, RequirementStatus } from '../../schemas/pack'
 import { BridgeError, toWire } from '../errors/bridgeError'
+import { whyUnrunnable } from '../install/hostOf'
 import { folderSizes } from '../install/sizes'
 import type { PackFolder } from '../packs/scan'
 import { scanPacks } from '../packs/scan'
 import { packState, requirementStatuses } from '../packs/status'
 import { showProblem } from './background'
-import { packRoots, type Context } from './context'
+import { packFolder, packRoots, type Context } from './context'
 import { freeBytes } from './hostInfo'
 
 interface Assessment {
@@ -97,7 +98,8 @@ export class PackService {
     const { id, kind, pack, generation, packages, created, combination, previous } = record
     const { envs } = this.context.engine
     const [{ bytes }, { unique }] = await Promise.all([folderSizes(envs.generation(id, generation)), folderSizes(envs.folder(id))])
-    const reason = fault ?? (bytes > 0 ? (this.#damaged.get(id) ?? null) : 'Its folder is gone.')
+    const unrunnable = (): Promise<string | null> => whyUnrunnable(record, envs.pythonOf(record), this.context.engine.hostSites).catch((error: unknown) => toWire(error).message)
+    const reason = fault ?? (bytes > 0 ? (this.#damaged.get(id) ?? (await unrunnable())) : 'Its folder is gone.')
     const state = reason === null ? 'ready' : 'broken'
     const { fingerprint } = this.context.engine
     const seen = combination ? { python: combination.python, torch: packages.find(({ name }) => name === 'torch')?.version ?? null } : { python: fingerprint.python.version, torch: fingerprint.torch?.version ?? null }
@@ -122,6 +124,12 @@ export class PackService {
       class_isolation: this.context.classes.get(pack.id) ?? {},
     }
     this.context.store.apply({ kind: 'pack', pack: info })
+  }
+
+  /** Looks again at a pack whose environment was found to be broken. */
+  async recheck(pack: string): Promise<void> {
+    await this.refreshEnvs()
+    await this.refresh(await packFolder(this.context, pack))
   }
 
   #envOf(pack: string): EnvInfo | null {

@@ -21,6 +21,8 @@ export interface WorkerServiceEvents {
   onLine: (worker: string, line: LogLine) => void
   onLoaded: (loaded: LoadedPack) => void
   onGone: (worker: string, owner: string, packs: string[]) => void
+  /** The environment of a pack cannot run. */
+  onBroken: (pack: string) => void
   /** Leases of ComfyUI's memory that a worker has let go of. */
   onReleased: (leases: string[]) => void
   /** Whether anyone looks at what workers take. */
@@ -76,7 +78,7 @@ export class WorkerService {
 
   async #make(pack: string, pool: Pool, number: number): Promise<Worker> {
     const { engine, store, run } = this.context
-    const spec = await specOf(this.context, pack, pool, number)
+    const spec = await specOf(this.context, pack, pool, number, () => this.events.onBroken(pack))
     const { id } = spec
     const log = this.#logs.get(id) ?? new LogFile(workerLog(engine.settings.home, run, id), (line) => this.events.onLine(id, line))
     this.#logs.set(id, log)

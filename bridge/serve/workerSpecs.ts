@@ -3,7 +3,7 @@ import { realpathSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
-import { refuseWithoutHost } from '../install/hostOf'
+import { refuseUnrunnable } from '../install/hostOf'
 import { readPackNeeds } from '../packs/config'
 import { socketPath } from '../runFolder'
 import { findBwrap, pythonFolders, type Sandbox } from '../workers/sandbox'
@@ -41,8 +41,8 @@ function sandboxOf(context: Context, own: { folders: string[]; packs: string[]; 
   }
 }
 
-/** Everything that starting a worker of a pool takes. Throws why settings.toml does not say who is to be sandboxed, SANDBOX_UNAVAILABLE, or why the environment cannot be read. */
-export async function specOf(context: Context, pack: string, pool: Pool, number: number): Promise<WorkerSpec> {
+/** Everything that starting a worker of a pool takes; `onBroken` hears that its environment cannot run. Throws why settings.toml does not say who is to be sandboxed, SANDBOX_UNAVAILABLE, or why the environment cannot be read. */
+export async function specOf(context: Context, pack: string, pool: Pool, number: number, onBroken: () => void): Promise<WorkerSpec> {
   const { engine, segments } = context
   const { envs, settings, interpreter } = engine
   if (settings.sandboxFault) throw settings.sandboxFault
@@ -52,14 +52,18 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
   const isSandboxed = pool.packs.some((name) => wantsSandbox(context, name))
   const web = await webFolderOf(context, id, isSandboxed)
   const { record = null, leave = () => undefined } = (await envs.use(envs.idOf(pack))) ?? {}
+  const python = record ? envs.pythonOf(record) : interpreter
+  const check = async (): Promise<void> => {
+    if (record) await refuseUnrunnable(record, python, engine.hostSites).catch((error: unknown) => (onBroken(), Promise.reject(error)))
+  }
   try {
-    if (record) await refuseWithoutHost(record, engine.hostSites)
-    const python = record ? envs.pythonOf(record) : interpreter
+    await check()
     const folders = [...pythonFolders(python), ...pythonFolders(interpreter), ...(record ? [envs.generation(record.id, record.generation)] : [])]
     return {
       id,
       env: record?.id ?? null,
       generation: record?.generation ?? null,
+      check,
       leave,
       python,
       shim: settings.pythonShim,

@@ -4,7 +4,7 @@ import type { WorkerSpec } from './workerSpec'
 
 const SANDBOX = { bwrap: '/usr/bin/bwrap', network: false, readable: [], writable: [], hidden: [] }
 const spec = (variables: Record<string, string>, sandbox: WorkerSpec['sandbox']): WorkerSpec => ({
-  id: 'a#1', env: null, generation: null, leave: () => undefined, python: '/usr/bin/python3', shim: '/shim', packs: [], variables, memoryBytes: null, sandbox, segments: null, classes: '/home/run/classes.json', socket: () => null, straight: null,
+  id: 'a#1', env: null, generation: null, check: async () => undefined, leave: () => undefined, python: '/usr/bin/python3', shim: '/shim', packs: [], variables, memoryBytes: null, sandbox, segments: null, classes: '/home/run/classes.json', socket: () => null, straight: null,
 }) // prettier-ignore
 
 test('a sandboxed pack’s variables are set inside only: bubblewrap would heed its LD_PRELOAD outside', () => {

@@ -146,6 +146,7 @@ export class Lifecycle {
       })
     }
     if (decision.restart === 'at') await pause(Math.max(0, decision.time - performance.now()))
+    await this.spec.check()
     if (this.#stopping) await this.#stopping
     if (this.#retired) throw new Retired(this.spec.id)
     this.set({ status: 'starting' })

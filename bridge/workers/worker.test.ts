@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { NodeCall } from '../../schemas/shimLink'
+import { BridgeError } from '../errors/bridgeError'
 import { LogFile } from '../jobs/logFile'
 import { Retired } from './lifecycle'
 import { Worker } from './worker'
@@ -66,11 +67,11 @@ const call = (id: string, more: Partial<NodeCall> = {}): NodeCall => ({ call: id
 const run = (id: string, more: Partial<NodeCall> = {}): Promise<string> =>
   worker.call(call(id, more), Buffer.from('{}'), () => undefined).then(({ body }) => body.toString(), (error: { code: string }) => error.code)
 
-function make(how: string): void {
+function make(how: string, check = async (): Promise<void> => undefined): void {
   writeFileSync(join(folder, 'how'), how)
   writeFileSync(join(folder, 'notes'), '')
   const spec: WorkerSpec = {
-    id: 'p#1', env: null, generation: null, leave: () => undefined, python: join(folder, 'python'), shim: folder, packs: [{ id: 'p', dir: folder }], variables: {}, memoryBytes: null,
+    id: 'p#1', env: null, generation: null, check, leave: () => undefined, python: join(folder, 'python'), shim: folder, packs: [{ id: 'p', dir: folder }], variables: {}, memoryBytes: null,
     sandbox: null, segments: null, classes: '', socket: () => null, straight: null,
   }
   const events: WorkerEvents = {
@@ -104,6 +105,17 @@ describe.skipIf(process.platform !== 'linux')('a worker (skipped: needs Linux)',
     expect(worker.pid).toBe(pids()[1])
     await pause(300)
     expect([isAlive(pids()[0] ?? 0), worker.pid]).toEqual([false, pids()[1]])
+  })
+
+  test('what its environment was made from is looked at before each start, and nothing is started while it is gone', async () => {
+    let isGone = false
+    make('', () => (isGone ? Promise.reject(new BridgeError('ENV_BROKEN', 'gone')) : Promise.resolve()))
+    expect(await run('a')).toBe('1')
+    await worker.stop()
+    isGone = true
+    expect([await run('b'), pids().length]).toEqual(['ENV_BROKEN', 1])
+    isGone = false
+    expect([await run('c'), pids().length]).toEqual(['1', 2])
   })
 
   test('stopped while it starts: the process goes, and who waits gets the next one', async () => {

@@ -10,6 +10,8 @@ export interface WorkerSpec {
   env: string | null
   /** Of that environment; null: it runs on ComfyUI's own. */
   generation: number | null
+  /** Before each start. Throws ENV_BROKEN where what that environment was made from is gone. */
+  check: () => Promise<void>
   /** Lets go of that generation, once: nothing of the worker runs any more. */
   leave: () => void
   python: string
