@@ -27,13 +27,13 @@ export function parseKnown<T>(schema: z.ZodType<T, unknown>, value: unknown): { 
   return { value: schema.parse(without(value, unknown)), unknown }
 }
 
-/** `after` with what `raw` holds and `before`, the part of it that we know, does not. */
+/** `after` with what `raw` holds and `before`, the part of it that we know, does not. What `after` brings itself stays. */
 function withUnknown(raw: unknown, before: unknown, after: unknown): unknown {
   if (Array.isArray(raw) && Array.isArray(before) && Array.isArray(after)) {
     return after.map((item) => raw[before.findIndex((known) => isDeepStrictEqual(known, item))] ?? item)
   }
   if (!isObject(raw) || !isObject(before) || !isObject(after)) return after
-  const foreign = Object.entries(raw).filter(([key]) => !Object.hasOwn(before, key))
+  const foreign = Object.entries(raw).filter(([key]) => !Object.hasOwn(before, key) && !Object.hasOwn(after, key))
   const own = Object.entries(after).map(([key, value]) => [key, withUnknown(raw[key], before[key], value)] as const)
   return Object.fromEntries([...own, ...foreign])
 }
@@ -84,11 +84,16 @@ export async function readState<T extends Versioned>(path: string, schema: z.Zod
   }
 }
 
-/** Reads, changes and writes a JSON file of ours, for who holds its lock. Nothing is written over what cannot be read. */
-export async function rewriteState<T extends Versioned>(path: string, schema: z.ZodType<T, unknown>, change: (before: T | null) => T): Promise<T> {
+/**
+ * Reads, changes and writes a JSON file of ours, for who holds its lock. Nothing is written over what cannot be read. `from`: the file whose content takes its
+ * place, with what we do not know of that one.
+ */
+export async function rewriteState<T extends Versioned>(path: string, schema: z.ZodType<T, unknown>, change: (before: T | null) => T, from: Read<T> | null = null): Promise<T> {
   const read = await readState(path, schema)
   const after = change(read?.value ?? null)
-  const content = read ? { ...(withUnknown(read.raw, read.value, after) as Json), schema: read.raw.schema } : after
+  const own = (from ? withUnknown(from.raw, from.value, after) : after) as Json
+  const versions = [read?.raw.schema, from?.raw.schema].filter((version) => typeof version === 'number')
+  const content = { ...(read ? (withUnknown(read.raw, read.value, own) as Json) : own), schema: Math.max(after.schema, ...versions) }
   await writeThrough(path, `${JSON.stringify(content, null, 2)}\n`)
   return after
 }

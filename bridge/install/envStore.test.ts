@@ -135,6 +135,15 @@ test.each([
   expect(await store.problems()).toEqual([])
 })
 
+test('undo brings back what a newer version said of that generation, and keeps what it said of none', async () => {
+  env()
+  const put = (path: string, more: object): void => writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), schema: 2, ...more }))
+  put(join(store.generation('a', 1), 'envmanager.json'), { future: 'of gen 1' })
+  put(envFile(), { future: 'of gen 2', whole: true })
+  await store.undo('a', {})
+  expect(JSON.parse(readFileSync(envFile(), 'utf8'))).toEqual({ ...recordOf(1, 2), schema: 2, future: 'of gen 1', whole: true })
+})
+
 test('what a kill has left is swept: generations without a name, halves of removals', async () => {
   env()
   await makeGeneration(store.folder('a'), 'a', 7)

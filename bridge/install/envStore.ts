@@ -224,7 +224,7 @@ export class EnvStore {
       const folder = this.generation(id, record.previous)
       const before = await readState(join(folder, 'envmanager.json'), EnvRecord).catch(() => null)
       if (!before) throw new BridgeError('UNKNOWN_ENV', `The earlier state of \`${id}\` is damaged.`)
-      return rewriteState(this.#record(id), EnvRecord, () => ({ ...before.value, previous: record.generation }))
+      return rewriteState(this.#record(id), EnvRecord, () => ({ ...before.value, previous: record.generation }), before)
     })
   }
 
