@@ -1,10 +1,16 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import * as files from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { MARK, markFolder } from '../mark'
 import { makeGeneration, removeGeneration } from './envFolders'
 import { EnvStore } from './envStore'
+
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof files>()
+  return { ...real, open: vi.fn<typeof real.open>(real.open) }
+})
 
 let folder: string
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'envmanager-folders-'))))
@@ -68,4 +74,25 @@ test('a deletion that is killed while it gives back what is not ours is gone on 
   writeFileSync(join(store.folder('a'), 'notes.txt'), 'mine')
   await store.sweep()
   expect(inEnvs('a')).toEqual(['notes.txt'])
+})
+
+test.each([
+  ['a generation', 'gen-', ['gen-1', 'notes.txt']],
+  ['an environment', MARK, []],
+  ['the first generation of an environment', 'gen-', []],
+])('a disk that is full when the mark of %s is written leaves no folder behind', async (_, where, before) => {
+  const store = new EnvStore(folder)
+  if (before.length > 0) {
+    await makeGeneration(store.folder('a'), 'a', 1)
+    writeFileSync(join(store.folder('a'), 'notes.txt'), 'mine')
+  }
+  const { open } = await vi.importActual<typeof files>('node:fs/promises')
+  vi.mocked(files.open).mockImplementation((path, ...more) => (String(path).includes(where) ? Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, open'), { code: 'ENOSPC' })) : open(path, ...more)))
+  try {
+    await expect(store.stage('a', null)).rejects.toMatchObject({ code: 'DISK_FULL' })
+  } finally {
+    vi.mocked(files.open).mockImplementation(open)
+  }
+  expect(existsSync(store.folder('a')) ? inEnvs('a').filter((name) => name !== MARK) : []).toEqual(before)
+  expect(existsSync(store.folder('a'))).toBe(before.length > 0)
 })

@@ -39,12 +39,19 @@ export async function isOurEnv(folder: string, id: string): Promise<boolean> {
   return (await readRecord(join(folder, 'env.json')))?.id === id || (await wholeGenerations(folder, id)).length > 0
 }
 
-/** A folder for a new generation, marked before anything else is in it. Throws DISK_FULL or FILE_UNWRITABLE. */
+/** A folder for a new generation, marked before anything else is in it. Throws DISK_FULL or FILE_UNWRITABLE, and leaves no folder behind that it made. */
 export async function makeGeneration(folder: string, id: string, generation: number): Promise<string> {
   const path = join(folder, `gen-${generation}`)
-  await markFolder(folder, 'env', id)
-  await markFolder(path, 'generation', generationName(id, generation))
-  return path
+  const made = new Set([path, folder].filter((one) => !isFolder(one)))
+  try {
+    await markFolder(folder, 'env', id)
+    await markFolder(path, 'generation', generationName(id, generation))
+    return path
+  } catch (error) {
+    if (made.has(path)) await rmdir(path).catch(() => undefined) // what has no mark is empty
+    if (made.has(folder)) await removeIfUnused(folder, id).then(() => rmdir(folder)).catch(() => undefined)
+    throw error
+  }
 }
 
 /** Deletes a generation if it is ours. What an earlier version left half-made has no proof, and stays. */
