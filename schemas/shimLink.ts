@@ -73,6 +73,7 @@ export const HostReport = z
     version: z.string(),
     pack_roots: z.array(z.string()),
     folders: HostFolders,
+    problems: z.array(z.string()).describe('what of ComfyUI we do not know, and what does not work for that'),
   })
   .meta({ id: 'HostReport' })
 export type HostReport = z.infer<typeof HostReport>

@@ -54,6 +54,7 @@ function shimHandlers({ context, store, packs, workers, exchanged, load, loadFor
     'host.report': async (report) => {
       const before = context.host?.folders
       context.host = report
+      context.problems.push(...report.problems.filter((one) => !context.problems.includes(one)))
       if (before && !isDeepStrictEqual(before, report.folders)) workers.foldersChanged(report.folders)
       const { checked, restart_needed } = store.host
       store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version, context.problems)), checked, restart_needed } })

@@ -20,6 +20,8 @@ export interface ComfyOptions {
   real?: boolean
   /** The Python of the test host. */
   python?: string
+  /** Folder of the test host; this project's if not given. */
+  host?: string
   /** Folder of the product; this project's if not given. */
   product?: string
   /** More arguments of ComfyUI's command line. */
@@ -76,9 +78,9 @@ function database(real: string, base: string): string[] {
 }
 
 /** The command line of the real ComfyUI, or of the test host. */
-function command(base: string, port: number, { frontend, python, args = [] }: ComfyOptions, real: string | null): { file: string; args: string[]; cwd: string } {
+function command(base: string, port: number, { frontend, python, host = join(ROOT, 'e2e', 'host'), args = [] }: ComfyOptions, real: string | null): { file: string; args: string[]; cwd: string } {
   const common = ['--base-directory', base, '--front-end-root', frontendRoot(frontend), '--port', String(port), ...args]
-  if (!real) return { file: python ?? PYTHON, args: [join(ROOT, 'e2e', 'host', 'main.py'), ...common], cwd: base }
+  if (!real) return { file: python ?? PYTHON, args: [join(host, 'main.py'), ...common], cwd: base }
   const file = python ?? process.env.COMFYUI_PYTHON ?? 'python3'
   return { file, args: [join(real, 'main.py'), '--cpu', '--disable-api-nodes', ...database(real, base), ...common], cwd: real }
 }

@@ -72,8 +72,7 @@ class Dispatch:
         try:
             executor.check(execution)
         except executor.UnknownExecutor as error:
-            self.reason = f"this ComfyUI is one that we do not know: {error}"
-            log.warning("comfyui-envmanager: packs that ComfyUI has loaded cannot be isolated: %s", self.reason)
+            self.reason = str(error)
             return
         execution._async_map_node_over_list = self._mapping(execution._async_map_node_over_list)
         execution.execute = self._executing(execution.execute, execution.ExecutionResult)

@@ -118,9 +118,7 @@ def _pass_event(calls: Calls, params: dict[str, Any]) -> None:
 
 def unload_too(management: Any, tell: Callable[[], None]) -> None:
     """When ComfyUI unloads all models (its Unload button, a prompt that ran out of memory), `tell`: workers hold memory of the GPU too."""
-    original = getattr(management, "unload_all_models", None)
-    if original is None:
-        return
+    original = management.unload_all_models
 
     @functools.wraps(original)
     def unload_all_models(*args: Any, **kwargs: Any) -> Any:

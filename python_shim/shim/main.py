@@ -19,6 +19,7 @@ from .class_facts import ClassFacts
 from .client import BridgeClient
 from .dispatch import Dispatch
 from .first_loads import FirstLoads
+from .hooks import Hooks
 from .host_events import pass_event, show_progress, tell_waiting, unload_too
 from .node_loading import wrap
 from .prompts import Prompts
@@ -34,6 +35,7 @@ class Shim:
 
     def __init__(self) -> None:
         self.calls = Calls()
+        self.hooks = Hooks()
         self.prompts, choices = Prompts(), Choices()
         self.dispatch = Dispatch(self.calls, choices, self.prompts, self._instance_gone)
         self.registry = Registry(self.calls, choices, self.prompts, self.dispatch)
@@ -65,10 +67,23 @@ class Shim:
     def start(self) -> None:
         """Start the bridge beside ComfyUI and step into its loading of packs."""
         library.provide()
-        when_imported("execution", self.dispatch.install)
-        when_imported("nodes", lambda nodes: wrap(nodes, self.registry, self.first_loads.add))
-        when_imported("comfy.model_management", lambda management: unload_too(management, self._unload))
+        when_imported("execution", self._into_executor)
+        when_imported("nodes", self._into_loading)
+        when_imported("comfy.model_management", self._into_unloading)
         self.process.start()
+
+    def _into_executor(self, execution: Any) -> None:
+        self.dispatch.install(execution)
+        if self.dispatch.reason is not None:
+            self.hooks.lost("Packs that ComfyUI has loaded cannot be isolated before it is restarted.", self.dispatch.reason)
+
+    def _into_loading(self, nodes: Any) -> None:
+        without = "Every pack runs inside ComfyUI."
+        self.hooks.step_in(without, "nodes.load_custom_node", lambda: wrap(nodes, self.registry, self.first_loads.add))
+
+    def _into_unloading(self, management: Any) -> None:
+        without = "Its Unload button leaves the models of workers where they are."
+        self.hooks.step_in(without, "comfy.model_management.unload_all_models", lambda: unload_too(management, self._unload))
 
     def register(self) -> None:
         """Add our route, and report once every pack is loaded."""
@@ -77,10 +92,17 @@ class Shim:
 
         server = importlib.import_module("server").PromptServer.instance
         self.relay = Relay(self.process)
-        server.routes.get(ROUTE)(self.relay.handle)
-        server.add_on_prompt_handler(self._on_prompt)
-        server.app.middlewares.append(HostWeb(self.client, self.registry, self.first_loads, self.prompts).middleware())
-        server.app.on_startup.append(self._on_startup)
+        web = HostWeb(self.client, self.registry, self.first_loads, self.prompts)
+        step_in = self.hooks.step_in
+        step_in("There is no panel.", "PromptServer.routes", lambda: server.routes.get(ROUTE)(self.relay.handle))
+        without = "Nodes run where their pack does, whatever is chosen for one of them."
+        step_in(without, "PromptServer.add_on_prompt_handler", lambda: server.add_on_prompt_handler(self._on_prompt))
+        without = "Isolated packs have no routes and no files for the browser, and no prompt waits for a pack that loads."
+        step_in(without, "PromptServer.app.middlewares", lambda: server.app.middlewares.append(web.middleware()))
+        without = "Isolated packs whose classes are not known have none."
+        step_in(without, "PromptServer.app.on_startup", lambda: server.app.on_startup.append(self._on_startup))
+        if self.client.connected:
+            self._connected()  # what is missing is shown, also where nothing else tells it
 
     async def _on_startup(self, app: Any) -> None:
         self._connected()
@@ -120,7 +142,7 @@ class Shim:
         """Tell the bridge of this ComfyUI: of its folders as soon as there is a link, of its packs again once all are loaded."""
         number = self.process.number
         try:
-            told = self.client.request("host.report", host_report())
+            told = self.client.request("host.report", {**host_report(), "problems": self.hooks.missing})
             told.add_done_callback(lambda answered: self._introduced(number, answered))
             threading.Thread(target=self._tell_packs, name="envmanager-packs", daemon=True).start()
         except Exception as error:  # noqa: BLE001 - no link yet: it comes with the link

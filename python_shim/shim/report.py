@@ -54,7 +54,7 @@ class FolderWatch:
 
 
 def host_report() -> dict[str, Any]:
-    """The `HostReport` of the schemas: nothing of a pack's is asked for it."""
+    """The `HostReport` of the schemas, but its problems: nothing of a pack's is asked for it."""
     import folder_paths
 
     roots = [str(path) for path in folder_paths.get_folder_paths("custom_nodes")]

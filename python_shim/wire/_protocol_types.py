@@ -1505,6 +1505,7 @@ class HostReport(TypedDict, closed=True):
     version: str
     pack_roots: list[str]
     folders: HostFolders
+    problems: list[str]
 
 
 class LoadedPack(TypedDict, closed=True):
