@@ -13,6 +13,9 @@ export interface Launch {
   sandboxed: boolean
 }
 
+/** Marks a worker's process and what that has started: it stays in the environment, where the owner's name is taken out. */
+export const PROCESS_MARK = 'ENVMANAGER_PROCESS'
+
 // PYTHONHASHSEED stays: where a user has set it, a pack's sets have the order that they have inside ComfyUI
 const DROPPED = /^(PYTHON(?!HASHSEED$)\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$/
 
@@ -29,6 +32,7 @@ function environment({ python, variables, sandbox, memoryBytes, segments, classe
     // in a sandbox bubblewrap itself watches its parent, and process ids are others
     ENVMANAGER_PARENT: sandbox ? '0' : String(process.pid),
     ENVMANAGER_OWNER: owner,
+    [PROCESS_MARK]: owner,
     ENVMANAGER_CLASSES: classes,
     ...(segments && { ENVMANAGER_SEGMENTS: join(segments, owner) }),
     ...(memoryBytes && { ENVMANAGER_MEMORY: String(memoryBytes) }),

@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import type { WorkerExit } from '../../schemas/worker'
+import { endMarked } from '../marked'
+import { quietly } from '../quietly'
 import { FrameReader } from '../rpc/frames'
-import type { Launch } from './launch'
+import { type Launch, PROCESS_MARK } from './launch'
 import { readLines, readMessages } from './outputLines'
 
 export interface ProcessEvents {
@@ -88,6 +90,7 @@ export class WorkerProcess {
     })
     this.#child.once('exit', (code, signal) => {
       this.#killGroup() // what it has started goes with it, and lets go of its output
+      quietly('what does not end now ends with the computer', endMarked(PROCESS_MARK, launch.env[PROCESS_MARK] ?? '')) // what has left the group too
       setTimeout(() => tell(code, signal), LAST_OUTPUT_MS)
     })
     this.#child.once('close', tell)

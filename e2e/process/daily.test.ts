@@ -1,11 +1,13 @@
 /** Day by day: what goes on in a worker beside its nodes, and choices of API clients. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import type { Comfy } from '../support/comfy.ts'
 import { startWithFiles } from '../support/ownPacks.ts'
 import { PanelClient } from '../support/panelClient.ts'
-import { queue, run } from '../support/prompts.ts'
+import { isAlive } from '../support/processes.ts'
+import { finished, queue, run } from '../support/prompts.ts'
 
 let comfy: Comfy | undefined
 let panel: PanelClient | undefined
@@ -70,4 +72,81 @@ test('a prompt of an API client chooses where its nodes run; what is no choice i
   expect((await run(url, node('d'), { extra_pnginfo: { workflow }, envmanager_isolated: { 7: false } })).outputs['7']?.text).toEqual(['inside'])
   await expect(queue(url, node('e'), { envmanager_isolated: { 7: 'yes' } })).rejects.toThrow(/envmanager_isolated has 'yes' for node 7: give true or false/)
   await expect(queue(url, node('f'), { envmanager_isolated: [7] })).rejects.toThrow(/envmanager_isolated is list/)
+})
+
+const HARD = `import atexit, hashlib, os, subprocess, sys
+import folder_paths
+OUT = folder_paths.get_output_directory()
+atexit.register(lambda: open(os.path.join(OUT, "bye"), "w").close())
+class Hard:
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+    @classmethod
+    def INPUT_TYPES(cls): return {"required": {"rounds": ("INT", {"max": 10**9}), "how": ("STRING", {})}}
+    def run(self, rounds, how):
+        open(os.path.join(OUT, "began-" + str(rounds)), "w").close()
+        if how == "hash": hashlib.pbkdf2_hmac("sha256", b"x", b"y", rounds)
+        if how == "long": raise ValueError("m" * rounds)
+        if how == "child":
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            return {"ui": {"text": [str(child.pid)]}}
+        return {"ui": {"text": [str(os.getpid())]}}
+NODE_CLASS_MAPPINGS = {"Hard": Hard}
+`
+const hard = (rounds: number, how: string) => ({ '1': { class_type: 'Hard', inputs: { rounds, how } } })
+
+test('Cancel of a node in C, and Run again at once or later: the next prompt runs', async () => {
+  comfy = await startWithFiles({ hard: { '__init__.py': HARD } }, ['hard'])
+  const { url, base } = comfy
+  for (const [turn, wait] of [0, 300, 1500].entries()) {
+    const rounds = 60_000_000 + turn
+    const id = await queue(url, hard(rounds, 'hash'))
+    await expect.poll(() => existsSync(join(base, 'output', `began-${rounds}`)), { timeout: 20_000 }).toBe(true)
+    await fetch(`${url}/api/interrupt`, { method: 'POST', body: '{}' })
+    await pause(wait)
+    const next = await run(url, hard(turn + 1, 'none'))
+    expect([next.error.exception_message, next.outputs['1']?.text]).toEqual([undefined, [expect.stringMatching(/^\d+$/)]])
+    expect((await finished(url, id)).end).toBe('execution_interrupted')
+  }
+})
+
+test('an error text without end costs no worker; what a pack wants done at the end is done; what it has started apart ends', async () => {
+  comfy = await startWithFiles({ hard: { '__init__.py': HARD } }, ['hard'])
+  const { url, base } = comfy
+  const before = (await run(url, hard(1, 'none'))).outputs['1']?.text
+  for (const length of [900_000, 1_500_000, 20_000_000]) {
+    const { error } = await run(url, hard(length, 'long'))
+    expect([error.exception_type, error.exception_message?.startsWith('mmm')]).toEqual(['ValueError', true])
+  }
+  expect((await run(url, hard(2, 'none'))).outputs['1']?.text).toEqual(before)
+  const child = Number((await run(url, hard(3, 'child'))).outputs['1']?.text?.[0])
+  expect(isAlive(child)).toBe(true)
+  panel = await PanelClient.connect(url)
+  await panel.call('worker.stop', { worker: 'hard#1' })
+  await expect.poll(() => existsSync(join(base, 'output', 'bye')), { timeout: 10_000 }).toBe(true)
+  await expect.poll(() => isAlive(child), { timeout: 10_000 }).toBe(false)
+})
+
+const same = (name: string): string => `import os
+class Same:
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+    @classmethod
+    def INPUT_TYPES(cls): return {"required": {"turn": ("INT", {})}}
+    def run(self, turn): return {"ui": {"text": ["${name}"]}}
+NODE_CLASS_MAPPINGS = {"Same": Same, "Only${name}": Same}
+`
+
+test('of two packs with one class name ComfyUI’s has it, whichever is isolated, switched on and off', async () => {
+  comfy = await startWithFiles({ one: { '__init__.py': same('One') }, two: { '__init__.py': same('Two') } })
+  const { url } = comfy
+  panel = await PanelClient.connect(url)
+  await panel.until(({ packs }) => ['one', 'two'].every((name) => packs.some(({ id, loaded }) => id === name && loaded === 'host')), 'both packs')
+  let turn = 0
+  const who = async (): Promise<unknown> => (await run(url, { '1': { class_type: 'Same', inputs: { turn: ++turn } } })).outputs['1']?.text
+  const first = await who()
+  for (const pack of ['one', 'two']) {
+    for (const on of [true, false]) {
+      await panel.call('isolation.set', { pack, on })
+      expect([pack, on, await who()]).toEqual([pack, on, first])
+    }
+  }
 })

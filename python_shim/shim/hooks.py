@@ -1,7 +1,7 @@
 """The places where we step into ComfyUI.
 
-Each is tried by itself: one that this ComfyUI does not have, or has in another shape, costs the feature that needs it and nothing else, and is
-said in the log and in the panel.
+Each is tried by itself: one that this ComfyUI does not have, or has in another shape, costs the feature that needs it and
+nothing else, and is said in the log and in the panel.
 """
 
 from __future__ import annotations
