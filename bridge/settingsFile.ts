@@ -18,9 +18,9 @@ const SettingsFile = z.strictObject({
   torch_index: z.string().optional(),
   registry: z.boolean().optional(),
   offline: z.boolean().optional(),
-  start: z.enum(['now', 'wait']).optional(), // read by ComfyUI’s part (python_shim/shim/saved.py)
   proxy: z.string().optional(),
   metrics_port: z.int().min(1).max(65_535).optional(),
+  start: z.enum(['now', 'wait']).optional(), // read by ComfyUI’s part (python_shim/shim/saved.py)
   mirrors: z.record(z.string(), z.string()).optional(),
   workers: z
     .strictObject({

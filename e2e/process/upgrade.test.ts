@@ -33,7 +33,7 @@ async function during(work: (panel: PanelClient, comfy: Comfy) => Promise<void>,
   const comfy = await startComfy({ frontend: FRONTENDS[0], packs: [PACK, 'modern-grain', 'trouble-maker'], base, env: { COMFY_ENV_SOURCES: index.simple, COMFY_ENV_CACHE: SHARED_CACHE, ...env } })
   const panel = await PanelClient.connect(comfy.url)
   try {
-    await panel.until(({ packs, host }) => host.comfyui !== null && packs.length === 3 && packs.every(({ reason }) => reason !== 'Being checked.'), 'the packs')
+    await panel.until(({ packs, host }) => host.comfyui !== null && packs.length === 3 && packs.every(({ reason, isolation }) => reason !== 'Being checked.' && isolation.state !== 'starting'), 'the packs')
     await work(panel, comfy)
   } finally {
     panel.close()

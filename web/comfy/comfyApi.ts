@@ -53,12 +53,12 @@ interface Extension {
   setup: () => void
 }
 
-/** Without `life`, in milliseconds, it stays until it is removed. */
 interface Toast {
   severity: 'success' | 'info' | 'warn' | 'error'
   summary: string
   detail: string
-  life?: number
+  /** Milliseconds. */
+  life: number
 }
 
 interface App {
@@ -128,13 +128,22 @@ export function toastInfo(summary: string): void {
 /** Told of each event of ours for this browser, with its data. */
 export const onEvent = (name: string, told: (data: unknown) => void): void => api.addEventListener(`envmanager.${name}`, ({ detail }) => told(detail))
 
-let lasting: Toast | null = null
+/** Not every frontend can take a notice away (1.58 cannot): one that lasts is shown again and again, for this long each. */
+const SHOWN_MS = 6000
+let lasting: { notice: Toast; again: ReturnType<typeof setInterval> } | null = null
 
 /** One notice that stays until there is another one, or none (null). */
 export function toastLasting(summary: string | null): void {
-  if (lasting) app.extensionManager.toast.remove?.(lasting)
-  lasting = summary === null ? null : { severity: 'info', summary, detail: '' }
-  if (lasting) app.extensionManager.toast.add(lasting)
+  const { toast } = app.extensionManager
+  if (lasting) {
+    clearInterval(lasting.again)
+    toast.remove?.(lasting.notice)
+    lasting = null
+  }
+  if (summary === null) return
+  const notice: Toast = { severity: 'info', summary, detail: '', life: SHOWN_MS }
+  toast.add(notice)
+  lasting = { notice, again: setInterval(() => toast.add(notice), SHOWN_MS) }
 }
 
 /** A setting of the host; undefined while it has none of that name. */
