@@ -77,6 +77,7 @@ function shimHandlers({ context, store, packs, workers, exchanged, load, loadFor
     'instance.release': (params) => workers.tellAll('instance.release', params),
     'pack.exchanged': ({ pack }) => {
       context.hostPacks.set(pack.id, pack)
+      if (pack.proxied && context.isolated.has(pack.id)) packs.setIsolation(pack.id, { state: 'on' }) // also where its first load had failed
       exchanged(pack.id)
       background(context, 'The node packs could not be looked at', packs.rescan())
     },

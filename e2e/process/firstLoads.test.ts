@@ -20,7 +20,7 @@ ISOLATED = "COMFYUI_ISOLATION_WORKER" in os.environ
 if ${waits ? 'ISOLATED' : 'False'}:
     open(os.path.join(FOLDER, "waits-${cls}"), "w").close()
     while not os.path.exists(os.path.join(FOLDER, "go-${cls}")): time.sleep(0.01)
-${fails ? 'if ISOLATED: raise ValueError("as asked")' : ''}
+${fails ? `if ISOLATED and not os.path.exists(os.path.join(FOLDER, "go-${cls}")): raise ValueError("as asked")` : ''}
 class Node:
     RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
     @classmethod
@@ -105,6 +105,16 @@ test('a pack that cannot be loaded says so, keeps no other from loading, and run
   expect(state.packs.find(({ id }) => id === 'broken')?.isolation).toMatchObject({ reason: expect.stringContaining('as asked') })
   await panel.call('isolation.set', { pack: 'broken', on: false })
   expect(await textOf(made, node('Broken'))).toEqual(['Broken False'])
+})
+
+test('a pack that could not be loaded has its classes as soon as its worker can', async () => {
+  const made = await start({ broken: pack('Broken', { fails: true }) }, ['broken'])
+  panel = await PanelClient.connect(made.url)
+  await panel.until(({ packs }) => packs.some(({ id, isolation }) => id === 'broken' && isolation.state === 'failed'), 'broken to fail')
+  letGo(made, 'Broken')
+  await panel.call('worker.restart', { worker: 'broken#1' })
+  await panel.until(({ packs }) => packs.some(({ id, proxied, import_error, isolation }) => id === 'broken' && proxied && import_error === null && isolation.state === 'on'), 'its classes')
+  expect(await textOf(made, node('Broken'))).toEqual(['Broken True'])
 })
 
 test('a pack that is switched off while it loads is loaded inside, and stays there', async () => {

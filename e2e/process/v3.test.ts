@@ -107,7 +107,7 @@ describe.skipIf(!real)('V3 node classes (a real ComfyUI)', () => {
     const other = await startComfy({ frontend: FRONTENDS[0], packs: PACKS, base })
     const its = await PanelClient.connect(other.url)
     try {
-      const { workers } = await its.until((state) => state.workers.some(({ id }) => id.startsWith('newer-nodes')), 'its worker')
+      const { workers } = await its.until(({ packs }) => packs.some(({ id, proxied }) => id === 'newer-nodes' && proxied), 'its classes')
       for (const { id } of workers) await its.call('worker.stop', { worker: id })
       writeFileSync(join(models, 'second.safetensors'), '')
       expect(JSON.stringify(await infoOf(other))).toContain('second.safetensors')
@@ -126,7 +126,7 @@ describe.skipIf(!real)('V3 node classes (a real ComfyUI)', () => {
     writeFileSync(join(base, 'user', '__envmanager', 'state.json'), JSON.stringify({ schema: 1, isolated: ['newer-nodes'] }))
     const other = await startComfy({ frontend: FRONTENDS[0], packs: PACKS, base })
     try {
-      expect(await infoOf(other)).toEqual(await infoOf(comfy))
+      await expect.poll(() => infoOf(other), { timeout: 60_000 }).toEqual(await infoOf(comfy))
       await behaves(other, 1)
       expect(await newest(other)).toEqual(await newest(comfy))
     } finally {

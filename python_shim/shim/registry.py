@@ -134,6 +134,9 @@ class Registry:
     def updated(self, report: dict[str, Any]) -> None:
         """A worker has started again: its pack may list other choices now, serves its routes elsewhere, or is another one by its files."""
         pack = report["pack"]
+        if pack in self._left_out:  # its first load, or another try after one that failed
+            threading.Thread(target=self.first_loaded, args=(pack, report), name="envmanager-first", daemon=True).start()
+            return
         if pack not in self._proxies and not self.choices.has_pack(pack):
             return
         self.offered(report)
