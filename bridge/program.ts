@@ -129,7 +129,7 @@ function start(file: string, args: string[], { isBound, ...options }: Omit<Optio
   const how = { ...options, reject: false, detached: !WINDOWS, cleanup: false } as const
   if (!isBound || WINDOWS) return execa(file, args, { ...how, stdio: ['ignore', 'pipe', 'pipe'] })
   const dropped = unnameable(options)
-  const program = dropped.length > 0 ? ['/usr/bin/env', ...dropped, file, ...args] : [file, ...args]
+  const program = dropped.length > 0 ? ['/usr/bin/env', '--', ...dropped, file, ...args] : [file, ...args]
   return execa('/bin/sh', ['-c', BOUND, 'sh', ...program], { ...how, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
 }
 type Child = ReturnType<typeof start>

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { stat, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
+import { endMarked } from '../marked'
 import { readInstalled } from '../packs/installed'
 import { normalizeName } from '../resolve/requirement'
 import { endOf, run } from '../run'
 import type { Reporter } from './build'
-import { CHANGE_MARK, endLeftOver } from './leftOver'
+import { CHANGE_MARK } from './leftOver'
 import type { EnvLock } from './lock'
 import { TORCH_FAMILY } from './plan'
 
@@ -54,7 +55,7 @@ export async function runInstallScript(packDir: string, python: string, site: st
   }
   const change = randomUUID()
   const ran = await run(python, [script], SCRIPT_MS, { env: { ...scriptEnvironment(python, constraints), [CHANGE_MARK]: change }, signal, cwd: packDir, onLine, isBound: true })
-  await endLeftOver(change) // what has left its group too: the environment is not its to change any more
+  if (!(await endMarked(CHANGE_MARK, change))) reporter.log('what install.py has started apart still runs, and does not end', 'warn')
   if (signal.aborted) throw new BridgeError('CANCELLED', 'Cancelled.')
   if (ran.code !== 0) reporter.log(`install.py ${endOf(ran, SCRIPT_MS)}. The pack may still work.`, 'warn')
 }

@@ -8,7 +8,6 @@ import { markFolder } from '../mark'
 import { withLock } from '../osLock'
 import { CHANGE_MARK } from './leftOver'
 import { recoverInPlace, restoreSnapshot } from './restore'
-import { identityOf } from './siteIdentity'
 import { copyOf, hostLock, type KeptFile, listSnapshots, saveSnapshot, type Snapshot } from './snapshot'
 
 let home: string
@@ -101,47 +100,6 @@ describe('a snapshot of an older version', () => {
     const { snapshots, faults } = await listSnapshots(home)
     expect(snapshots.map(({ id }) => id)).toEqual(['s1'])
     expect(faults).toEqual([expect.stringMatching(/s2.*cannot be read/)])
-  })
-})
-
-describe('an environment that was made anew', () => {
-  beforeEach(() => fill(AFTER)) // what a folder holds was written after it was made
-  const open = async (): Promise<Snapshot> => saveSnapshot(home, { ...ops('open'), identity: (await identityOf(site)) ?? undefined })
-  const anew = (): void => {
-    rmSync(site, { recursive: true })
-    mkdirSync(site, { recursive: true })
-  }
-
-  test('is the same one as long as only what is in it changes', async () => {
-    await open()
-    fill(BEFORE)
-    put('more.py', 'MORE')
-    expect(await recoverInPlace(home)).toEqual([expect.stringContaining('has been undone')])
-  })
-
-  test('gets nothing of what the old one had, and the change is settled', async () => {
-    await open()
-    anew()
-    put('a.py', 'A NEW')
-    expect(await recoverInPlace(home)).toEqual([expect.stringMatching(/made anew since: nothing was changed/)])
-    expect(readdirSync(site)).toEqual(['a.py'])
-    expect(read('a.py')).toBe('A NEW')
-    expect(await recoverInPlace(home)).toEqual([])
-  })
-
-  test('or is gone: the change is settled, and said once', async () => {
-    await open()
-    rmSync(join(home, 'python'), { recursive: true })
-    expect(await recoverInPlace(home)).toEqual([expect.stringMatching(/gone or was made anew/)])
-    expect(await recoverInPlace(home)).toEqual([])
-  })
-
-  test('is not changed by a restore that is asked for, forced or not', async () => {
-    const snapshot: Snapshot = { ...(await open()), state: 'done' }
-    anew()
-    await expect(restoreSnapshot(home, snapshot)).rejects.toThrow(/another environment/)
-    await expect(restoreSnapshot(home, snapshot, true)).rejects.toThrow(/another environment/)
-    expect(readdirSync(site)).toEqual([])
   })
 })
 

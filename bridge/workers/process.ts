@@ -90,7 +90,8 @@ export class WorkerProcess {
     })
     this.#child.once('exit', (code, signal) => {
       this.#killGroup() // what it has started goes with it, and lets go of its output
-      quietly('what does not end now ends with the computer', endMarked(PROCESS_MARK, launch.env[PROCESS_MARK] ?? '')) // what has left the group too
+      const mark = launch.env[PROCESS_MARK]
+      if (mark) quietly('what does not end now ends with the computer', endMarked(PROCESS_MARK, mark)) // what has left the group too
       setTimeout(() => tell(code, signal), LAST_OUTPUT_MS)
     })
     this.#child.once('close', tell)

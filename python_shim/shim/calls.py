@@ -157,9 +157,7 @@ class Calls:
                 lane = await self._lanes().bridge(loop)
                 if process is None or self.introduced == process.number:
                     return lane
-                failed = CodedError(
-                    "CONNECTION_LOST", "The bridge does not know of this ComfyUI yet.", "Wait a few seconds; the panel says why."
-                )
+                failed = CodedError("CONNECTION_LOST", "The bridge does not know of this ComfyUI yet.", "The panel says why.")
             except CodedError as error:
                 if process is None or not process.comes_after(number):
                     raise

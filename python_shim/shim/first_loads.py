@@ -26,6 +26,14 @@ class Held(Exception):
         self.packs = packs
 
 
+class _Waiting:
+    """A prompt that waits, its id if it has one, and the browser that has sent it."""
+
+    def __init__(self, prompt: str | None, browser: str | None) -> None:
+        self.prompt, self.browser = prompt, browser
+        self.changed, self.is_cancelled = asyncio.Event(), False
+
+
 class FirstLoads:
     """All of them in this ComfyUI. Everything but `add` runs in the loop of its web server."""
 
@@ -35,9 +43,9 @@ class FirstLoads:
         self._on_waiting = on_waiting
         #: Packs under way, in ComfyUI's order of loading.
         self._packs: list[str] = []
-        self._changes: set[asyncio.Event] = set()
-        self._held: dict[asyncio.Event, str | None] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._waiting: list[_Waiting] = []
+        #: The event loop itself keeps no task alive.
+        self._task: asyncio.Task[None] | None = None
 
     def add(self, pack: str, folder: str) -> None:
         """ComfyUI's load has come to this pack."""
@@ -51,14 +59,12 @@ class FirstLoads:
 
     def start(self) -> asyncio.Task[None]:
         """Load them all, side by side."""
-        task = asyncio.get_running_loop().create_task(self._run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self._task
 
     async def _run(self) -> None:
         if self._packs:
-            log.info("comfyui-envmanager: %s: loading in the background.", ", ".join(self._packs))
+            log.info("comfyui-envmanager: %s: loading.", ", ".join(self._packs))
         beside = asyncio.Semaphore(max(2, min(8, os.cpu_count() or 1)))  # each import takes a core and its memory
         await asyncio.gather(*(self._one(pack, beside) for pack in list(self._packs)))
 
@@ -72,32 +78,28 @@ class FirstLoads:
             await asyncio.to_thread(self._registry.first_load_failed, pack, "".join(traceback.format_exception_only(error)).strip())
         finally:
             self._packs.remove(pack)
-            for changed in list(self._changes):
-                changed.set()
+            for waiting in self._waiting:
+                waiting.changed.set()
 
     async def hold(self, classes: Iterable[str], prompt: str | None, browser: str | None) -> None:
         """Wait while a node class of a prompt is unknown and packs are under way. Raises Held if the prompt is cancelled."""
-        wanted, changed, cancelled = set(classes), asyncio.Event(), asyncio.Event()
+        wanted, waiting, packs = set(classes), _Waiting(prompt, browser), []
         if not self._waits(wanted):
             return
-        self._changes.add(changed)
-        self._held[cancelled] = prompt
-        stop = asyncio.ensure_future(cancelled.wait())
+        self._waiting.append(waiting)
         try:
-            while self._waits(wanted) and not cancelled.is_set():
-                log.info("comfyui-envmanager: a prompt waits for %s to load.", ", ".join(self._packs))
-                self._on_waiting(list(self._packs), browser)
-                changed.clear()
-                waits = asyncio.ensure_future(changed.wait())
-                await asyncio.wait((waits, stop), return_when=asyncio.FIRST_COMPLETED)
-                waits.cancel()
-            if cancelled.is_set():
-                raise Held(list(self._packs))
+            while self._waits(wanted) and not waiting.is_cancelled:
+                packs = list(self._packs)
+                log.info("comfyui-envmanager: a prompt waits for %s to load.", ", ".join(packs))
+                self._on_waiting(packs, browser)
+                waiting.changed.clear()
+                await waiting.changed.wait()
+            if waiting.is_cancelled:
+                raise Held(packs)
         finally:
-            stop.cancel()
-            self._changes.discard(changed)
-            self._held.pop(cancelled, None)
-            self._on_waiting([], browser)
+            self._waiting.remove(waiting)
+            others = any(other.browser == browser for other in self._waiting)
+            self._on_waiting(list(self._packs) if others else [], browser)
 
     def _waits(self, wanted: set[str]) -> bool:
         return self.are_under_way and not wanted <= mappings().keys()
@@ -105,6 +107,7 @@ class FirstLoads:
     def cancel(self, prompts: Iterable[str] | None) -> None:
         """Cancel prompts that wait: those with these ids, or all."""
         named = None if prompts is None else set(prompts)
-        for cancelled, prompt in list(self._held.items()):
-            if named is None or prompt in named:
-                cancelled.set()
+        for waiting in self._waiting:
+            if named is None or waiting.prompt in named:
+                waiting.is_cancelled = True
+                waiting.changed.set()

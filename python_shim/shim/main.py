@@ -46,6 +46,8 @@ class Shim:
         self.process = BridgeProcess(places.home(), own["root"], self._bridge_ready, self._status_changed, own["base"])
         self.facts = ClassFacts(lambda: self.process.run)
         self.relay: Any = None
+        #: The last that has begun to tell which packs there are.
+        self._telling: object = None
         self.client = BridgeClient(
             self.process,
             serves={"isolation.apply": self.registry.apply, "pack.nodes": self.registry.nodes},
@@ -112,7 +114,7 @@ class Shim:
             log.warning("comfyui-envmanager: what the panel shows of node classes was not kept: %s", error)
         loads = self.first_loads.start()
         if saved.waits_for_packs():
-            await loads
+            await asyncio.wait({loads})  # what is wrong with one of them keeps no server from starting
 
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:
         self.facts.keep()
@@ -153,8 +155,12 @@ class Shim:
             self.calls.introduced = number
 
     def _tell_packs(self) -> None:
+        self._telling = telling = object()
+        packs = host_packs(self.registry)
+        if telling is not self._telling:  # node classes were slow, and a later thread tells more
+            return
         try:
-            told = self.client.request("host.packs", {"packs": host_packs(self.registry)})
+            told = self.client.request("host.packs", {"packs": packs})
             told.add_done_callback(lambda answered: _has_answered(answered, "which packs ComfyUI has"))
         except CodedError as error:
             log.debug("comfyui-envmanager: the packs were not reported: %s", error)

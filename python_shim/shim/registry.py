@@ -280,13 +280,17 @@ class Registry:
         """Where a pack lies, if ComfyUI has loaded it or has its classes."""
         return self._folders.get(pack)
 
-    def report_pack(self, pack: str) -> dict[str, Any]:
-        """The `HostPack` of the schemas."""
+    def live_classes(self, pack: str) -> list[str]:
+        """The node classes that take live objects. Asks them for their inputs, which may take a while."""
+        return sorted(str(name) for name, cls in self.own_classes(pack).items() if live_of(str(name), cls))
+
+    def report_pack(self, pack: str, live: list[str] | None = None) -> dict[str, Any]:
+        """The `HostPack` of the schemas. `live`: its `live_classes`, where they were asked before."""
         own = self.own_classes(pack)
         error = self._errors.get(pack)
         isolated = pack in self._proxies or self.choices.has_pack(pack)
         state = "worker" if isolated else "failed" if error else "worker" if pack in self._left_out else "host"
-        live = sorted(str(name) for name, cls in own.items() if live_of(name, cls))
+        live = self.live_classes(pack) if live is None else live
         proxied = bool(self._proxies.get(pack))
         return {"id": pack, "loaded": state, "error": error, "classes": len(own), "live_classes": live, "proxied": proxied}
 

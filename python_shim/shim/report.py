@@ -61,12 +61,21 @@ def host_report() -> dict[str, Any]:
     return {"version": _version(), "pack_roots": roots, "folders": folders()}
 
 
+def _live_classes(registry: Registry, pack: str) -> list[str]:
+    try:
+        return registry.live_classes(pack)
+    except BaseException as error:  # noqa: BLE001 - one strange pack does not hide the others
+        log.warning("comfyui-envmanager: the node classes of %s could not be looked at: %s", pack, error)
+        return []
+
+
 def host_packs(registry: Registry) -> list[dict[str, Any]]:
     """The `HostPack`s of the schemas. Asks node classes for their inputs, which may take a while: not for ComfyUI's own threads."""
     packs = []
-    for pack in registry.packs():
+    live = {pack: _live_classes(registry, pack) for pack in registry.packs()}
+    for pack in live:  # how each stands is looked at when this is known: a switch may have been made meanwhile
         try:
-            packs.append(registry.report_pack(pack))
+            packs.append(registry.report_pack(pack, live[pack]))
         except BaseException as error:  # noqa: BLE001 - one strange pack does not hide the others
             log.warning("comfyui-envmanager: %s could not be described: %s", pack, error)
     return packs

@@ -80,11 +80,16 @@ def waits_for_packs() -> bool:
     A file that cannot be read is the panel's to tell."""
     chosen = os.environ.get("COMFY_ENV_START")
     if chosen:
+        if chosen not in ("now", "wait"):
+            _warn(f"COMFY_ENV_START is {chosen[:40]!r}: set it to now or wait. ComfyUI's start waits for no pack.")
         return chosen == "wait"
     try:
         text = (places.home() / "settings.toml").read_text("utf-8")
         return bool(_toml().loads(text).get("start") == "wait")
-    except (OSError, ValueError, ImportError):
+    except ImportError:
+        _warn("settings.toml cannot be read by this Python: ComfyUI's start waits for no pack, unless COMFY_ENV_START is wait.")
+        return False
+    except (OSError, ValueError):
         return False
 
 
