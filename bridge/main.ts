@@ -16,7 +16,7 @@ import { serveCommand } from './cli/serveCommand'
 import { makeEngine, type Engine } from './engine'
 import { BridgeError } from './errors/bridgeError'
 import { refuseForeign, takeHome } from './home'
-import { recoverInPlace } from './install/restore'
+import { recoverInPlace } from './install/hostTurn'
 import { packAt } from './packs/scan'
 import { OVERRIDE_NAMES, readSettings } from './settings'
 

@@ -111,7 +111,7 @@ async function undone(home: string, snapshot: Snapshot, failed: unknown): Promis
 
 /**
  * Installs into ComfyUI's own environment, the one place where that is not done beside: tried in an empty one first, with a snapshot of every file that
- * will change, torch and numpy guarded, every file checked, and everything put back if anything of it fails or is cancelled. For who holds `hostLock`.
+ * will change, torch and numpy guarded, every file checked, and everything put back if anything of it fails or is cancelled. For who has the turn (`hostTurn.ts`).
  */
 export function installInPlace(input: InPlaceInput): Promise<Snapshot> {
   const { cache, reporter, signal } = input

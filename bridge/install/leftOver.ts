@@ -5,7 +5,7 @@ import { endMarked } from '../marked'
 export const CHANGE_MARK = 'COMFY_ENV_CHANGE'
 
 /**
- * Ends what a killed process of ours has left running of a change: uv would write on while the change is undone. For who holds `hostLock`. Throws ENV_BUSY
+ * Ends what a killed process of ours has left running of a change: uv would write on while the change is undone. For who has the turn (`hostTurn.ts`). Throws ENV_BUSY
  * where it does not end.
  */
 export async function endLeftOver(id: string): Promise<void> {

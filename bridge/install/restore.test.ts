@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { markFolder } from '../mark'
 import { withLock } from '../osLock'
 import { CHANGE_MARK } from './leftOver'
-import { recoverInPlace, restoreSnapshot } from './restore'
+import { recoverInPlace } from './hostTurn'
+import { restoreSnapshot } from './restore'
 import { copyOf, hostLock, type KeptFile, listSnapshots, saveSnapshot, type Snapshot } from './snapshot'
 
 let home: string
@@ -63,7 +64,7 @@ describe('a snapshot of an older version', () => {
     brokenOff()
     expect(await recoverInPlace(home)).toEqual([expect.stringContaining('has been undone')])
     expect(read('ops.py')).toBe('OLD')
-    expect(readdirSync(site)).toEqual(['ops.py'])
+    expect(readdirSync(site)).toEqual(['.envmanager.lock', 'ops.py'])
     expect(await recoverInPlace(home)).toEqual([])
   })
 
@@ -115,7 +116,7 @@ describe('a change that was broken off', () => {
       await saveSnapshot(home, ops('open'))
       expect([mixture(number), await recoverInPlace(home)]).toEqual([mixture(number), [expect.stringContaining('has been undone')]])
       expect([mixture(number), found()]).toEqual([mixture(number), BEFORE])
-      expect(readdirSync(site).sort()).toEqual(['a.py', 'b.py', 'shared.py', 'somebody-1.dist-info'])
+      expect(readdirSync(site).sort()).toEqual(['.envmanager.lock', 'a.py', 'b.py', 'shared.py', 'somebody-1.dist-info'])
     }
   })
 
@@ -130,7 +131,7 @@ describe('a change that was broken off', () => {
     fill(AFTER)
     await saveSnapshot(home, ops('open'))
     await saveSnapshot(home, { ...ops('done', '2026-01-02T00-00-00-000Z-0000'), created: 2 })
-    expect(await recoverInPlace(home)).toEqual([expect.stringContaining('cannot be undone before 2026-01-02')])
+    expect(await recoverInPlace(home)).toEqual([expect.stringMatching(/cannot be undone: 2026-01-02\S+ was installed after it\. First: comfy-env restore 2026-01-02/)])
     expect(found()).toEqual(AFTER)
   })
 

@@ -2,7 +2,6 @@ import { chmod, copyFile, mkdir, readdir, rename, rm, rmdir, symlink, utimes } f
 import { dirname, join } from 'node:path'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { errnoOf, flush, unwritable } from '../files'
-import { ifFree, type Waiting, withLock } from '../osLock'
 import { isBytecode, isOfItsSource, removeBytecode, sourceOf } from './bytecode'
 import { withoutTheirs } from './claims'
 import { contentAt, copyFlushed, flushFile, forEach, isSame, someOf } from './contents'
@@ -11,7 +10,7 @@ import { endLeftOver } from './leftOver'
 import { copyObstacle, inTheWay, obstacles } from './obstacles'
 import { isSameSite } from './siteIdentity'
 import { changedSince, completed, unknownFiles } from './sinceThen'
-import { copyOf, folderOf, foldersOf, hostLock, isOneSite, type KeptFile, keptIn, leftOverFolders, listSnapshots, onTopOf, pathIn, saveSnapshot, type Snapshot, sweepSnapshots, type Whole } from './snapshot'
+import { copyOf, folderOf, foldersOf, type KeptFile, keptIn, pathIn, saveSnapshot, type Snapshot, type Whole } from './snapshot'
 
 const isAsBefore = async (site: string, file: KeptFile): Promise<boolean> => isSame(await contentAt(pathIn(site, file.path)), file)
 
@@ -167,7 +166,7 @@ export interface Restored {
 
 /**
  * Puts ComfyUI's environment back to what a snapshot kept, without network: once all that it kept is known to be whole, and nobody else has changed
- * the same files since; and looks then whether all of it is so. `force`: what others changed is copied first and put back too. For who holds `hostLock`.
+ * the same files since; and looks then whether all of it is so. `force`: what others changed is copied first and put back too. For who has the turn (`hostTurn.ts`).
  * Throws VERIFY_FAILED, HOST_CHANGED, DISK_FULL or FILE_UNREADABLE.
  */
 export async function restoreSnapshot(home: string, snapshot: Snapshot, force = false): Promise<Restored> {
@@ -198,63 +197,4 @@ export async function restoreSnapshot(home: string, snapshot: Snapshot, force = 
 export function besides({ replaced, left }: Pick<Restored, 'replaced' | 'left'>): string {
   const copied = replaced === null ? '' : ` What was there is kept in ${replaced}.`
   return left.length === 0 ? copied : `${copied} ${someOf(left)}: left, other packages have it now or somebody removed it.`
-}
-
-/** Undoes one change that was broken off. Returns what to tell of it. Throws HOST_CHANGED or what else keeps it from that. */
-async function undo(home: string, snapshot: Snapshot): Promise<string> {
-  const what = `An install for ${snapshot.pack} into ComfyUI’s own environment was broken off`
-  if (!(await isSameSite(snapshot.site, snapshot.identity))) {
-    await endLeftOver(snapshot.id)
-    await saveSnapshot(home, { ...snapshot, state: 'restored' })
-    return `${what}. That environment is gone or was made anew since: nothing was changed.`
-  }
-  const later = onTopOf((await listSnapshots(home)).snapshots, snapshot)
-  if (later) throw new BridgeError('HOST_CHANGED', `${what} and cannot be undone before ${later.id}, which was installed after it.`, { hint: `First: comfy-env restore ${later.id}` })
-  try {
-    return `${what} and has been undone.${besides(await restoreSnapshot(home, snapshot))}`
-  } catch (cause) {
-    const { code, message, hint, details } = toWire(cause)
-    throw new BridgeError(code, `${what} and cannot be undone: ${message}`, { hint, cause, ...(details && { details }) })
-  }
-}
-
-const openOnes = async (home: string): Promise<Snapshot[]> => (await listSnapshots(home)).snapshots.filter(({ state }) => state === 'open')
-
-/** Undoes changes that were killed half-way, unless another process is at it. Returns what to tell of each. Never throws: what cannot be undone keeps nothing from starting. */
-export async function recoverInPlace(home: string): Promise<string[]> {
-  const all = async (): Promise<string[]> => {
-    const told: string[] = []
-    for (const snapshot of await openOnes(home)) told.push(await undo(home, snapshot).catch((error: unknown) => `${toWire(error).message} ${toWire(error).hint}`))
-    await sweepSnapshots(home)
-    return told
-  }
-  try {
-    if ((await openOnes(home)).length + (await leftOverFolders(home)).length === 0) return []
-    return (await ifFree(hostLock(home), all)) ?? []
-  } catch (error) {
-    return [`Whether an install into ComfyUI’s own environment was broken off is not known: ${toWire(error).message}`]
-  }
-}
-
-/** A change of ComfyUI's own environment, whose turn is waited for. */
-interface Turn extends Waiting {
-  home: string
-  /** Whose it is. */
-  site: string
-  /** Hears what has been undone first. */
-  tell: (text: string) => void
-  /** Only what stands on top of that change; absent: all. */
-  above?: Snapshot
-}
-
-/**
- * Runs `work` while nothing else changes ComfyUI's own environment, and once what a killed process has left half-way there is undone: who waited for that
- * process would build on it. Throws CANCELLED, and what keeps something from being undone; nothing was changed then.
- */
-export async function inHostTurn<T>({ home, site, tell, above, ...waiting }: Turn, work: () => Promise<T>): Promise<T> {
-  return withLock(hostLock(home), waiting, async () => {
-    const isInTheWay = (one: Snapshot): boolean => isOneSite(one.site, site) && (above === undefined || one.created > above.created)
-    for (const snapshot of (await openOnes(home)).filter(isInTheWay)) tell(await undo(home, snapshot))
-    return work()
-  })
 }

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { recoverInPlace, restoreSnapshot } from './restore'
+import { recoverInPlace } from './hostTurn'
+import { restoreSnapshot } from './restore'
 import { identityOf } from './siteIdentity'
 import { copyOf, saveSnapshot, type Snapshot } from './snapshot'
 

@@ -9,6 +9,7 @@ import { isMarked, removeMarked } from '../mark'
 import { lockIn } from '../osLock'
 import { readState, rewriteState } from '../stateFile'
 import { endLeftOver } from './leftOver'
+import { noteClosed, noteOpen } from './siteTurn'
 
 /** A file as it was before the change. Paths are below site-packages, with `/`; `..` leads to scripts and data beside it. */
 const KeptFile = z.strictObject({
@@ -65,23 +66,32 @@ export const snapshotsIn = (home: string): string => join(home, 'snapshots')
 export const folderOf = (home: string, id: string): string => join(snapshotsIn(home), id)
 const recordOf = (home: string, id: string): string => join(folderOf(home, id), 'snapshot.json')
 
-/** What everything that changes ComfyUI's own environment holds. */
+/** What everything that a home changes in ComfyUI's own environment holds. */
 export const hostLock = (home: string): string => lockIn(home, 'comfyui-own')
 
 /** A name that no other snapshot has. */
 export const newSnapshotId = (): string => `${new Date().toISOString().replace(/[:.]/g, '-')}-${randomBytes(4).toString('hex')}`
 
+/** One snapshot's record; null: there is none, or it is of another name. Throws FILE_UNREADABLE. */
+export async function readSnapshot(home: string, id: string): Promise<Snapshot | null> {
+  const found = await readState(recordOf(home, id), Snapshot)
+  return found && found.value.id === id ? found.value : null // a copy that somebody has made is none
+}
+
 /** Throws DISK_FULL, FILE_UNWRITABLE or FILE_UNREADABLE. */
-export function saveSnapshot(home: string, snapshot: Snapshot): Promise<Snapshot> {
-  return rewriteState(recordOf(home, snapshot.id), Snapshot, () => snapshot)
+export async function saveSnapshot(home: string, snapshot: Snapshot): Promise<Snapshot> {
+  const { site, id, state } = snapshot
+  const saved = await rewriteState(recordOf(home, id), Snapshot, () => snapshot)
+  await (state === 'open' ? noteOpen(site, home, id) : noteClosed(site, id)) // never a note without its record
+  return saved
 }
 
 /** Every snapshot that can be read, newest first, and what keeps the others from it. */
 export async function listSnapshots(home: string): Promise<{ snapshots: Snapshot[]; faults: string[] }> {
   const faults: string[] = []
   const read = async (name: string): Promise<Snapshot[]> => {
-    const found = await readState(recordOf(home, name), Snapshot).catch((error: unknown) => void faults.push(toWire(error).message))
-    return found && found.value.id === name ? [found.value] : [] // a copy that somebody has made is none
+    const found = await readSnapshot(home, name).catch((error: unknown) => void faults.push(toWire(error).message))
+    return found ? [found] : []
   }
   const all = await Promise.all((await namesIn(snapshotsIn(home))).map(read))
   return { snapshots: all.flat().sort((a, b) => b.created - a.created), faults }
@@ -114,7 +124,7 @@ export async function leftOverFolders(home: string): Promise<{ id: string; folde
   return (await Promise.all((await namesIn(snapshotsIn(home))).filter((one) => ID.test(one)).map(left))).flat()
 }
 
-/** Deletes it. For who holds `hostLock`. */
+/** Deletes it. For who has the turn (`hostTurn.ts`). */
 export async function sweepSnapshots(home: string): Promise<void> {
   for (const { id, folder } of await leftOverFolders(home)) {
     const remove = (): Promise<void> => (folder === stageOf(home, id) ? rm(folder, { recursive: true, force: true }) : removeMarked(folder))

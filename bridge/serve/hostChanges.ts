@@ -1,7 +1,8 @@
 import type { HostChange } from '../../schemas/env'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
-import { inHostTurn, type Restored, restoreSnapshot } from '../install/restore'
+import { inHostTurn } from '../install/hostTurn'
+import { type Restored, restoreSnapshot } from '../install/restore'
 import { listSnapshots, onTopOf, type Snapshot } from '../install/snapshot'
 import type { Waiting } from '../osLock'
 

@@ -4,7 +4,7 @@ import { buildEnv, type Reporter } from '../install/build'
 import type { EnvStore } from '../install/envStore'
 import { installInPlace } from '../install/inPlace'
 import type { FullPlan } from '../install/plan'
-import { inHostTurn } from '../install/restore'
+import { inHostTurn } from '../install/hostTurn'
 
 export const envOf = (request: JobRequest, envs: EnvStore): string => (request.action === 'repair' ? request.env : envs.idOf(request.pack))
 

@@ -48,7 +48,7 @@ export class OwnHost {
     return makeNeedyPack(this.folder, name, wheels, packages)
   }
 
-  start(args: string[], env: Record<string, string> = {}): RunningCli {
+  start(args: string[], env: Record<string, string> = {}, home = 'home'): RunningCli {
     const settings = {
       COMFY_ENV_INTERPRETER: this.python,
       COMFY_ENV_UV: UV,
@@ -58,7 +58,7 @@ export class OwnHost {
       COMFY_ENV_TORCH: '2.13.0', // the stand-in has no version file
       COMFY_ENV_CUDA: 'none',
     }
-    return startComfyEnv([...args, '--home', join(this.folder, 'home'), '--json'], { env: { ...settings, ...env } })
+    return startComfyEnv([...args, '--home', join(this.folder, home), '--json'], { env: { ...settings, ...env } })
   }
 
   comfyEnv(...args: string[]): Promise<CliResult> {

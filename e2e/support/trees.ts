@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto'
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { basename, join, relative } from 'node:path'
 
-/** Hash over names and contents of all files below a folder, but for what Python and uv write for themselves. */
+/** What is no part of what is compared: bytecode, which Python writes for itself, and the lock that we leave beside packages (ADR 20). */
+const isBeside = (path: string): boolean => path.includes('__pycache__') || basename(path) === '.envmanager.lock'
+
+/** Hash over names and contents of all files below a folder, but for what Python, uv and our locks write for themselves. */
 export function treeHash(folder: string, all = false): string {
   const hash = createHash('sha256')
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
-  const files = entries.filter((entry) => entry.isFile() && !entry.parentPath.includes('__pycache__')).map((entry) => join(entry.parentPath, entry.name))
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).filter((path) => !isBeside(path))
   for (const file of files.sort()) {
     // RECORD holds hashes of scripts that name their env's folder
     if (!all && file.endsWith('RECORD')) continue
@@ -15,9 +18,9 @@ export function treeHash(folder: string, all = false): string {
   return hash.digest('hex')
 }
 
-/** Every file and link below a folder with its mode and content, but for bytecode, which Python writes for itself. */
+/** Every file and link below a folder with its mode and content, but for bytecode and our lock. */
 export function treeState(folder: string): Record<string, string> {
-  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => !path.includes('__pycache__')).sort()
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => !isBeside(path)).sort()
   const stateOf = (path: string): string => {
     const found = lstatSync(path)
     if (found.isSymbolicLink()) return `link to ${readlinkSync(path)}`
