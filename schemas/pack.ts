@@ -14,6 +14,7 @@ export const PACK_STATES = [
   'installing',
   'failed',
   'broken',
+  'gone',
   'unknown',
 ] as const
 export const PackState = z.enum(PACK_STATES)
@@ -55,6 +56,7 @@ export const PackInfo = z
     live_classes: z.array(z.string()).describe('node classes that take live host objects'),
     proxied: z.boolean().describe('ComfyUI has not imported it: its nodes run in a worker only'),
     class_isolation: byName(z.boolean()).describe('node classes that differ from their pack'),
+    was: PackId.nullable().describe('a pack whose folder is gone and that says the same of its project or repository: it may be this one'),
   })
   .meta({ id: 'PackInfo' })
 export type PackInfo = z.infer<typeof PackInfo>

@@ -58,6 +58,11 @@ export const panelToBridge = {
       }),
       result: Nothing,
     },
+    'pack.forget': { params: z.strictObject({ pack: PackId.describe('one that is gone') }), result: Nothing },
+    'pack.renamed': {
+      params: z.strictObject({ pack: PackId, same: z.boolean().describe('whether it is the pack that it may have been (`was`): then its choices and environment go on here') }),
+      result: Nothing,
+    },
     'worker.stop': { params: z.strictObject({ worker: WorkerId }), result: Nothing },
     'worker.restart': { params: z.strictObject({ worker: WorkerId }), result: Nothing },
     'space.look': { params: Nothing, result: z.strictObject({ items: z.array(Leftover) }) },

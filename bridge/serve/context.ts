@@ -99,5 +99,14 @@ export async function saveChoice({ engine }: Context, pack: string, choice: Choi
   })
 }
 
+/** Takes all choices for one pack away. Throws as `saveChoice` does. */
+export async function saveForgotten({ engine }: Context, pack: string): Promise<void> {
+  const { home } = engine.settings
+  await updateState(statePath(home), lockIn(home, 'state.json'), StateFile, (before): StateFile => {
+    const { [pack]: _, ...classes } = before?.classes ?? {}
+    return { schema: 1, isolated: (before?.isolated ?? []).filter((name) => name !== pack), classes }
+  })
+}
+
 /** Whether a worker runs anything of a pack: itself, or one of its node classes. */
 export const usesWorker = ({ isolated, classes }: Context, pack: string): boolean => isolated.has(pack) || Object.values(classes.get(pack) ?? {}).includes(true)

@@ -10,6 +10,7 @@ import { scanPacks } from '../packs/scan'
 import { packState, requirementStatuses } from '../packs/status'
 import { showProblem } from './background'
 import { packFolder, packRoots, type Context } from './context'
+import { type GonePacks, lookForGone } from './gonePacks'
 import { freeBytes } from './hostInfo'
 
 interface Assessment {
@@ -23,6 +24,8 @@ interface Assessment {
 /** Keeps the store's packs and environments in step with the disk. */
 export class PackService {
   readonly #isolation = new Map<string, Isolation>()
+  /** Packs that may be one that is gone. */
+  #was: ReadonlyMap<string, string> = new Map()
   readonly #failures = new Map<string, string>()
   /** Environments that a check has found damaged, and how. */
   readonly #damaged = new Map<string, string>()
@@ -73,15 +76,33 @@ export class PackService {
     faults.forEach(({ message }) => showProblem(this.context, `Node packs are not seen: ${message}`))
     const places = await Promise.all(all.map(({ dir }) => realpath(dir).catch(() => dir)))
     const found = all.filter((_, index) => places[index] !== ourselves)
-    const ids = new Set(found.map(({ id }) => id))
+    const { gone, was } = await this.#lookForGone(found, faults.length > 0)
+    this.#was = was
+    const ids = new Set([...found.map(({ id }) => id), ...gone.keys()])
     // those of a folder that cannot be read now stay as they are known
     if (faults.length === 0) for (const id of store.packs.keys()) if (!ids.has(id)) store.apply({ kind: 'pack_gone', id })
     for (const pack of found) {
       if (!store.packs.has(pack.id)) store.apply({ kind: 'pack', pack: this.#unchecked(pack) })
     }
     await this.refreshEnvs().catch((error: unknown) => showProblem(this.context, `Environments are not seen: ${toWire(error).message}`))
+    for (const [id, dir] of gone) store.apply({ kind: 'pack', pack: this.#gone(id, dir) })
     await Promise.all(found.map((pack) => this.refresh(pack)))
     store.apply({ kind: 'host', host: { ...store.host, checked: Date.now(), free_bytes: await freeBytes(engine.settings.home) } })
+  }
+
+  /** Nothing is gone where not all is seen. */
+  async #lookForGone(found: PackFolder[], isPartial: boolean): Promise<GonePacks> {
+    if (isPartial || packRoots(this.context).length === 0) return { gone: new Map(), was: this.#was }
+    return lookForGone(this.context, found).catch((error: unknown) => {
+      showProblem(this.context, `Packs that were renamed or removed are not seen: ${toWire(error).message}`)
+      return { gone: new Map(), was: new Map() }
+    })
+  }
+
+  #gone(id: string, dir: string | null): PackInfo {
+    const where = dir === null ? 'ComfyUI has no pack of this name.' : `Its folder ${dir} is not there: it was removed, renamed or disabled.`
+    const base = this.#unchecked({ id, dir: dir ?? '' })
+    return { ...base, state: 'gone', reason: `${where} What was chosen for it is kept until you forget it.`, class_isolation: this.context.classes.get(id) ?? {}, env: this.#envOf(id)?.id ?? null }
   }
 
   async refreshEnvs(): Promise<void> {
@@ -184,6 +205,7 @@ export class PackService {
       live_classes: [],
       proxied: false,
       class_isolation: {},
+      was: this.#was.get(pack.id) ?? null,
     }
   }
 }

@@ -13,6 +13,7 @@ import type { IsolationService } from './isolationService'
 import type { JobService } from './jobService'
 import type { PackService } from './packService'
 import { hide, ownNames, reportText } from './report'
+import { answerRenamed, forgetPack } from './renamedPack'
 import { changeSettings } from './settingsService'
 import type { WorkerService } from './workerService'
 
@@ -110,7 +111,8 @@ function environments({ context, packs, jobs, workers }: PanelServices) {
   }
 }
 
-function changingWhatRuns({ context, isolation, workers }: PanelServices) {
+function changingWhatRuns(services: PanelServices) {
+  const { context, isolation, workers } = services
   return {
     'isolation.set': async ({ pack, class: name, on }: Params<'isolation.set'>) => {
       if (name !== undefined) await isolation.setClass(pack, name, on)
@@ -118,6 +120,8 @@ function changingWhatRuns({ context, isolation, workers }: PanelServices) {
       else await isolation.set(pack, on)
       return {}
     },
+    'pack.forget': async ({ pack }: Params<'pack.forget'>) => (await forgetPack(services, pack), {}),
+    'pack.renamed': async ({ pack, same }: Params<'pack.renamed'>) => (await answerRenamed(services, pack, same), {}),
     'worker.stop': async ({ worker }: Params<'worker.stop'>) => (await workers.find(worker).stop(), {}),
     'worker.restart': async ({ worker }: Params<'worker.restart'>) => (await workers.restart(worker), {}),
     'settings.set': async (changed: Params<'settings.set'>) => (await changeSettings(context, changed), workers.settingsChanged(), {}),

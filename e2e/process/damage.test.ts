@@ -10,6 +10,7 @@ import { BareBridge } from '../support/bareBridge.ts'
 const record = { schema: 1, id: 'alpha', kind: 'overlay', pack: 'alpha', generation: 1, previous: null, interpreter: PYTHON, host_site: null, combination: null, requirements_hash: 'x', packages: [], created: 1 }
 const FILES: Record<string, unknown> = {
   'state.json': { schema: 1, isolated: ['alpha'], classes: { alpha: { A: false } } },
+  'packs.json': { schema: 1, packs: { beta: { dir: '/nowhere/beta', project: null, repository: null, others: [] } } },
   'settings.toml': 'offline = true\n',
   'jobs/queue.json': { schema: 1, jobs: [] },
   'envs/alpha/env.json': record,
@@ -51,6 +52,12 @@ function print(path: string): string {
   return found.isFile() ? createHash('sha256').update(readFileSync(path)).digest('hex') : found.isDirectory() ? 'folder' : 'link'
 }
 
+/** Whether the packs of a newer version's file are there, what that version wrote beside them, and the pack that was found. */
+function hasAllOf(path: string): boolean {
+  const { schema, unheard_of: unheard, packs } = JSON.parse(readFileSync(path, 'utf8')) as { schema: number; unheard_of?: object; packs: object }
+  return schema === 99 && unheard !== undefined && Object.keys(packs).sort().join() === 'alpha,beta'
+}
+
 /** These are made anew at each start or whenever they are wanted, or are written to all the time. */
 const OWN_AGAIN = new Set(['run/bridge.json', 'classes/alpha.json', 'logs/bridge.ndjson'])
 
@@ -70,5 +77,6 @@ test.each(Object.keys(FILES).flatMap((file) => Object.keys(DAMAGES).map((damage)
   await expect.poll(async () => (await bridge?.snapshot())?.host.checked ?? null, { timeout: 20_000 }).not.toBeNull()
   expect((await bridge.snapshot())?.packs.map(({ id }) => id)).toEqual(['alpha'])
   expect(bridge.stderr).not.toMatch(/A fault of ours|^ +at /m)
-  expect(OWN_AGAIN.has(file) || print(path) === before).toBe(true)
+  const isAddedTo = file === 'packs.json' && damage === 'of a newer version'
+  expect(isAddedTo ? hasAllOf(path) : OWN_AGAIN.has(file) || print(path) === before).toBe(true)
 })

@@ -104,23 +104,42 @@ class IsolationSet(TypedDict, closed=True):
 
 
 class Params11(TypedDict, closed=True):
-    worker: str
+    pack: str
 
 
-class WorkerStop(TypedDict, closed=True):
+class PackForget(TypedDict, closed=True):
     params: Params11
     result: dict[str, Any]
 
 
+class Params12(TypedDict, closed=True):
+    pack: str
+    same: bool
+
+
+class PackRenamed(TypedDict, closed=True):
+    params: Params12
+    result: dict[str, Any]
+
+
+class Params13(TypedDict, closed=True):
+    worker: str
+
+
+class WorkerStop(TypedDict, closed=True):
+    params: Params13
+    result: dict[str, Any]
+
+
 class WorkerRestart(TypedDict, closed=True):
-    params: Params11
+    params: Params13
     result: dict[str, Any]
 
 
 KeepWarmItem: TypeAlias = str
 
 
-class Params13(TypedDict, closed=True):
+class Params15(TypedDict, closed=True):
     offline: NotRequired[bool]
     registry: NotRequired[bool]
     workers_per_pack: NotRequired[int]
@@ -131,22 +150,22 @@ class Params13(TypedDict, closed=True):
 
 
 class SettingsSet(TypedDict, closed=True):
-    params: Params13
+    params: Params15
     result: dict[str, Any]
 
 
-class Params14(TypedDict, closed=True):
+class Params16(TypedDict, closed=True):
     log: str
     after: NotRequired[int]
     before: NotRequired[int | None]
 
 
-class Params16(TypedDict, closed=True):
+class Params18(TypedDict, closed=True):
     pack: str
 
 
 class NodesChanged(TypedDict, closed=True):
-    params: Params16
+    params: Params18
 
 
 class LinkCheck(TypedDict, closed=True):
@@ -154,7 +173,7 @@ class LinkCheck(TypedDict, closed=True):
     result: dict[str, Any]
 
 
-class Params20(TypedDict, closed=True):
+class Params22(TypedDict, closed=True):
     pack: str
     prompt: str
 
@@ -164,59 +183,59 @@ class Result10(TypedDict, closed=True):
 
 
 class PromptHandle(TypedDict, closed=True):
-    params: Params20
+    params: Params22
     result: Result10
 
 
-class Params21(TypedDict, closed=True):
+class Params23(TypedDict, closed=True):
     owner: str
     handles: list[str]
 
 
 class HandleRelease(TypedDict, closed=True):
-    params: Params21
+    params: Params23
 
 
-class Params22(TypedDict, closed=True):
+class Params24(TypedDict, closed=True):
     instances: list[str]
 
 
 class InstanceRelease(TypedDict, closed=True):
-    params: Params22
+    params: Params24
 
 
-class Params24(TypedDict, closed=True):
+class Params26(TypedDict, closed=True):
     prompt: str
 
 
 class PromptEnded(TypedDict, closed=True):
-    params: Params24
+    params: Params26
 
 
 class ModelsUnload(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params26(TypedDict, closed=True):
+class Params28(TypedDict, closed=True):
     pack: str
 
 
-class Params27(TypedDict, closed=True):
+class Params29(TypedDict, closed=True):
     worker: str
     owner: str
     packs: list[str]
 
 
 class WorkerGone(TypedDict, closed=True):
-    params: Params27
+    params: Params29
 
 
-class Params28(TypedDict, closed=True):
+class Params30(TypedDict, closed=True):
     owners: list[str]
 
 
 class WorkersAlive(TypedDict, closed=True):
-    params: Params28
+    params: Params30
 
 
 class Result13(TypedDict, closed=True):
@@ -233,11 +252,11 @@ class Result14(TypedDict, closed=True):
     value: Any
 
 
-class Params31(TypedDict, closed=True):
+class Params33(TypedDict, closed=True):
     pack: str
 
 
-class Params32(TypedDict, closed=True):
+class Params34(TypedDict, closed=True):
     pack: str
     prompt: str
 
@@ -247,44 +266,44 @@ class Result15(TypedDict, closed=True):
 
 
 class PromptHandle1(TypedDict, closed=True):
-    params: Params32
+    params: Params34
     result: Result15
 
 
-class Params33(TypedDict, closed=True):
+class Params35(TypedDict, closed=True):
     call: str
 
 
 class CallCancel(TypedDict, closed=True):
-    params: Params33
+    params: Params35
 
 
 class WorkerInterrupt(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params34(TypedDict, closed=True):
+class Params36(TypedDict, closed=True):
     handles: list[str]
 
 
 class HandleRelease1(TypedDict, closed=True):
-    params: Params34
+    params: Params36
 
 
-class Params35(TypedDict, closed=True):
+class Params37(TypedDict, closed=True):
     instances: list[str]
 
 
 class InstanceRelease1(TypedDict, closed=True):
-    params: Params35
+    params: Params37
 
 
-class Params36(TypedDict, closed=True):
+class Params38(TypedDict, closed=True):
     prompt: str
 
 
 class PromptEnded1(TypedDict, closed=True):
-    params: Params36
+    params: Params38
 
 
 class WorkerRelax(TypedDict, closed=True):
@@ -295,12 +314,12 @@ class CallsClose(TypedDict, closed=True):
     params: dict[str, Any]
 
 
-class Params37(TypedDict, closed=True):
+class Params39(TypedDict, closed=True):
     count: int
 
 
 class HandlesKept(TypedDict, closed=True):
-    params: Params37
+    params: Params39
 
 
 class Exception(TypedDict, closed=True):
@@ -774,7 +793,7 @@ class EnvCombination(TypedDict, closed=True):
     cuda: str | None
 
 
-class Params38(TypedDict, closed=True):
+class Params40(TypedDict, closed=True):
     status: Literal['starting', 'running', 'failed']
     message: str
     hint: str
@@ -782,7 +801,7 @@ class Params38(TypedDict, closed=True):
 
 class ShimNotice(TypedDict, closed=True):
     method: Literal['shim.status']
-    params: Params38
+    params: Params40
 
 
 class Python(TypedDict, closed=True):
@@ -886,7 +905,7 @@ class Isolation4(TypedDict, closed=True):
 class PackInfo(TypedDict, closed=True):
     id: str
     config: str | None
-    state: Literal['ready', 'update', 'missing', 'no_wheel', 'conflict', 'installing', 'failed', 'broken', 'unknown']
+    state: Literal['ready', 'update', 'missing', 'no_wheel', 'conflict', 'installing', 'failed', 'broken', 'gone', 'unknown']
     reason: str
     requirements: list[Requirement]
     warnings: list[str]
@@ -898,6 +917,7 @@ class PackInfo(TypedDict, closed=True):
     live_classes: list[str]
     proxied: bool
     class_isolation: dict[str, bool]
+    was: str | None
 
 
 class EnvInfo(TypedDict, closed=True):
@@ -1287,34 +1307,34 @@ class Result9(TypedDict, closed=True):
 
 
 class LogRead(TypedDict, closed=True):
-    params: Params14
+    params: Params16
     result: Result9
 
 
-class Params15(TypedDict, closed=True):
+class Params17(TypedDict, closed=True):
     log: str
     lines: list[LogLine]
 
 
 class LogLines(TypedDict, closed=True):
-    params: Params15
+    params: Params17
 
 
-class Params17(TypedDict, closed=True):
+class Params19(TypedDict, closed=True):
     packs: list[HostPack]
 
 
 class HostPacks(TypedDict, closed=True):
-    params: Params17
+    params: Params19
     result: dict[str, Any]
 
 
-class Params23(TypedDict, closed=True):
+class Params25(TypedDict, closed=True):
     pack: HostPack
 
 
 class PackExchanged(TypedDict, closed=True):
-    params: Params23
+    params: Params25
 
 
 class Result11(TypedDict, closed=True):
@@ -1328,7 +1348,7 @@ class Result12(TypedDict, closed=True):
 
 
 class PackNodes1(TypedDict, closed=True):
-    params: Params26
+    params: Params28
     result: Result12
 
 
@@ -1340,13 +1360,13 @@ class LeaseRelease(TypedDict, closed=True):
     params: Leases
 
 
-class Params30(TypedDict, closed=True):
+class Params32(TypedDict, closed=True):
     call: NodeCall
     kwargs: Any
 
 
 class SideCall(TypedDict, closed=True):
-    params: Params30
+    params: Params32
     result: Result14
 
 
@@ -1550,12 +1570,12 @@ class HostReportModel(TypedDict, closed=True):
 
 
 class PackLoad(TypedDict, closed=True):
-    params: Params16
+    params: Params18
     result: LoadedPack
 
 
 class PackDescribe(TypedDict, closed=True):
-    params: Params16
+    params: Params18
     result: LoadedPack | None
 
 
@@ -1578,7 +1598,7 @@ ShimToBridge = TypedDict(
 )
 
 
-class Params25(TypedDict, closed=True):
+class Params27(TypedDict, closed=True):
     pack: str
     on: bool
     classes: dict[str, bool]
@@ -1586,16 +1606,16 @@ class Params25(TypedDict, closed=True):
 
 
 class IsolationApply(TypedDict, closed=True):
-    params: Params25
+    params: Params27
     result: Result11
 
 
-class Params29(TypedDict, closed=True):
+class Params31(TypedDict, closed=True):
     loaded: LoadedPack
 
 
 class PackLoaded(TypedDict, closed=True):
-    params: Params29
+    params: Params31
 
 
 BridgeToShim = TypedDict(
@@ -1615,7 +1635,7 @@ BridgeToShim = TypedDict(
 
 
 class PackDescribe1(TypedDict, closed=True):
-    params: Params31
+    params: Params33
     result: LoadedPack
 
 
@@ -1689,6 +1709,8 @@ PanelToBridge = TypedDict(
         'host.changes': HostChanges,
         'host.restore': HostRestore,
         'isolation.set': IsolationSet,
+        'pack.forget': PackForget,
+        'pack.renamed': PackRenamed,
         'worker.stop': WorkerStop,
         'worker.restart': WorkerRestart,
         'space.look': SpaceLook,

@@ -14,6 +14,7 @@ export const states: Record<PackState, string> = {
   installing: 'Installing',
   failed: 'Failed',
   broken: 'Broken',
+  gone: 'Gone',
   unknown: 'Unknown',
 }
 

@@ -121,6 +121,15 @@ export const SCENES: Record<string, Scene> = {
   },
   'packs: no offers': { view: 'packs', snapshot: full(), filter: 'no_wheel', clicks: ['Find what fits'], answers: { 'install.find': () => ({ offers: [] }) } },
   'packs: selected': { view: 'packs', snapshot: full(), filter: 'installable', selected: ['vintage-tone', 'comfyui_layerstyle'] },
+  'packs: gone and renamed': {
+    view: 'packs',
+    snapshot: snapshot({
+      packs: [
+        pack('ComfyUI-KJNodes', 'gone', 'Its folder /home/kim/ComfyUI/custom_nodes/ComfyUI-KJNodes is not there: it was removed, renamed or disabled. What was chosen for it is kept until you forget it.', { isolation: { state: 'on' } }),
+        pack('comfyui-kjnodes', 'missing', '2 packages are missing: color-matcher, mss.', { was: 'ComfyUI-KJNodes' }),
+      ],
+    }),
+  },
   'packs: none': { view: 'packs', snapshot: snapshot() },
   'packs: no match': { view: 'packs', snapshot: full(), search: 'no such pack' },
   'packs: five hundred': { view: 'packs', snapshot: snapshot({ packs: manyPacks(500) }) },

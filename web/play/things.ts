@@ -56,6 +56,7 @@ export const pack = (id: string, state: PackState, reason: string, changed: Part
   live_classes: [],
   proxied: false,
   class_isolation: {},
+  was: null,
   ...changed,
 })
 

@@ -16,6 +16,7 @@ const pack = (id: string, state: PackState, isolated = false): PackInfo => ({
   classes: 1,
   live_classes: [],
   proxied: false,
+  was: null,
   class_isolation: {},
 })
 const PACKS = [pack('b', 'ready'), pack('A', 'ready', true), pack('c10', 'conflict'), pack('c9', 'broken')]

@@ -8,7 +8,7 @@ export type PackSort = (typeof PACK_SORTS)[number]
 /** States in which a click installs something. */
 const INSTALLABLE: ReadonlySet<PackState> = new Set(['update', 'missing', 'conflict', 'failed'])
 /** States that a user should look at, the worst first. */
-const ATTENTION: readonly PackState[] = ['broken', 'failed', 'no_wheel', 'conflict', 'missing', 'update']
+const ATTENTION: readonly PackState[] = ['broken', 'gone', 'failed', 'no_wheel', 'conflict', 'missing', 'update']
 const ORDER: readonly PackState[] = [...ATTENTION, 'installing', 'unknown', 'ready']
 
 export const isInstallable = ({ state }: PackInfo): boolean => INSTALLABLE.has(state)

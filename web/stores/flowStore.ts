@@ -67,6 +67,9 @@ export const useFlowStore = defineStore('envmanager-flow', () => {
     await during([pack], () => bridge.ask('isolation.set', { pack, on: true }))
   }
 
+  /** Whether a pack is one that is gone under another name. */
+  const renamed = (pack: string, same: boolean): Promise<unknown> => during([pack], () => bridge.ask('pack.renamed', { pack, same }))
+
   const find = (pack: string): Promise<void> =>
     during([pack], async () => {
       const found = await bridge.ask('install.find', { pack })
@@ -86,5 +89,5 @@ export const useFlowStore = defineStore('envmanager-flow', () => {
     answered(true)
   }
 
-  return { flow, offers, busy, close, install, agreeInstall, isolate, agreeIsolation, find, confirm, agree }
+  return { flow, offers, busy, close, install, agreeInstall, isolate, agreeIsolation, renamed, find, confirm, agree }
 })

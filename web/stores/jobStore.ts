@@ -32,7 +32,8 @@ export const useJobStore = defineStore('envmanager-jobs', () => {
   const repair = async (env: string): Promise<void> => showLog((await bridge.ask('env.repair', { env }))?.job)
   const retry = async (job: string): Promise<void> => showLog((await bridge.ask('job.retry', { job }))?.job)
   const undo = (env: string): Promise<unknown> => bridge.ask('install.undo', { env })
+  const forget = (pack: string): Promise<unknown> => bridge.ask('pack.forget', { pack })
   const cancel = (job: string): Promise<unknown> => bridge.ask('job.cancel', { job })
 
-  return { ofPack, showLog, install, repair, retry, undo, cancel }
+  return { ofPack, showLog, install, repair, retry, undo, forget, cancel }
 })
