@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -75,6 +75,12 @@ test('one that stops waiting lets the next one through, and not too early', asyn
 test('a failure gives the lock back', async () => {
   await expect(withLock(path, {}, () => Promise.reject(new Error('no')))).rejects.toThrow('no')
   expect(await ifFree(path, async () => 'free')).toBe('free')
+})
+
+test.skipIf(process.platform === 'win32' || process.getuid?.() === 0)('one that may only be read is refused, as root may write all: SQLite would give it to everybody', async () => {
+  await ifFree(path, async () => undefined)
+  chmodSync(path, 0o444)
+  await expect(takeLock(path)).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
 })
 
 test('those who share hold it together, and never beside one who does not', async () => {

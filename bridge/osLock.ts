@@ -1,9 +1,9 @@
-import { mkdir, open, stat } from 'node:fs/promises'
+import { access, constants, mkdir, open, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as delay } from 'node:timers/promises'
 import { BridgeError } from './errors/bridgeError'
-import { unwritable } from './files'
+import { isAbsent, unwritable } from './files'
 
 /** How to wait for a lock that another holds. */
 export interface Waiting {
@@ -36,9 +36,15 @@ async function refuseNoFile(path: string): Promise<void> {
   if (found && !found.isFile()) throw new BridgeError('FILE_UNWRITABLE', `${path} cannot be locked: it is no file.`, { hint: 'Put it aside: nothing of ours is in it.', details: { file: path } })
 }
 
+/** SQLite opens what it may only read without a word, and an exclusive transaction there excludes nobody. */
+async function refuseReadOnly(path: string): Promise<void> {
+  await access(path, constants.W_OK).catch((error: unknown) => (isAbsent(error) ? undefined : Promise.reject(unwritable(path, error))))
+}
+
 /** A lock on an empty database: the kernel holds it for this process, and ends it with the process. Null: another holds it. */
 async function tryLock(path: string, shared: boolean): Promise<DatabaseSync | null> {
   await refuseNoFile(path)
+  if (!shared) await refuseReadOnly(path)
   let database: DatabaseSync | undefined
   try {
     database = new (sqlite().DatabaseSync)(path)

@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { inHostTurn } from './hostTurn'
-import { saveSnapshot, type Snapshot } from './snapshot'
+import { withLock } from '../osLock'
+import { inHostTurn, recoverInPlace } from './hostTurn'
+import { changeLock, saveSnapshot, type Snapshot } from './snapshot'
 
 const ID = '2026-01-01T00-00-00-000Z-0000'
 const NOTE = `.envmanager-${ID}.open`
@@ -36,16 +37,77 @@ test('what another home has left half-way is undone first, once', async () => {
   expect(await turn()).toEqual([])
 })
 
-test('a note whose change is not half-way any more, and one that was not finished, go; one that came with a copied environment says nothing', async () => {
+test('a note whose change is not half-way any more, and one that was not finished, go', async () => {
   await saveSnapshot(other, snapshot('done'))
   writeFileSync(join(site, NOTE), JSON.stringify({ schema: 1, home: other, id: ID }))
   writeFileSync(join(site, `${NOTE}.12-0123456789ab.tmp`), '{')
   expect([await turn(), notes()]).toEqual([[], []])
+})
 
-  mkdirSync(join(folder, 'copied-from'))
-  await saveSnapshot(other, snapshot('open', join(folder, 'copied-from')))
-  writeFileSync(join(site, NOTE), JSON.stringify({ schema: 1, home: other, id: ID }))
-  expect([await turn(), notes()]).toEqual([[], [NOTE]])
+test('a copy that was made half-way is refused, also once the other one is whole again; one that was moved is undone', async () => {
+  await saveSnapshot(other, snapshot('open'))
+  const copy = join(folder, 'copy')
+  cpSync(site, copy, { recursive: true })
+  const refused = (): Promise<void> => expect(inHostTurn({ home, site: copy, tell: () => undefined }, async () => undefined)).rejects.toThrow(/copy is a copy of .*site-packages, made while an install for a was half-way/)
+  await refused()
+  expect(await turn()).toHaveLength(1)
+  await refused()
+
+  await saveSnapshot(other, snapshot('open'))
+  rmSync(copy, { recursive: true })
+  renameSync(site, copy)
+  site = copy
+  expect([await turn(), notes()]).toEqual([[expect.stringContaining('has been undone')], []])
+})
+
+test('an old copy of a home undoes nothing: neither what is whole by now, nor what the home itself has half-way', async () => {
+  await saveSnapshot(home, snapshot('open'))
+  cpSync(home, other, { recursive: true })
+  expect(await recoverInPlace(other)).toEqual([expect.stringMatching(/so says its record, which is older .* Nothing was changed/)])
+  expect(notes()).toEqual([NOTE])
+  await saveSnapshot(home, snapshot('done'))
+  rmSync(other, { recursive: true })
+  await saveSnapshot(other, snapshot('open'))
+  rmSync(join(site, NOTE))
+  expect(await recoverInPlace(other)).toEqual([expect.stringMatching(/so says its record, which is older/)])
+  expect(await recoverInPlace(other)).toEqual([])
+})
+
+test('a home that was moved undoes what it had half-way', async () => {
+  await saveSnapshot(other, snapshot('open'))
+  renameSync(other, home)
+  expect([await turn(), notes()]).toEqual([[expect.stringContaining('has been undone')], []])
+})
+
+test('killed before the change began, it is nothing: the note is there before the record says so', async () => {
+  mkdirSync(join(site, NOTE))
+  await expect(saveSnapshot(home, snapshot('open'))).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+  expect(await recoverInPlace(home)).toEqual([])
+  rmSync(join(site, NOTE), { recursive: true })
+  for (const undoing of [turn, () => recoverInPlace(home)]) {
+    writeFileSync(join(site, NOTE), JSON.stringify({ schema: 1, home, id: ID }))
+    expect([await undoing(), notes()]).toEqual([[], []])
+  }
+})
+
+test('where the record of its own change cannot be read, a home builds nothing on it, and each start says so', async () => {
+  await saveSnapshot(home, snapshot('open'))
+  writeFileSync(join(home, 'snapshots', ID, 'snapshot.json'), '')
+  await expect(inHostTurn({ home, site, tell: () => undefined }, async () => undefined)).rejects.toThrow(/was broken off and cannot be undone: .*it is empty/)
+  expect(await recoverInPlace(home)).toEqual([expect.stringMatching(/whether it was broken off is not known: .*it is empty/)])
+})
+
+test('what another home is changing is not undone, also where somebody has removed the lock', async () => {
+  await saveSnapshot(other, snapshot('open'))
+  await withLock(changeLock(other), {}, () => expect(inHostTurn({ home, site, tell: () => undefined }, async () => undefined)).rejects.toMatchObject({ code: 'ENV_BUSY' }))
+  expect(notes()).toEqual([NOTE])
+})
+
+test('a note that is there is not written again', async () => {
+  await saveSnapshot(home, snapshot('open'))
+  const before = statSync(join(site, NOTE)).ino
+  await saveSnapshot(home, snapshot('open'))
+  expect(statSync(join(site, NOTE)).ino).toBe(before)
 })
 
 test.each([

@@ -1,20 +1,27 @@
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { ifFree, type Waiting, withLock } from '../osLock'
+import { type HalfWay, halfWayAt, isItsOwn } from './halfWay'
 import { endLeftOver } from './leftOver'
 import { besides, restoreSnapshot } from './restore'
 import { isSameSite } from './siteIdentity'
-import { ifSiteFree, inSiteTurn, noteClosed, openNotes } from './siteTurn'
-import { hostLock, isOneSite, leftOverFolders, listSnapshots, onTopOf, readSnapshot, saveSnapshot, type Snapshot, sweepSnapshots } from './snapshot'
+import { ifSiteFree, inSiteTurn, isThere, noteClosed, openNotes } from './siteTurn'
+import { changeLock, folderOf, hostLock, isOneSite, leftOverFolders, listSnapshots, onTopOf, saveSnapshot, type Snapshot, sweepSnapshots } from './snapshot'
 
 const brokenOff = ({ pack }: Snapshot): string => `An install for ${pack} into ComfyUI’s own environment was broken off`
 
-/** Undoes one change that was broken off. Returns what to tell of it. Throws HOST_CHANGED or what else keeps it from that. */
-async function undo(home: string, snapshot: Snapshot): Promise<string> {
-  if (!(await isSameSite(snapshot.site, snapshot.identity))) {
-    await endLeftOver(snapshot.id)
-    await saveSnapshot(home, { ...snapshot, state: 'restored' })
-    return `${brokenOff(snapshot)}. That environment is gone or was made anew since: nothing was changed.`
-  }
+/** Settles a record whose change is not half-way in the environment that lies there now. */
+async function settle(home: string, snapshot: Snapshot): Promise<string> {
+  await endLeftOver(snapshot.id)
+  const isSame = await isSameSite(snapshot.site, snapshot.identity)
+  await saveSnapshot(home, { ...snapshot, state: isSame ? 'done' : 'restored' })
+  const why = isSame ? 'so says its record, which is older than the environment and may come from a backup' : 'that environment was made anew since'
+  return `${brokenOff(snapshot)}: ${why}. Nothing was changed.`
+}
+
+/** Undoes one change that was broken off, for who has the turn at its packages. Returns what to tell of it. Throws HOST_CHANGED or what else keeps it from that. */
+async function undo({ home, snapshot }: HalfWay): Promise<string> {
+  if (!(await isThere(snapshot.site))) throw new BridgeError('HOST_CHANGED', `${snapshot.site} is not there now.`, { hint: `It is undone when it is there again. If it is gone for good, delete ${folderOf(home, snapshot.id)}.` })
+  if (!(await isItsOwn(home, snapshot))) return settle(home, snapshot)
   const later = onTopOf((await listSnapshots(home)).snapshots, snapshot)
   if (later) throw new BridgeError('HOST_CHANGED', `${later.id} was installed after it.`, { hint: `First: comfy-env restore ${later.id}` })
   return `${brokenOff(snapshot)} and has been undone.${besides(await restoreSnapshot(home, snapshot))}`
@@ -27,6 +34,14 @@ function cannotBeUndone(snapshot: Snapshot, cause: unknown): BridgeError {
 
 const openOnes = async (home: string): Promise<Snapshot[]> => (await listSnapshots(home)).snapshots.filter(({ state }) => state === 'open')
 
+/** Notes of a home that a kill has left beside packages: their records say that nothing is half-way. */
+async function leftOverNotes(home: string): Promise<Snapshot[]> {
+  const { snapshots } = await listSnapshots(home)
+  const notes = await Promise.all([...new Set(snapshots.map(({ site }) => site))].map((site) => openNotes(site).catch(() => [])))
+  const ids = new Set(notes.flat().flatMap((note) => (note.home === home ? [note.id] : [])))
+  return snapshots.filter(({ id, state }) => state !== 'open' && ids.has(id))
+}
+
 /** Undoes changes that were killed half-way, unless another process is at it. Returns what to tell of each. Never throws: what cannot be undone keeps nothing from starting. */
 export async function recoverInPlace(home: string): Promise<string[]> {
   const all = async (): Promise<string[]> => {
@@ -34,37 +49,31 @@ export async function recoverInPlace(home: string): Promise<string[]> {
     const say = (text: string | null): void => void (text !== null && told.push(text))
     for (const snapshot of await openOnes(home)) {
       const failed = ({ message, hint }: BridgeError): string => `${message} ${hint}`
-      say(await ifSiteFree(snapshot.site, () => undo(home, snapshot)).catch((cause: unknown) => failed(cannotBeUndone(snapshot, cause))))
+      const work = (): Promise<string | null> => ifFree(changeLock(home), () => undo({ home, snapshot }))
+      say(await ifSiteFree(snapshot.site, work).catch((cause: unknown) => failed(cannotBeUndone(snapshot, cause))))
     }
+    for (const { site, id } of await leftOverNotes(home)) await noteClosed(site, home, id)
     await sweepSnapshots(home)
     return told
   }
   try {
-    if ((await openOnes(home)).length + (await leftOverFolders(home)).length === 0) return []
-    return (await ifFree(hostLock(home), all)) ?? []
+    const { faults } = await listSnapshots(home)
+    const unread = faults.map((fault) => `A change of ComfyUI’s own environment cannot be put back, and whether it was broken off is not known: ${fault}`)
+    const left = [await openOnes(home), await leftOverFolders(home), await leftOverNotes(home)]
+    if (left.every((some) => some.length === 0)) return unread
+    return [...unread, ...((await ifFree(hostLock(home), all)) ?? [])]
   } catch (error) {
     return [`Whether an install into ComfyUI’s own environment was broken off is not known: ${toWire(error).message}`]
   }
 }
 
-/** What other homes have left half-way in a folder of packages. Throws HOST_CHANGED where its record cannot be reached: it cannot be undone then. */
-async function openElsewhere(home: string, site: string): Promise<{ home: string; snapshot: Snapshot }[]> {
-  const found: { home: string; snapshot: Snapshot }[] = []
-  for (const note of (await openNotes(site)).filter((one) => !isOneSite(one.home, home))) {
-    const snapshot = await readSnapshot(note.home, note.id).catch((cause: unknown) => Promise.reject(unreachable(note.home, note.file, cause)))
-    if (snapshot === null) throw unreachable(note.home, note.file)
-    if (snapshot.state !== 'open') await noteClosed(site, note.id)
-    else if (isOneSite(snapshot.site, site)) found.push({ home: note.home, snapshot }) // a copied environment has a copied note
-  }
-  return found
-}
-
-function unreachable(home: string, note: string, cause?: unknown): BridgeError {
-  const why = cause === undefined ? 'its record is gone' : toWire(cause).message
-  return new BridgeError('HOST_CHANGED', `An install into ComfyUI’s own environment, kept in ${home}, was broken off and cannot be undone: ${why}`, {
-    hint: `Repair the packages that it changed and delete ${note}.`,
-    ...(cause !== undefined && { cause }),
-  })
+/** The same for what any home has left half-way; of another one only while no process of it changes packages, whatever became of the turn's lock. */
+async function undoFirst(home: string, one: HalfWay): Promise<string> {
+  const work = (): Promise<string> => undo(one).catch((cause: unknown) => Promise.reject(cannotBeUndone(one.snapshot, cause)))
+  if (isOneSite(one.home, home)) return work()
+  const told = await ifFree(changeLock(one.home), work)
+  if (told === null) throw new BridgeError('ENV_BUSY', `An install for ${one.snapshot.pack}, kept in ${one.home}, is changing ComfyUI’s own environment.`, { hint: 'Try again when it has ended.' })
+  return told
 }
 
 /** A change of ComfyUI's own environment, whose turn is waited for. */
@@ -83,13 +92,13 @@ interface Turn extends Waiting {
  * waited for that process would build on it. Throws CANCELLED, and what keeps something from being undone; nothing was changed then.
  */
 export async function inHostTurn<T>({ home, site, tell, above, ...waiting }: Turn, work: () => Promise<T>): Promise<T> {
-  const isInTheWay = (one: Snapshot): boolean => isOneSite(one.site, site) && (above === undefined || one.created > above.created)
-  const undoFirst = async (): Promise<T> => {
-    const elsewhere = await openElsewhere(home, site)
-    const own = (await openOnes(home)).map((snapshot) => ({ home, snapshot }))
-    const all = [...elsewhere, ...own].filter(({ snapshot }) => isInTheWay(snapshot)).sort((a, b) => b.snapshot.created - a.snapshot.created)
-    for (const one of all) tell(await undo(one.home, one.snapshot).catch((cause: unknown) => Promise.reject(cannotBeUndone(one.snapshot, cause))))
+  const isInTheWay = ({ snapshot }: HalfWay): boolean => above === undefined || snapshot.created > above.created
+  const mine = async (): Promise<T> => {
+    const noted = await halfWayAt(site, home)
+    const others = (await openOnes(home)).filter((one) => isOneSite(one.site, site) && !noted.some(({ snapshot }) => snapshot.id === one.id))
+    const all = [...noted, ...others.map((snapshot) => ({ home, snapshot }))].filter(isInTheWay).sort((a, b) => b.snapshot.created - a.snapshot.created)
+    for (const one of all) tell(await undoFirst(home, one))
     return work()
   }
-  return withLock(hostLock(home), waiting, () => inSiteTurn(site, waiting, undoFirst))
+  return withLock(hostLock(home), waiting, () => inSiteTurn(site, waiting, () => withLock(changeLock(home), waiting, mine)))
 }

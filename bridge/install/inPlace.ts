@@ -103,8 +103,9 @@ async function undone(home: string, snapshot: Snapshot, failed: unknown): Promis
   const written = (snapshot.written ?? []).map(({ path }) => ({ path, sha256: null }))
   await restoreSnapshot(home, { ...snapshot, written }).catch((cause: unknown) => {
     const { code, message, details } = toWire(error)
-    const { message: why, hint } = toWire(cause)
-    throw new BridgeError(code, `${message} It could not be undone: ${why}`, { hint: `${hint} The next start tries again.`, cause, ...(details && { details }) })
+    const { code: causeCode, message: why, hint } = toWire(cause)
+    const todo = causeCode === 'DISK_FULL' ? 'Free space on that disk.' : hint
+    throw new BridgeError(code, `${message} It could not be undone: ${why}`, { hint: `${todo} The next start tries again.`, cause, ...(details && { details }) })
   })
   throw error
 }

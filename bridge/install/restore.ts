@@ -9,6 +9,7 @@ import { sha256Of } from './cache'
 import { endLeftOver } from './leftOver'
 import { copyObstacle, inTheWay, obstacles } from './obstacles'
 import { isSameSite } from './siteIdentity'
+import { isNoted } from './siteTurn'
 import { changedSince, completed, unknownFiles } from './sinceThen'
 import { copyOf, folderOf, foldersOf, type KeptFile, keptIn, pathIn, saveSnapshot, type Snapshot, type Whole } from './snapshot'
 
@@ -142,10 +143,17 @@ async function putBack(home: string, snapshot: Whole, blocked: readonly string[]
   const { site, written, folders } = snapshot
   const before = keptIn(snapshot)
   const [bytecode, kept] = [[...before.values()].filter(({ path }) => isBytecode(path)), [...before.values()].filter(({ path }) => !isBytecode(path))]
-  const moves = await makeReady(home, snapshot, kept)
-  for (const [number, path] of blocked.entries()) await rename(pathIn(site, path), join(readyIn(snapshot), `blocked-${number}`))
   const doomed = written.filter(({ path }) => !before.has(path)).map(({ path }) => pathIn(site, path))
-  for (const file of doomed) if (await contentAt(file)) await rm(file)
+  const removeDoomed = async (): Promise<void> => {
+    for (const file of doomed) if (await contentAt(file)) await rm(file)
+  }
+  const moves = await makeReady(home, snapshot, kept).catch(async (error: unknown) => {
+    if (errnoOf(error) !== 'ENOSPC') throw error
+    await removeDoomed() // that makes room
+    return makeReady(home, snapshot, kept)
+  })
+  for (const [number, path] of blocked.entries()) await rename(pathIn(site, path), join(readyIn(snapshot), `blocked-${number}`))
+  await removeDoomed()
   const sources = [...doomed, ...kept.map(({ path }) => pathIn(site, path))]
   await removeBytecode(sources, new Set())
   const emptied = [...new Set(folders)].map((folder) => pathIn(site, folder)).filter((folder) => folder !== site)
@@ -171,7 +179,7 @@ export interface Restored {
  */
 export async function restoreSnapshot(home: string, snapshot: Snapshot, force = false): Promise<Restored> {
   try {
-    await refuseOtherSite(snapshot)
+    if (!(await isNoted(snapshot.site, snapshot.id))) await refuseOtherSite(snapshot)
     await endLeftOver(snapshot.id)
     await refuseDamaged(home, snapshot, keptIn(snapshot).values())
     const { snapshot: whole, left } = await withoutTheirs(await completed(snapshot))

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -50,16 +50,18 @@ test('one that was made anew gets nothing of what the old one had, and the chang
   await open()
   anew()
   writeFileSync(join(site, 'a.py'), 'NEW')
-  expect(await recoverInPlace(home)).toEqual([expect.stringMatching(/made anew since: nothing was changed/)])
+  expect(await recoverInPlace(home)).toEqual([expect.stringMatching(/made anew since\. Nothing was changed/)])
   expect(readFileSync(join(site, 'a.py'), 'utf8')).toBe('NEW')
   expect(await recoverInPlace(home)).toEqual([])
 })
 
-test('one that is gone: the change is settled, and said once', async () => {
+test('one that is not there now may come back: that is said, and it is undone then', async () => {
   await open()
-  rmSync(join(home, 'python'), { recursive: true })
-  expect(await recoverInPlace(home)).toEqual([expect.stringMatching(/gone or was made anew/)])
-  expect(await recoverInPlace(home)).toEqual([])
+  renameSync(join(home, 'python'), join(home, 'elsewhere'))
+  for (let turn = 0; turn < 2; turn++) expect(await recoverInPlace(home)).toEqual([expect.stringMatching(/site-packages is not there now\. .* If it is gone for good, delete .*snapshots/)])
+  renameSync(join(home, 'elsewhere'), join(home, 'python'))
+  expect(await recoverInPlace(home)).toEqual([expect.stringContaining('has been undone')])
+  expect(readFileSync(join(site, 'a.py'), 'utf8')).toBe('OLD')
 })
 
 test('one that was made anew is not changed by a restore that is asked for, forced or not', async () => {

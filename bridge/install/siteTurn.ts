@@ -1,4 +1,4 @@
-import { rm, stat } from 'node:fs/promises'
+import { chmod, chown, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { BridgeError } from '../errors/bridgeError'
@@ -11,7 +11,7 @@ import { ifFree, type Waiting, withLock } from '../osLock'
 const lockOf = (site: string): string => join(site, '.envmanager.lock')
 
 /** Where there is no folder of packages, nothing can be changed, and no folder is made for a lock. */
-const isThere = (site: string): Promise<boolean> => stat(site).then((found) => found.isDirectory(), () => false)
+export const isThere = (site: string): Promise<boolean> => stat(site).then((found) => found.isDirectory(), () => false)
 
 const NAME = /^\.envmanager-[\w-]+\.open$/
 const UNFINISHED = /^\.envmanager-[\w-]+\.open\.\d+-[0-9a-f]{12}\.tmp$/
@@ -21,7 +21,15 @@ async function sweep(site: string): Promise<void> {
   for (const name of (await namesIn(site)).filter((one) => UNFINISHED.test(one))) await rm(join(site, name), { force: true }).catch(() => undefined)
 }
 
+/** The lock is whose the packages are, and who may write these may lock it: also where root, or another user, was the first. For who holds it. */
+async function shareLock(site: string): Promise<void> {
+  const [folder, lock] = [await stat(site), await stat(lockOf(site))]
+  if (lock.uid !== folder.uid || lock.gid !== folder.gid) await chown(lockOf(site), folder.uid, folder.gid).catch(() => undefined)
+  await chmod(lockOf(site), 0o600 | (folder.mode & 0o022) | ((folder.mode & 0o022) << 1)).catch(() => undefined)
+}
+
 const swept = <T>(site: string, work: () => Promise<T>) => async (): Promise<T> => {
+  await shareLock(site)
   await sweep(site)
   return work()
 }
@@ -47,13 +55,14 @@ export interface OpenNote {
 
 const noteOf = (site: string, id: string): string => join(site, `.envmanager-${id}.open`)
 
-/** Notes beside the packages that a change of them begins. Throws DISK_FULL or FILE_UNWRITABLE. */
+/** Notes beside the packages that a change of them begins. One that is there is not written again: the disk may be full. Throws DISK_FULL, FILE_UNWRITABLE or FILE_UNREADABLE. */
 export async function noteOpen(site: string, home: string, id: string): Promise<void> {
-  if (await isThere(site)) await writeAtomic(noteOf(site, id), `${JSON.stringify({ schema: 1, home, id })}\n`)
+  const text = `${JSON.stringify({ schema: 1, home, id })}\n`
+  if ((await isThere(site)) && (await readText(noteOf(site, id))) !== text) await writeAtomic(noteOf(site, id), text)
 }
 
-/** Takes the note away. One that stays is looked up in the record, which says that nothing is half-way. */
-export const noteClosed = (site: string, id: string): Promise<void> => rm(noteOf(site, id), { force: true }).catch(() => undefined)
+/** Whether a change is noted in a folder of packages: then it is the folder that was changed, or a copy of it. */
+export const isNoted = (site: string, id: string): Promise<boolean> => readText(noteOf(site, id)).then((text) => text !== null)
 
 /** Every note in a folder of packages, for who has the turn. Throws FILE_UNREADABLE: whether something is half-way is not known then. */
 export async function openNotes(site: string): Promise<OpenNote[]> {
@@ -70,4 +79,10 @@ export async function openNotes(site: string): Promise<OpenNote[]> {
     }
   }
   return (await Promise.all((await namesIn(site)).filter((name) => NAME.test(name)).map(read))).flat()
+}
+
+/** Takes a home's note of a change away, and no other home's. One that stays is looked up in the record, which says that nothing is half-way. */
+export async function noteClosed(site: string, home: string, id: string): Promise<void> {
+  const own = (await openNotes(site).catch(() => [])).filter((note) => note.id === id && note.home === home)
+  for (const { file } of own) await rm(file, { force: true }).catch(() => undefined)
 }

@@ -39,6 +39,8 @@ const Snapshot = z.strictObject({
   site: z.string(),
   /** Which folder `site` was (`siteIdentity.ts`). */
   identity: z.string().optional(),
+  /** While it is open, a note beside the packages says so (`siteTurn.ts`). Absent: an older version wrote it. */
+  noted: z.literal(true).optional(),
   added: z.array(z.string()),
   /** Packages that are replaced, with the files that go with them. */
   kept: z.array(z.strictObject({ name: z.string(), version: z.string(), files: z.array(KeptFile) })),
@@ -69,6 +71,9 @@ const recordOf = (home: string, id: string): string => join(folderOf(home, id), 
 /** What everything that a home changes in ComfyUI's own environment holds. */
 export const hostLock = (home: string): string => lockIn(home, 'comfyui-own')
 
+/** What a process of a home holds while it changes packages, beside the turn at them: who waits for that turn does not hold it. */
+export const changeLock = (home: string): string => lockIn(home, 'comfyui-changing')
+
 /** A name that no other snapshot has. */
 export const newSnapshotId = (): string => `${new Date().toISOString().replace(/[:.]/g, '-')}-${randomBytes(4).toString('hex')}`
 
@@ -81,9 +86,16 @@ export async function readSnapshot(home: string, id: string): Promise<Snapshot |
 /** Throws DISK_FULL, FILE_UNWRITABLE or FILE_UNREADABLE. */
 export async function saveSnapshot(home: string, snapshot: Snapshot): Promise<Snapshot> {
   const { site, id, state } = snapshot
-  const saved = await rewriteState(recordOf(home, id), Snapshot, () => snapshot)
-  await (state === 'open' ? noteOpen(site, home, id) : noteClosed(site, id)) // never a note without its record
-  return saved
+  const save = (value: Snapshot): Promise<Snapshot> => rewriteState(recordOf(home, id), Snapshot, () => value)
+  if (state !== 'open') {
+    const saved = await save(snapshot)
+    await noteClosed(site, home, id)
+    return saved
+  }
+  // a kill between two of these leaves a note whose record says that nothing is half-way, and never a record whose change is not noted
+  if ((await readSnapshot(home, id).catch(() => null)) === null) await save({ ...snapshot, state: 'restored' })
+  await noteOpen(site, home, id)
+  return save({ ...snapshot, noted: true })
 }
 
 /** Every snapshot that can be read, newest first, and what keeps the others from it. */
