@@ -2,6 +2,7 @@ import { createPinia } from 'pinia'
 import { type App, type Component, createApp, watch } from 'vue'
 import { classOf, menuItems, nodeIsolated, type NodeWorld, toggle } from './canvas/nodeIsolation'
 import * as comfy from './comfy/comfyApi'
+import { probe, stepIn } from './unknownFrontend'
 import { hostSettings } from './hostSettings'
 import { addLocale, t, useLocale } from './i18n'
 import { placeIn } from './log/link'
@@ -41,6 +42,8 @@ function mountable(component: Component): { render: (element: HTMLElement) => vo
   }
 }
 
+/** Without an extension of ours the frontend has none of our settings to show. */
+const isRegistrable = typeof comfy.places()['app.registerExtension'] === 'function'
 const settings = hostSettings((changed) => void bridge.ask('settings.set', changed))
 /** Node class → the folder of its pack. */
 const packOfClass = new Map<string, string>()
@@ -88,7 +91,8 @@ function showWaiting(data: unknown): void {
 }
 
 function setup(): void {
-  comfy.onEvent('waiting', showWaiting)
+  probe(comfy.places())
+  stepIn('api.addEventListener', () => comfy.onEvent('waiting', showWaiting))
   const style = document.createElement('style')
   style.textContent = css
   document.head.append(style)
@@ -96,18 +100,10 @@ function setup(): void {
     toastError: comfy.toastError,
     refreshNodes: () => void comfy.refreshNodeDefinitions(),
     showLog: () => comfy.showBottomTab(LOG),
-    settingsChanged: (now) => settings.show(now, (id, value) => void (comfy.getSetting(id) !== value && comfy.setSetting(id, value))),
+    settingsChanged: (now) => isRegistrable && settings.show(now, (id, value) => void (comfy.getSetting(id) !== value && comfy.setSetting(id, value))),
     copy,
   })
-  comfy.registerSidebarTab({
-    id: SIDEBAR,
-    icon: 'pi pi-box',
-    title: t.tab,
-    tooltip: t.tabTooltip,
-    label: t.tab,
-    type: 'custom',
-    ...mountable(SidebarPanel),
-  })
+  stepIn('app.extensionManager.registerSidebarTab', () => comfy.registerSidebarTab({ id: SIDEBAR, icon: 'pi pi-box', title: t.tab, tooltip: t.tabTooltip, label: t.tab, type: 'custom', ...mountable(SidebarPanel) }))
   watchBadge()
   followLink()
 }
@@ -122,7 +118,7 @@ function openCare(): void {
   void comfy.showSidebarTab(SIDEBAR)
 }
 
-comfy.registerExtension({
+const extension: Parameters<typeof comfy.registerExtension>[0] = {
   name: 'comfyui-envmanager',
   commands: [
     { id: 'EnvManager.Open', label: t.openPanel, icon: 'pi pi-box', function: () => void comfy.toggleSidebarTab(SIDEBAR) },
@@ -150,4 +146,8 @@ comfy.registerExtension({
     if (world.packOf(classOf(node)) !== undefined) comfy.addBadge(node, () => (nodeIsolated(world, node) ? t.nodeBadge : ''))
   },
   setup,
-})
+}
+
+stepIn('app.registerExtension', () => comfy.registerExtension(extension))
+// it calls `setup` itself once it is ready
+if (!isRegistrable) setup()
