@@ -21,6 +21,7 @@ export const NodeCall = z
     prompt: z.string().nullable(),
     index: z.number().int().nonnegative().optional().describe('which of the node’s list items it is for; 0 if it has no lists'),
     client: z.string().optional().describe('the browser tab that queued the prompt, as ComfyUI names it'),
+    preview: z.string().optional().describe('how samplers show their latents, in ComfyUI’s own word: the user’s choice, prompt by prompt'),
     owners: z.array(z.string()).optional().describe('processes whose objects are among the arguments: it must run there'),
     code: z.string().optional().describe('of what code ComfyUI has the class: a worker with another one refuses the call'),
     says_start: z.literal(true).optional().describe('it is to be told when its node starts: its time counts from there'),
@@ -52,6 +53,14 @@ export const HostPack = z
   .meta({ id: 'HostPack' })
 export type HostPack = z.infer<typeof HostPack>
 
+/** What ComfyUI's `main.py` has made of its command line and of the machine, for workers, which never run it. */
+const HostStart = z
+  .strictObject({
+    environment: byName(z.string()).describe('the variables that it sets for torch and its GPUs, before it imports torch'),
+    dynamic_vram: z.boolean().describe('whether its models are loaded by comfy-aimdo'),
+  })
+  .meta({ id: 'HostStart' })
+
 /** The folders of the host that a worker must see the same way. */
 export const HostFolders = z
   .strictObject({
@@ -64,6 +73,7 @@ export const HostFolders = z
     models: byName(ModelFolder),
     argv: z.array(z.string()),
     web_root: z.string().optional().describe('of its own web files; absent before its web server is made'),
+    started: HostStart.optional().describe('absent before it has started so far'),
   })
   .meta({ id: 'HostFolders' })
 export type HostFolders = z.infer<typeof HostFolders>

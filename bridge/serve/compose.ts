@@ -59,7 +59,9 @@ function shimHandlers({ context, store, packs, workers, exchanged, load, loadFor
       const { checked, restart_needed } = store.host
       store.apply({ kind: 'host', host: { ...(await hostInfo(context.engine, report.version, context.problems)), checked, restart_needed } })
       background(context, 'The node packs could not be looked at', packs.rescan())
-      for (const pack of context.engine.settings.workers.keepWarm) if (context.isolated.has(pack)) background(context, `${pack} is not kept warm`, load(pack))
+      // before it has started so far, a worker would not know on which GPU it is
+      const warm = report.folders.started ? context.engine.settings.workers.keepWarm : []
+      for (const pack of warm) if (context.isolated.has(pack)) background(context, `${pack} is not kept warm`, load(pack))
       return {}
     },
     'host.packs': ({ packs: told }) => {

@@ -24,3 +24,14 @@ test('Python’s settings of whoever started ComfyUI stay out, but for the order
   const { env } = launchOf(spec({ PYTHONPATH: '/elsewhere', PYTHONHASHSEED: '0', PIP_INDEX_URL: 'x' }, null), 'me', null)
   expect([env.PYTHONPATH, env.PYTHONHASHSEED, env.PIP_INDEX_URL]).toEqual([undefined, '0', undefined])
 })
+
+test('which GPUs ComfyUI sees goes before what it was started with, and what the pack wants before that', () => {
+  process.env.CUDA_VISIBLE_DEVICES = '0,1'
+  try {
+    const folders = { root: '/c', base: '/c', output: '/o', input: '/i', temp: '/t', user: '/u', models: {}, argv: [], started: { environment: { CUDA_VISIBLE_DEVICES: '1' }, dynamic_vram: false } }
+    const seen = (variables: Record<string, string>): string | undefined => launchOf(spec(variables, null), 'me', folders).env.CUDA_VISIBLE_DEVICES
+    expect([seen({}), seen({ CUDA_VISIBLE_DEVICES: '0' }), launchOf(spec({}, null), 'me', null).env.CUDA_VISIBLE_DEVICES]).toEqual(['1', '0', '0,1'])
+  } finally {
+    delete process.env.CUDA_VISIBLE_DEVICES
+  }
+})

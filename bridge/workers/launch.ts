@@ -23,9 +23,11 @@ const DROPPED = /^(PYTHON(?!HASHSEED$)\w*|VIRTUAL_ENV|CONDA_\w+|PIP_\w+|UV_\w+)$
  * The allocator settings keep glibc from giving big buffers back to the system and faulting them in again at the next call, and
  * idle OpenMP threads from spinning against ComfyUI on few cores.
  */
-function environment({ python, variables, sandbox, memoryBytes, segments, classes }: WorkerSpec, owner: string): Record<string, string> {
+function environment({ python, variables, sandbox, memoryBytes, segments, classes }: WorkerSpec, owner: string, folders: HostFolders | null): Record<string, string> {
   const outer = Object.entries(process.env).filter((entry) => !sandbox || passed(entry))
-  const given = [...outer, ...Object.entries(variables)].filter(([name, value]) => value !== undefined && !DROPPED.test(name))
+  // which GPUs there are, and how torch takes their memory: set by ComfyUI after it has started us, on some versions
+  const host = Object.entries(folders?.started?.environment ?? {})
+  const given = [...outer, ...host, ...Object.entries(variables)].filter(([name, value]) => value !== undefined && !DROPPED.test(name))
   return {
     ...(Object.fromEntries(given) as Record<string, string>),
     PATH: `${dirname(python)}${delimiter}${process.env.PATH ?? ''}`,
@@ -64,9 +66,9 @@ function makeFolders({ output, input, temp }: HostFolders): void {
 export function launchOf(spec: WorkerSpec, owner: string, folders: HostFolders | null): Launch {
   const { python, shim, sandbox, segments } = spec
   const worker = ['-X', 'faulthandler', join(shim, 'worker')]
-  if (!sandbox) return { command: python, args: worker, env: environment(spec, owner), sandboxed: false }
+  if (!sandbox) return { command: python, args: worker, env: environment(spec, owner, folders), sandboxed: false }
   // what a pack asks for is set inside only: bubblewrap itself would heed an LD_PRELOAD of it outside
-  const env = environment({ ...spec, variables: {} }, owner)
+  const env = environment({ ...spec, variables: {} }, owner, folders)
   const inside = Object.entries(spec.variables).filter(([name]) => !DROPPED.test(name) && !Object.hasOwn(env, name))
   if (folders) makeFolders(folders)
   const own = { ...sandbox, writable: [...sandbox.writable, ...(segments ? [join(segments, owner)] : [])] }

@@ -7,8 +7,8 @@ import { type Comfy, type ComfyOptions, startComfy } from './comfy.ts'
 import { PanelClient } from './panelClient.ts'
 
 /** A ComfyUI with packs of these files, by name, and a panel that has seen them all loaded. `isolated`: those that run in a worker from its start on. */
-export async function startWithPacks(packs: Record<string, Record<string, string>>, isolated: string[] = []): Promise<{ comfy: Comfy; panel: PanelClient }> {
-  const comfy = await startWithFiles(packs, isolated)
+export async function startWithPacks(packs: Record<string, Record<string, string>>, isolated: string[] = [], more: Partial<ComfyOptions> = {}): Promise<{ comfy: Comfy; panel: PanelClient }> {
+  const comfy = await startWithFiles(packs, isolated, more)
   const panel = await PanelClient.connect(comfy.url)
   const isThere = ({ id, loaded, proxied, isolation }: PackInfo): boolean => loaded !== 'no' && (!isolated.includes(id) || proxied || isolation.state === 'failed')
   await panel.until((state) => Object.keys(packs).every((name) => state.packs.some((pack) => pack.id === name && isThere(pack))), 'the packs')

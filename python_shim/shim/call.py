@@ -12,6 +12,7 @@ from ..wire.cuda import GpuRefused
 from ..wire.encoder import Encoder
 from ..wire.errors import CodedError, RemoteFailure, memory_error
 from ..wire.frames import to_json
+from . import host_start
 from .connecting import Unsent
 from .handles import RemoteHandle, tag_of_handle
 from .loan import Loan
@@ -89,11 +90,13 @@ class Call:
             raise
         self.on_gpu = self._encoder.on_gpu
         call: dict[str, Any] = {"call": self.id, "pack": pack_id, "class": cls, "method": method, "node": node, "prompt": prompt}
-        index, client = _list_index(), _client()
+        index, client, preview = _list_index(), _client(), host_start.preview_method()
         if index:
             call["index"] = index
         if client is not None:
             call["client"] = client
+        if preview is not None:
+            call["preview"] = preview
         if self.owners:
             call["owners"] = sorted(self.owners)
         code = calls.codes.get(pack_id)

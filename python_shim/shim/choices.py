@@ -68,7 +68,9 @@ class Choices:
         extra = body.get("extra_data") or {}
         chosen = {**node_choices((extra.get("extra_pnginfo") or {}).get("workflow")), **(extra.get(PROPERTY) or {})}
         if chosen:
-            prompt = str(body.setdefault("prompt_id", str(uuid.uuid4())))
+            if body.get("prompt_id") is None:  # null: ComfyUI would make one that we do not know
+                body["prompt_id"] = str(uuid.uuid4())
+            prompt = str(body["prompt_id"])
             self._prompts[prompt] = chosen
         return chosen
 

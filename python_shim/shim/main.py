@@ -11,7 +11,7 @@ from typing import Any
 from ..wire import library
 from ..wire.errors import CodedError
 from ..wire.importing import when_imported
-from . import log, places, saved
+from . import host_start, log, places, saved
 from .bridge_process import BridgeProcess
 from .calls import Calls
 from .choices import Choices
@@ -80,6 +80,7 @@ class Shim:
             self.hooks.lost("Packs that ComfyUI has loaded cannot be isolated before it is restarted.", self.dispatch.reason)
 
     def _into_loading(self, nodes: Any) -> None:
+        host_start.keep_environment()
         without = "Every pack runs inside ComfyUI."
         self.hooks.step_in(without, "nodes.load_custom_node", lambda: wrap(nodes, self.registry, self.first_loads.add))
 

@@ -49,14 +49,14 @@ def _is_isolated(registry: Registry, pack: str, ignore: Any) -> bool:
 
 
 def wrap(nodes: Any, registry: Registry, leave_out: Callable[[str, str], None]) -> None:
-    """Replace `nodes.load_custom_node`, keeping its signature and whatever wrapped it before us. `leave_out` is told of a pack, by its name
-    and folder, of whose classes nothing is known."""
+    """Replace `nodes.load_custom_node`, keeping its signature, arguments that we do not know, and whatever wrapped it before us.
+    `leave_out` is told of a pack, by its name and folder, of whose classes nothing is known."""
     inner = nodes.load_custom_node
 
-    async def load_in_host(path: str, ignore: Any = frozenset(), parent: str = "custom_nodes") -> bool:
+    async def load_in_host(path: str, ignore: Any = frozenset(), parent: str = "custom_nodes", *args: Any, **more: Any) -> bool:
         pack = os.path.basename(path.rstrip("/\\"))
         with _listening() as records, registry.loading(pack):
-            found = await inner(path, set(ignore), parent)
+            found = await inner(path, set(ignore), parent, *args, **more)
         error = None if found else next((text for text in records.texts if "Traceback" in text), "\n".join(records.texts))
         try:
             registry.loaded(pack, path, error)
@@ -64,13 +64,15 @@ def wrap(nodes: Any, registry: Registry, leave_out: Callable[[str, str], None]) 
             log.exception("comfyui-envmanager: %s is loaded, and stands aside from now on", pack)
         return found
 
-    async def load_custom_node(module_path: str, ignore: Any = frozenset(), module_parent: str = "custom_nodes") -> bool:
+    async def load_custom_node(
+        module_path: str, ignore: Any = frozenset(), module_parent: str = "custom_nodes", *args: Any, **more: Any
+    ) -> bool:
         pack = os.path.basename(module_path.rstrip("/\\"))
         if module_parent != "custom_nodes" or not os.path.isdir(module_path):
             with registry.loading(""):
-                return await inner(module_path, set(ignore), module_parent)
+                return await inner(module_path, set(ignore), module_parent, *args, **more)
         if not _is_isolated(registry, pack, ignore):
-            return await load_in_host(module_path, ignore, module_parent)
+            return await load_in_host(module_path, ignore, module_parent, *args, **more)
         try:
             report = saved.description(pack, module_path)
             if report is None:

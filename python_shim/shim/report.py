@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ..wire.model_folders import entries
-from . import log
+from . import host_start, log
 from .registry import Registry
 
 
@@ -26,6 +26,7 @@ def folders() -> dict[str, Any]:
     table = entries(folder_paths.folder_names_and_paths)  # what is odd in it stays that entry's
     models = {name: {"paths": paths, "extensions": extensions} for name, paths, extensions in table}
     web_root = getattr(getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None), "web_root", None)
+    started = host_start.started()
     root = str(getattr(folder_paths, "__file__", "")).rsplit("folder_paths", 1)[0].rstrip("/\\")
     return {
         "root": root,
@@ -37,6 +38,7 @@ def folders() -> dict[str, Any]:
         "models": models,
         "argv": [str(arg) for arg in sys.argv[1:]],
         **({} if web_root is None else {"web_root": str(web_root)}),
+        **({} if started is None else {"started": started}),
     }
 
 

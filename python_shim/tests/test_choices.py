@@ -1,5 +1,7 @@
 """Where a node runs: the nearest choice wins."""
 
+import uuid
+
 from python_shim.shim.choices import PROPERTY, Choices, node_choices
 
 
@@ -57,3 +59,10 @@ def test_nodes_made_by_another_follow_it():
 def test_strange_workflows_choose_nothing():
     for workflow in (None, [], {"nodes": [None, {"id": 1, "properties": {PROPERTY: "yes"}}]}):
         assert node_choices(workflow) == {}
+
+
+def test_a_prompt_id_that_is_null_is_one_that_is_missing():
+    choices, body = Choices(), {**prompt(node(1, True)), "prompt_id": None}
+    choices.on_prompt(body)
+    assert str(uuid.UUID(body["prompt_id"])) == body["prompt_id"]  # ComfyUI takes this spelling only
+    assert choices.isolated("pack", "Blur", "1", body["prompt_id"])

@@ -40,9 +40,10 @@ class Tagged:
 class Worker:
     """A real process; this is the bridge, and ComfyUI."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, text=GRAPH + PACK, root=ROOT / "e2e" / "host", argv=(), **host):
+        """`text`: of its pack; `root`: where ComfyUI lies; `host`: more of what that one tells."""
         (folder / "pack").mkdir()
-        (folder / "pack" / "__init__.py").write_text(GRAPH + PACK)
+        (folder / "pack" / "__init__.py").write_text(text)
         take, self.tasks = os.pipe()
         self.answers, give = os.pipe()
         command = [sys.executable, "-c", START, str(take), str(give), str(ROOT / "python_shim" / "worker")]
@@ -55,7 +56,7 @@ class Worker:
         self.notes, self._done, self._number = [], {}, 0
         self.mapped, self.pool = MappedSegments(), SegmentPool()
         kinds = dict.fromkeys(("output", "input", "temp", "user", "base"), str(folder))
-        folders = {"root": str(ROOT / "e2e" / "host"), "argv": ["--base-directory", str(folder)], "models": {}, **kinds}
+        folders = {"root": str(root), "argv": ["--base-directory", str(folder), *argv], "models": {}, **kinds, **host}
         hello = {"protocol": PROTOCOL_VERSION, "worker": "p#1", "folders": folders, "socket": None, "calls": str(folder / "calls")}
         self.ask({"hello": hello})
         self.ask({"load": {"pack": "p", "dir": str(folder / "pack")}})

@@ -703,6 +703,7 @@ NodeCall = TypedDict(
         'prompt': str | None,
         'index': NotRequired[int],
         'client': NotRequired[str],
+        'preview': NotRequired[str],
         'owners': NotRequired[list[str]],
         'code': NotRequired[str],
         'says_start': NotRequired[Literal[True]],
@@ -714,6 +715,11 @@ NodeCall = TypedDict(
 class ModelFolder(TypedDict, closed=True):
     paths: list[str]
     extensions: list[str]
+
+
+class HostStart(TypedDict, closed=True):
+    environment: dict[str, str]
+    dynamic_vram: bool
 
 
 class Straight(TypedDict, closed=True):
@@ -1435,6 +1441,7 @@ class HostFolders(TypedDict, closed=True):
     models: dict[str, ModelFolder]
     argv: list[str]
     web_root: NotRequired[str]
+    started: NotRequired[HostStart]
 
 
 class AnswerHeader(TypedDict, closed=True):

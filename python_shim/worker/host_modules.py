@@ -16,7 +16,7 @@ from typing import Any
 from ..wire.files import FileList
 from ..wire.importing import when_imported
 from ..wire.model_folders import entries, parts_of
-from . import cache_providers, host_server, node_classes
+from . import cache_providers, host_server, host_start, node_classes
 
 
 def install(folders: dict[str, Any], runner: Any) -> None:
@@ -34,6 +34,7 @@ def install(folders: dict[str, Any], runner: Any) -> None:
     if os.path.isdir(os.path.join(root, "comfy")):
         sys.path.insert(0, os.path.join(root, "comfy"))  # where packs find `model_management` by that name (`nodes.py`)
     _log_as_comfyui()
+    host_start.before_packs(folders)
     set_folders(folders)
     _mark_file_lists()
     sys.modules["server"] = host_server.make_module(root, runner.progress)
@@ -43,10 +44,7 @@ def install(folders: dict[str, Any], runner: Any) -> None:
 
 def _log_as_comfyui() -> None:
     """What packs log is shown from the same level on as inside ComfyUI (`app/logger.py`), in the worker's log."""
-    level = "INFO"
-    with contextlib.suppress(Exception):  # an older ComfyUI, or none
-        level = importlib.import_module("comfy.cli_args").args.verbose
-    logging.basicConfig(level=level if isinstance(level, str) else "INFO", format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=host_start.log_level(), format="%(message)s", stream=sys.stderr)
 
 
 def _offer_modules() -> None:

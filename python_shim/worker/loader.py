@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..wire.errors import CodedError, describe_exception
 from ..wire.pack_key import code_of, code_with, no_key, pack_key
-from . import host_modules
+from . import host_modules, host_start
 from .describe import cannot_run, describe
 
 
@@ -47,6 +47,8 @@ def load_pack(pack: str, folder: str, encode: Callable[[Any, str], Any]) -> Load
         raise
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a pack is a failed import too
         raise PackImportFailed(pack, error) from error
+    finally:
+        host_start.after_packs()
     usable: dict[str, type] = {}
     skipped = broken
     for name, cls in classes.items():

@@ -20,7 +20,7 @@ from ..wire import PROTOCOL_VERSION, library
 from ..wire.errors import CodedError
 from ..wire.frames import to_json
 from ..wire.peer import as_error
-from . import ending, forks, host_modules, loader
+from . import dynamic_vram, ending, forks, host_modules, host_start, loader
 from .channel import Channel, take_standard_streams
 from .memory import limit_memory
 from .parent import die_with_parent
@@ -164,6 +164,8 @@ class Worker:
         elif method == "prompt.ended":
             tasks.beside(lambda: tasks.loop.end_prompt(params["prompt"]))
             tasks.beside(lambda: runner.contexts.end(params["prompt"]))
+            tasks.beside(lambda: dynamic_vram.prompt_ended(params["prompt"]))
+            tasks.beside(host_start.restore_functions)
         elif method == "worker.relax":
             runner.relax()
         elif method == "calls.close":

@@ -18,7 +18,7 @@ from ..wire.frames import INTERRUPT, to_json
 from ..wire.mapping import MappedSegments
 from ..wire.pack_key import is_same_code
 from ..wire.segments import SegmentPool
-from . import cache_providers, host_server, v3
+from . import cache_providers, dynamic_vram, host_server, host_start, v3
 from .channel import Channel
 from .compared import UNLIKE_ALL
 from .contexts import Contexts
@@ -66,6 +66,7 @@ class Runner:
             if running.call.get("says_start"):
                 running.note({"started": running.id}, [])
             host_server.show_call(running.call)
+            host_start.show_previews(running.call)
             cls, decoder, given = self._read(running, kwargs)
             running.copies = copies_in(cls, given) if running.call["method"] in ("FUNCTION", "check_lazy_status") else []
             self.progress.hook()
@@ -88,6 +89,7 @@ class Runner:
     def _node(self, running: Running, cls: Any, given: dict[str, Any]) -> tuple[Any, Callable[[], Any] | None]:
         """What the node has returned, or what is to be awaited for that."""
         token = current_call.set(running)
+        dynamic_vram.uses(running.prompt, given)
         try:
             with inference_mode(), _node_context(running.call):
                 method = self._method(cls, running.call, given)
@@ -98,6 +100,7 @@ class Runner:
                     return None, functools.partial(_await, result)
                 return as_taken(running.call["method"], result, cls), None
         finally:
+            dynamic_vram.node_ended(running.call["method"])
             current_call.reset(token)
 
     async def _awaited(self, running: Running, cls: Any, decoder: Decoder, waits: Callable[[], Any]) -> bytes:
@@ -179,6 +182,7 @@ class Runner:
         return getattr(cls, method)
 
     def _finished(self, running: Running, decoder: Decoder, result: Any) -> bytes:
+        dynamic_vram.uses(running.prompt, result)
         encoded = to_json(self._encode(running, decoder, result)).encode()
         self._pass_on_interrupt(running)
         return encoded
