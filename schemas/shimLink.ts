@@ -56,7 +56,7 @@ export type HostPack = z.infer<typeof HostPack>
 /** What ComfyUI's `main.py` has made of its command line and of the machine, for workers, which never run it. */
 const HostStart = z
   .strictObject({
-    environment: byName(z.string()).describe('the variables that it sets for torch and its GPUs, before it imports torch'),
+    environment: byName(z.string()).describe('the variables that it sets for torch, its GPUs and packs, before it imports torch'),
     dynamic_vram: z.boolean().describe('whether its models are loaded by comfy-aimdo'),
   })
   .meta({ id: 'HostStart' })

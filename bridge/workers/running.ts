@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { PROTOCOL_VERSION } from '../../schemas/envelope'
+import type { HostFolders } from '../../schemas/shimLink'
 import type { WorkerExit } from '../../schemas/worker'
 import { bridgeToWorker, workerToBridge } from '../../schemas/workerLink'
 import { BridgeError } from '../errors/bridgeError'
@@ -8,6 +9,7 @@ import { Peer } from '../rpc/peer'
 import { oomKills } from './exit'
 import { launchOf } from './launch'
 import { WorkerProcess } from './process'
+import { withWholeNames } from './sandbox'
 import { makeOwnFolder } from './segmentsFolder'
 import { TaskLink } from './taskLink'
 import type { WorkerEvents, WorkerSpec } from './workerSpec'
@@ -38,6 +40,12 @@ export function interrupt(running: Pick<Running, 'process' | 'peer'>, platform =
   else running.process.signal('SIGINT')
 }
 
+/** ComfyUI's folders as a worker is told of them. */
+function foldersFor({ sandbox }: WorkerSpec, events: WorkerEvents): HostFolders | null {
+  const folders = events.folders()
+  return sandbox && folders ? withWholeNames(folders) : folders
+}
+
 /** Starts a process; `greet` waits for it. */
 export function spawnWorker(
   spec: WorkerSpec,
@@ -47,7 +55,7 @@ export function spawnWorker(
 ): Running {
   const owner = randomBytes(6).toString('hex')
   if (spec.segments) makeOwnFolder(spec.segments, owner)
-  const process: WorkerProcess = new WorkerProcess(launchOf(spec, owner, events.folders()), {
+  const process: WorkerProcess = new WorkerProcess(launchOf(spec, owner, foldersFor(spec, events)), {
     onMessage: (text) => peer.receive(text),
     onAnswer: (header, body) => tasks.answered(header, body),
     onOutput,
@@ -60,11 +68,12 @@ export function spawnWorker(
 }
 
 /** Tells a fresh process who it is, and waits until it answers. Ends it and rejects if it does not. */
-export async function greet(running: Running, { id: worker, socket, straight }: WorkerSpec, events: WorkerEvents): Promise<void> {
+export async function greet(running: Running, spec: WorkerSpec, events: WorkerEvents): Promise<void> {
+  const { id: worker, socket, straight } = spec
   const { owner, process, tasks } = running
   const late = pause(START_MS, 'late', { ref: false })
   const calls = straight ? straight(owner) : null
-  const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: events.folders(), socket: socket(owner), calls } })
+  const hello = tasks.do({ hello: { protocol: PROTOCOL_VERSION, worker, folders: foldersFor(spec, events), socket: socket(owner), calls } })
   try {
     if ((await Promise.race([hello, late])) === 'late') {
       throw new BridgeError('WORKER_START_FAILED', `${worker} did not answer within ${START_MS / 1000} s.`)

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { bwrapArgs, passed, pythonFolders, type Sandbox } from './sandbox'
+import { bwrapArgs, passed, pythonFolders, type Sandbox, withWholeNames } from './sandbox'
 
 let folder: string
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'envmanager-sandbox-'))))
@@ -31,6 +31,11 @@ test('folders that ComfyUI was started with are there, its keys are not', () => 
   expect(at(args, '--ro-bind-try', folder)).toBeGreaterThan(0)
   expect(at(args, '--ro-bind-try', tmpdir())).toBeGreaterThan(0)
   expect(args).not.toContain(key)
+})
+
+test('folders that ComfyUI was started with by their names from there have their whole names', () => {
+  const argv = ['--user-directory', '../user', '--front-end-root=static', '--output-directory', '/out', '--cuda-device', '0', '--preview-method', 'auto']
+  expect(withWholeNames({ ...FOLDERS, argv }, '/work/comfy').argv).toEqual(['--user-directory', '/work/user', '--front-end-root=/work/comfy/static', '--output-directory', '/out', '--cuda-device', '0', '--preview-method', 'auto'])
 })
 
 test('there is no network unless the user wants one, and nothing is bound writable beside its own', () => {

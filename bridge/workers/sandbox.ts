@@ -51,6 +51,20 @@ function foldersNamed(argv: readonly string[]): string[] {
   return paths.filter((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory())
 }
 
+/**
+ * A sandboxed worker works in ComfyUI's base folder, and not where ComfyUI was started, which we were too: there the folders that ComfyUI was started
+ * with have their whole names. ComfyUI's argument parser ends the process where one is not.
+ */
+export function withWholeNames(folders: HostFolders, from = process.cwd()): HostFolders {
+  const isNamed = (argument: string | undefined): boolean => /^--[\w-]+-(directory|root)$/.test(argument ?? '')
+  const argv = folders.argv.map((argument, index) => {
+    const [, option, path] = /^(--[\w-]+)=(.+)$/s.exec(argument) ?? []
+    if (isNamed(option) && path) return `${option}=${resolve(from, path)}`
+    return isNamed(folders.argv[index - 1]) ? resolve(from, argument) : argument
+  })
+  return { ...folders, argv }
+}
+
 /** ComfyUI's own folders: where models lie is read, results are written. */
 function hostFolders(folders: HostFolders | null): { read: string[]; write: string[]; hide: string[] } {
   if (!folders) return { read: [], write: [], hide: [] }

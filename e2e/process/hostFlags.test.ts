@@ -1,12 +1,13 @@
 /** What follows from ComfyUI's command line is the same inside and in a worker, except what docs/comfyui-versions.md names. Only a real ComfyUI (COMFYUI_DIR) has it: skipped without one. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { basename, join, relative, resolve } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Comfy } from '../support/comfy.ts'
 import { startWithPacks } from '../support/ownPacks.ts'
 import type { PanelClient } from '../support/panelClient.ts'
 import { run } from '../support/prompts.ts'
+import { sandboxWorks } from '../support/sandbox.ts'
 
 const root = process.env.COMFYUI_DIR ?? ''
 const text = root && readFileSync(join(root, 'comfy', 'cli_args.py'), 'utf8')
@@ -102,6 +103,8 @@ const OTHER_ARGS = [
 /** What the executor keeps while a prompt runs. */
 const OTHER_VALUES = ['comfy.memory_management.RAM_CACHE_HEADROOM', 'comfy.memory_management.extra_ram_release_callback']
 
+const LAST = 'for everything that is visible, and with paths from here'
+
 /** Flags of both versions and of one: those that this ComfyUI does not have are left out. Each starts with its name. */
 const SETS: Record<string, string[][]> = {
   'for numbers and devices': [
@@ -117,7 +120,7 @@ const SETS: Record<string, string[][]> = {
     ['--default-hashing-function', 'md5'], ['--disable-metadata'], ['--max-upload-size', '7'], ['--cache-lru', '3'], ['--enable-assets'],
     ['--feature-flag', 'show_signin_button=true'], ['--log-stdout'], ['--disable-dynamic-vram'], ['--fast-disk'], ['--comfy-api-base', 'https://example.invalid'],
   ],
-  'for everything that is visible, and with paths from here': [
+  [LAST]: [
     ['--cuda-device', text.includes("'all'") ? 'all' : '0'], ['--default-device', '2'], ['--use-pytorch-cross-attention'], ['--fp32-vae'], ['--fp64-unet'],
     ['--output-directory', 'HERE/results'], ['--input-directory', 'HERE/given'], ['--temp-directory', 'HERE/short'], ['--models-directory', 'HERE/models'], ['--high-ram'],
     ['--disable-cuda-malloc'], ['--disable-triton-backend'], ['--disable-nvml-pressure'], ['--enable-asset-hashing'], ['--debug-hang'], ['--verbose'],
@@ -146,20 +149,34 @@ async function facts(url: string, name: string): Promise<Facts> {
   return { args: without(args, OTHER_ARGS), values: without(values, OTHER_VALUES), ...rest }
 }
 
+/** Starts ComfyUI with those of the flags that it has; returns them, and what it says inside and in a worker. */
+async function started(flags: string[][], here: string, env: Record<string, string> = {}): Promise<{ args: string[]; url: string; inside: Facts; worker: Facts }> {
+  mkdirSync(join(here, 'models'))
+  const args = flags.filter(([name]) => has(name ?? '')).flat()
+  const named = (code: string, name: string) => ({ '__init__.py': code.replaceAll('NAME', name) })
+  const packs = { 'facts-inside': named(FACTS, 'Inside'), 'facts-worker': named(FACTS, 'Worker'), 'torch-only': named(TORCH_ONLY, ''), 'hooks-inside': named(HOOKS, 'Inside'), 'hooks-worker': named(HOOKS, 'Worker') }
+  ;({ comfy, panel } = await startWithPacks(packs, ['facts-worker', 'torch-only', 'hooks-worker'], { env, args: args.map((arg) => arg.replace('HERE', relative(root, here))) }))
+  return { args, url: comfy.url, inside: await facts(comfy.url, 'Inside'), worker: await facts(comfy.url, 'Worker') }
+}
+
 describe.skipIf(!root)('flags (a real ComfyUI)', () => {
+  let here = ''
+  beforeEach(() => void (here = mkdtempSync(join(tmpdir(), 'envmanager-paths-'))))
+  afterEach(() => rmSync(here, { recursive: true }))
+
   test.each(Object.entries(SETS))('%s', async (_, flags) => {
-    const here = mkdtempSync(join(tmpdir(), 'envmanager-paths-'))
-    mkdirSync(join(here, 'models'))
-    const args = flags.filter(([name]) => has(name ?? '')).flat()
-    const named = (code: string, name: string) => ({ '__init__.py': code.replaceAll('NAME', name) })
-    const packs = { 'facts-inside': named(FACTS, 'Inside'), 'facts-worker': named(FACTS, 'Worker'), 'torch-only': named(TORCH_ONLY, ''), 'hooks-inside': named(HOOKS, 'Inside'), 'hooks-worker': named(HOOKS, 'Worker') }
-    ;({ comfy, panel } = await startWithPacks(packs, ['facts-worker', 'torch-only', 'hooks-worker'], { args: args.map((arg) => arg.replace('HERE', relative(root, here))) }))
-    const [inside, worker] = [await facts(comfy.url, 'Inside'), await facts(comfy.url, 'Worker')]
+    const { args, url, inside, worker } = await started(flags, here)
     expect([inside.where, worker.where]).toEqual(['inside', '1'])
     expect({ ...worker, where: '' }).toEqual({ ...inside, where: '' })
     const deterministic = args.includes('--deterministic')
-    expect([inside.torch.slice(0, 2), await say(comfy.url, 'TorchOnly')]).toEqual([[deterministic, deterministic], deterministic ? '(True, True)' : '(False, False)'])
-    expect([await say(comfy.url, 'HooksInside'), await say(comfy.url, 'HooksWorker')]).toEqual(['False', 'False'])
-    rmSync(here, { recursive: true })
+    expect([inside.torch.slice(0, 2), await say(url, 'TorchOnly')]).toEqual([[deterministic, deterministic], deterministic ? '(True, True)' : '(False, False)'])
+    expect([await say(url, 'HooksInside'), await say(url, 'HooksWorker')]).toEqual(['False', 'False'])
+  }, 400_000)
+
+  test.skipIf(!sandboxWorks())('a sandboxed worker, which works in another folder (needs bubblewrap)', async () => {
+    const { inside, worker } = await started(SETS[LAST] ?? [], here, { COMFY_ENV_SANDBOX: '*' })
+    const whole = (value: unknown): unknown => (typeof value === 'string' && value.includes(basename(here)) ? resolve(root, value) : value)
+    const args = Object.fromEntries(Object.entries(inside.args).map(([name, value]) => [name, whole(value)]))
+    expect({ ...worker, where: '', command: [] }).toEqual({ ...inside, where: '', command: [], args })
   }, 400_000)
 })

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Comfy } from '../support/comfy.ts'
 import { hostPython } from '../support/hostPython.ts'
-import { startWithPacks } from '../support/ownPacks.ts'
-import type { PanelClient } from '../support/panelClient.ts'
+import { startWithFiles } from '../support/ownPacks.ts'
+import { PanelClient } from '../support/panelClient.ts'
 import { run } from '../support/prompts.ts'
 
 const root = process.env.COMFYUI_DIR ?? ''
@@ -79,7 +79,11 @@ describe.skipIf(!root)('ComfyUI’s own (a real ComfyUI)', () => {
       stores: { '__init__.py': SAYS('Stores', hasDatabase ? DATABASE : '[]') },
     }
     const args = hasManager ? ['--enable-manager', '--enable-assets'] : []
-    ;({ comfy, panel } = await startWithPacks(packs, ['worker', 'manages', 'stores'], { args, python, env: { CALLED: called } }))
+    const isolated = ['worker', 'manages', 'stores']
+    const keptOut = hasManager ? { 'kept-out': { '__init__.py': SAYS('KeptOut', '[]') } } : undefined
+    comfy = await startWithFiles({ ...packs, ...keptOut }, [...isolated, 'kept-out'], { args, python, env: { CALLED: called } })
+    panel = await PanelClient.connect(comfy.url)
+    await panel.until(({ packs: all }) => isolated.every((name) => all.some(({ id, proxied }) => id === name && proxied)), 'the packs')
   }, 400_000)
   afterAll(async () => {
     panel?.close()
@@ -105,7 +109,13 @@ describe.skipIf(!root)('ComfyUI’s own (a real ComfyUI)', () => {
   test.skipIf(!hasDatabase || process.platform !== 'linux')('a worker has its database not open, and says so to who asks (read from /proc, so on Linux only)', async () => {
     const [pid, , can, ...refused] = (await say('Stores')) as [number, boolean, string, string, string]
     expect([can, ...refused.map((text) => text.replace(/\(\w+\)/, ''))]).toEqual(['False', ...Array(2).fill('RuntimeError: ComfyUI’s database  cannot be reached from an isolated node. Run this node inside ComfyUI: switch its isolation off.'.replace('’', "'"))])
-    expect([openFiles(pid, 'comfyui.db'), openFiles(comfy.process.pid ?? 0, 'comfyui.db').length > 0]).toEqual([[], hasManager])
+    expect([openFiles(pid, 'comfyui.db'), openFiles(comfy.process.pid ?? 0, 'comfyui.db').length > 0]).toEqual([[], true])
+  })
+
+  test.skipIf(!hasManager)('a pack that its Manager keeps out is not loaded, isolated or not', async () => {
+    const { packs } = await panel.snapshot()
+    const classes = (await (await fetch(`${comfy.url}/api/object_info`)).json()) as Record<string, unknown>
+    expect([packs.find(({ id }) => id === 'kept-out')?.loaded, 'KeptOut' in classes, 'Worker' in classes]).toEqual(['no', false, true])
   })
 
   test.skipIf(!hasManager)('its Manager starts in its process, before packs, and never in a worker', async () => {

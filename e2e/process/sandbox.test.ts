@@ -1,5 +1,4 @@
 /** Workers in a sandbox, and with a memory limit. Needs bubblewrap: says so and skips without it. */
-import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
@@ -11,16 +10,9 @@ import { FRONTENDS } from '../../scripts/devPython.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { isAlive, until } from '../support/processes.ts'
 import { finished, run } from '../support/prompts.ts'
+import { sandboxWorks } from '../support/sandbox.ts'
 import { trouble } from '../support/workflows.ts'
 
-function sandboxWorks(): boolean {
-  try {
-    execFileSync('bwrap', ['--ro-bind', '/', '/', '--unshare-all', 'true'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
 const works = sandboxWorks()
 if (!works) console.warn('skipped: sandbox tests need bubblewrap and user namespaces (Linux)')
 

@@ -6,11 +6,13 @@ import os
 import sys
 from typing import Any
 
-#: The variables that it sets before it imports torch: which GPUs there are, and how their memory is taken.
+#: The variables that it sets before it imports torch: which GPUs there are, how their memory is taken, and what it asks of packs.
 VARIABLES = (
     "ASCEND_RT_VISIBLE_DEVICES",
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_VISIBLE_DEVICES",
+    "DO_NOT_TRACK",
+    "HF_HUB_DISABLE_TELEMETRY",
     "HIP_VISIBLE_DEVICES",
     "MIMALLOC_PURGE_DELAY",
     "OCL_SET_SVM_SIZE",

@@ -25,7 +25,8 @@ import argparse, sys
 parser = argparse.ArgumentParser()
 parser.add_argument("--base-directory")
 for name in ("reserve-vram", "vram-headroom"): parser.add_argument(f"--{name}", type=float, default=None if name == "reserve-vram" else 0)
-for name in ("disable-nvml-pressure", "enable-dynamic-vram", "enable-manager"): parser.add_argument(f"--{name}", action="store_true")
+FLAGS = "disable-nvml-pressure enable-dynamic-vram enable-manager use-sage-attention use-flash-attention"
+for name in FLAGS.split(): parser.add_argument(f"--{name}", action="store_true")
 parser.add_argument("--verbose", default="INFO")
 args = parser.parse_args()
 get_console_log_level = lambda level: level
@@ -199,3 +200,10 @@ def test_comfyui_s_functions_and_torch_s_benchmark_are_put_back_after_the_import
 
 def test_the_manager_is_comfyui_s_own(start):
     assert told(start("--enable-manager", dynamic_vram=False))["args"]["enable_manager"] is False
+
+
+def test_attention_whose_package_an_environment_lacks_is_off_there_and_said(start):
+    worker = start("--use-sage-attention", "--use-flash-attention", dynamic_vram=False, others={"sageattention.py": ""})
+    args = told(worker)["args"]
+    assert (args["use_sage_attention"], args["use_flash_attention"]) == (True, False)
+    assert "--use-flash-attention is off in this worker: its environment has no flash_attn." in log_of(worker)

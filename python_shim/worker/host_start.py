@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import logging
 import mimetypes
 import os
@@ -14,6 +15,8 @@ from typing import Any
 from ..wire.importing import when_imported
 from . import dynamic_vram, server_names
 
+#: Packages that ComfyUI is told to use for attention. It ends a process that lacks one.
+_ATTENTION = {"use_sage_attention": "sageattention", "use_flash_attention": "flash_attn", "use_ck_attention": "comfy_kitchen"}
 #: Undoes what packs have put in place of functions of ComfyUI's that it wants as they are.
 _BREAKER = "hook_breaker_ac10a0"
 
@@ -29,6 +32,7 @@ def before_packs(folders: dict[str, Any]) -> None:
         return
     if hasattr(args, "enable_manager"):
         args.enable_manager = False  # ComfyUI has done what it does at its start; here `nodes` would import it once more
+    _only_attention_that_is_there(args)
     if folders.get("started", {}).get("dynamic_vram"):
         dynamic_vram.prepare(args)
     if getattr(args, "deterministic", False) or getattr(args, "fast", None):
@@ -67,6 +71,15 @@ def show_previews(call: dict[str, Any]) -> None:
     if "preview" in call and line is not None:
         with contextlib.suppress(ValueError):  # a word of another version
             line.args.preview_method = line.LatentPreviewMethod(call["preview"])
+
+
+def _only_attention_that_is_there(args: Any) -> None:
+    """A sealed env may be without what ComfyUI's own has: its pack runs all the same, with torch's attention."""
+    for flag, package in _ATTENTION.items():
+        if getattr(args, flag, False) and importlib.util.find_spec(package) is None:
+            setattr(args, flag, False)
+            what = f"--{flag.replace('_', '-')} is off in this worker: its environment has no {package}."
+            print(f"[comfyui-envmanager] {what}", file=sys.stderr, flush=True)
 
 
 def _file_types(root: str) -> None:
