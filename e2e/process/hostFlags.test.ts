@@ -88,6 +88,12 @@ class HooksNAME:
 NODE_CLASS_MAPPINGS = {"HooksNAME": HooksNAME}
 `
 
+/** Holds ComfyUI's start until our bridge runs, where our pack comes before: 0.3.64 sets which GPUs there are only then. */
+const HOLDS = `import sys, time
+shim, end = sys.modules.get("comfyui_envmanager_python.shim.main"), time.monotonic() + 30
+while shim is not None and shim.current().process.status[0] == "starting" and time.monotonic() < end: time.sleep(0.02)
+`
+
 interface Facts {
   where: string
   args: Record<string, unknown>
@@ -155,7 +161,9 @@ async function started(flags: string[][], here: string, env: Record<string, stri
   const args = flags.filter(([name]) => has(name ?? '')).flat()
   const named = (code: string, name: string) => ({ '__init__.py': code.replaceAll('NAME', name) })
   const packs = { 'facts-inside': named(FACTS, 'Inside'), 'facts-worker': named(FACTS, 'Worker'), 'torch-only': named(TORCH_ONLY, ''), 'hooks-inside': named(HOOKS, 'Inside'), 'hooks-worker': named(HOOKS, 'Worker') }
-  ;({ comfy, panel } = await startWithPacks(packs, ['facts-worker', 'torch-only', 'hooks-worker'], { env, args: args.map((arg) => arg.replace('HERE', relative(root, here))) }))
+  // several: ComfyUI takes packs in the order of the disk
+  const holding = Object.fromEntries(['a', 'h', 'p', 'z'].map((name) => [`${name}-holds`, { '__init__.py': 'NODE_CLASS_MAPPINGS = {}', 'prestartup_script.py': HOLDS }]))
+  ;({ comfy, panel } = await startWithPacks({ ...packs, ...holding }, ['facts-worker', 'torch-only', 'hooks-worker'], { env, args: args.map((arg) => arg.replace('HERE', relative(root, here))) }))
   return { args, url: comfy.url, inside: await facts(comfy.url, 'Inside'), worker: await facts(comfy.url, 'Worker') }
 }
 
