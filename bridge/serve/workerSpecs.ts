@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { realpathSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BridgeError } from '../errors/bridgeError'
 import { refuseUnrunnable } from '../install/hostOf'
@@ -41,6 +41,14 @@ function sandboxOf(context: Context, own: { folders: string[]; packs: string[]; 
   }
 }
 
+/** Throws WORKER_START_FAILED where our own folder has gone since: ComfyUI-Manager disables and removes us like any other pack. */
+async function refuseWithoutUs(shim: string): Promise<void> {
+  await stat(shim).catch((cause: unknown) => {
+    const hint = 'Restart ComfyUI. To go on with isolated packs, enable comfyui-envmanager again first.'
+    throw new BridgeError('WORKER_START_FAILED', `comfyui-envmanager’s own folder is not there any more (${shim}): it was disabled, moved or removed.`, { hint, cause })
+  })
+}
+
 /** Everything that starting a worker of a pool takes; `onBroken` hears that its environment cannot run. Throws why settings.toml does not say who is to be sandboxed, SANDBOX_UNAVAILABLE, or why the environment cannot be read. */
 export async function specOf(context: Context, pack: string, pool: Pool, number: number, onBroken: () => void): Promise<WorkerSpec> {
   const { engine, segments } = context
@@ -54,6 +62,7 @@ export async function specOf(context: Context, pack: string, pool: Pool, number:
   const { record = null, leave = () => undefined } = (await envs.use(envs.idOf(pack))) ?? {}
   const python = record ? envs.pythonOf(record) : interpreter
   const check = async (): Promise<void> => {
+    await refuseWithoutUs(settings.pythonShim)
     if (record) await refuseUnrunnable(record, python, engine.hostSites).catch((error: unknown) => (onBroken(), Promise.reject(error)))
   }
   try {
