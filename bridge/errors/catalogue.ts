@@ -24,6 +24,7 @@ export const CATALOGUE: Record<ErrorCode, Entry> = {
   CONFIG_INVALID: bad('Correct that value.'),
   NOT_OURS: bad('Name a folder that is empty or not there yet, with COMFY_ENV_HOME or --home.'),
   UNKNOWN_PACK: bad('`comfy-env packs` lists the node packs.'),
+  PACK_INCOMPLETE: failed('Wait until git has ended. If nothing clones it any more, delete its folder and install it again.'),
   UNKNOWN_ENV: bad('`comfy-env envs` lists the environments.'),
   UNKNOWN_JOB: bad('Reload the panel.'),
   UNKNOWN_WORKER: bad('Reload the panel.'),

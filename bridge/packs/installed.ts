@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { normalizeName } from '../resolve/requirement'
 
 /** Installed distributions: normalised name → version. */
@@ -22,4 +22,10 @@ export async function readInstalled(sites: readonly string[]): Promise<Installed
     }
   }
   return found
+}
+
+/** Tells what is installed from what was before, without reading it: each install and each removal changes the folder itself. */
+export async function installedVersion(sites: readonly string[]): Promise<string> {
+  const times = sites.map((site) => stat(site, { bigint: true }).then(({ mtimeNs }) => String(mtimeNs), () => 'none'))
+  return (await Promise.all(times)).join(' ')
 }

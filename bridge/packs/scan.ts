@@ -39,6 +39,20 @@ async function isPack(root: string, name: Buffer): Promise<boolean> {
   return (await has('__init__.py')) || (await has('pyproject.toml'))
 }
 
+/**
+ * Whether a folder is a git clone that has not ended, or was broken off: git writes the index when all files are there. What its author has only begun
+ * (`git init`) has no index either, and no branches of others.
+ */
+async function isHalfCloned(dir: string): Promise<boolean> {
+  const has = (name: string): Promise<boolean> => stat(join(dir, '.git', name)).then(() => true, (error: unknown) => !isAbsent(error))
+  return !(await has('index')) && (await has(join('refs', 'remotes')))
+}
+
+async function faultOf({ id, dir }: PackFolder): Promise<BridgeError | null> {
+  if (!(await isHalfCloned(dir))) return null
+  return new BridgeError('PACK_INCOMPLETE', `The git clone of ${id} has not ended, or was broken off.`)
+}
+
 async function packIn(root: string, name: Buffer): Promise<PackFolder | null> {
   const id = escapedName(name)
   const pack = { id, dir: join(root, id) }
@@ -48,7 +62,10 @@ async function packIn(root: string, name: Buffer): Promise<PackFolder | null> {
     // of hidden ones, such as a disk's trash, nobody expects that they are packs
     return id.startsWith('.') ? null : { ...pack, fault: unreadable(pack.dir, reasonOf(error), { cause: error }) }
   }
-  if (isUtf8(name)) return pack
+  if (isUtf8(name)) {
+    const fault = await faultOf(pack)
+    return fault ? { ...pack, fault } : pack
+  }
   const fault = new BridgeError('CONFIG_INVALID', 'The name of its folder is not UTF-8: it cannot be isolated, and gets no environment.', { hint: 'Rename the folder.' })
   return { ...pack, fault }
 }
@@ -89,7 +106,7 @@ async function linkedPack(path: string): Promise<string | null> {
   return (await lstat(path).then((found) => found.isSymbolicLink(), () => false)) ? path : null
 }
 
-/** A folder that the command line named as a pack. Throws UNKNOWN_PACK. */
+/** A folder that the command line named as a pack. Throws UNKNOWN_PACK or PACK_INCOMPLETE. */
 export async function packAt(dir: string): Promise<PackFolder> {
   const real = await realpath(dir).catch(() => null)
   const path = real && ((await linkedPack(resolve(dir))) ?? real)
@@ -97,5 +114,8 @@ export async function packAt(dir: string): Promise<PackFolder> {
   if (path === null || !PackId.safeParse(id).success || !(await stat(path)).isDirectory()) {
     throw new BridgeError('UNKNOWN_PACK', `There is no node pack in \`${dir}\`.`)
   }
-  return { id, dir: path }
+  const pack = { id, dir: path }
+  const fault = await faultOf(pack)
+  if (fault) throw fault
+  return pack
 }

@@ -164,7 +164,7 @@ async function compose(engine: Engine, run: RunFolder, port: number): Promise<Br
   const context: Context = await newContext(engine, store, run, segments)
   context.problems.push(...troubles)
   catchTheRest(context)
-  const packs = new PackService(context)
+  const packs = new PackService(context, (pack) => background(context, `${pack} has no nodes yet`, isolation.comeBack(pack)))
   const jobs = new JobService(context, {
     onLine: (job, line) => panels.line(job, line),
     onEnded: (job, request) => jobEnded({ context, packs, isolation }, job, request),

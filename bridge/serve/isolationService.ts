@@ -99,6 +99,16 @@ export class IsolationService {
     })
   }
 
+  /** An isolated pack is there again, or for the first time: ComfyUI gets its nodes, where it has none of them. What of that cannot be done is the pack's state. */
+  comeBack(pack: string): Promise<void> {
+    return this.#inTurn(pack, async () => {
+      const { host, hostPacks } = this.context
+      if (!usesWorker(this.context, pack) || host === null || hostPacks.has(pack)) return
+      await this.packs.refresh(await packFolder(this.context, pack))
+      await this.#switch(pack, this.#chosen(pack)).catch(() => undefined)
+    })
+  }
+
   #isAsIn({ isolated, classes }: Pick<Context, 'isolated' | 'classes'>, pack: string): boolean {
     return this.context.isolated.has(pack) === isolated.has(pack) && isDeepStrictEqual(this.context.classes.get(pack), classes.get(pack))
   }

@@ -1,14 +1,17 @@
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import type { EnvInfo, EnvRecord } from '../../schemas/env'
 import type { Isolation, PackInfo, PackState, RequirementStatus } from '../../schemas/pack'
 import { BridgeError, toWire } from '../errors/bridgeError'
 import { whyUnrunnable } from '../install/hostOf'
 import { folderSizes } from '../install/sizes'
+import { installedVersion } from '../packs/installed'
+import { needsVersion } from '../packs/needsVersion'
 import type { PackFolder } from '../packs/scan'
 import { scanPacks } from '../packs/scan'
 import { packState, requirementStatuses } from '../packs/status'
-import { showProblem } from './background'
+import { background, showProblem } from './background'
 import { packFolder, packRoots, type Context } from './context'
 import { type GonePacks, lookForGone } from './gonePacks'
 import { freeBytes } from './hostInfo'
@@ -21,16 +24,37 @@ interface Assessment {
   config: string | null
 }
 
+/** A pack as it was found: of which version what it asks for is, or why nothing can be done with it. */
+interface Seen {
+  version?: string
+  fault?: string
+}
+
+const seenOf = async ({ dir, fault }: PackFolder): Promise<Seen> => (fault ? { fault: fault.message } : { version: await needsVersion(dir) })
+
 /** Keeps the store's packs and environments in step with the disk. */
 export class PackService {
   readonly #isolation = new Map<string, Isolation>()
   /** Packs that may be one that is gone. */
   #was: ReadonlyMap<string, string> = new Map()
+  /** What is gone, as it was last looked for beside these folders. */
+  #goneOnes: GonePacks & { folders: string[] | null } = { gone: new Map(), was: new Map(), folders: null }
   readonly #failures = new Map<string, string>()
   /** Environments that a check has found damaged, and how. */
   readonly #damaged = new Map<string, string>()
+  /** The folders that packs were last looked for in, and the packs as they were found there. */
+  #roots: readonly string[] | null = null
+  readonly #seen = new Map<string, Seen>()
+  /** ComfyUI's own packages as they were when the packs were looked at, and at the last look at these. */
+  #host = { looked: '', last: '' }
+  /** The last look at each pack, ended or under way. */
+  readonly #looks = new Map<string, Promise<void>>()
 
-  constructor(private readonly context: Context) {}
+  /** `onCame` hears of a pack that can be used now and could not be before. */
+  constructor(
+    private readonly context: Context,
+    private readonly onCame: (pack: string) => void = () => undefined,
+  ) {}
 
   setIsolation(pack: string, isolation: Isolation): void {
     this.#isolation.set(pack, isolation)
@@ -70,33 +94,95 @@ export class PackService {
   async rescan(): Promise<void> {
     const { store, engine } = this.context
     engine.forgetPages()
-    const ourselves = await realpath(join(engine.settings.pythonShim, '..'))
-    const faults: BridgeError[] = []
-    const all = await scanPacks(packRoots(this.context), (fault) => faults.push(fault))
+    this.#goneOnes = { ...this.#goneOnes, folders: null }
+    await this.#seeHost(true)
+    const roots = packRoots(this.context)
+    const { found, faults } = await this.#scan(roots)
     faults.forEach(({ message }) => showProblem(this.context, `Node packs are not seen: ${message}`))
-    const places = await Promise.all(all.map(({ dir }) => realpath(dir).catch(() => dir)))
-    const found = all.filter((_, index) => places[index] !== ourselves)
-    const { gone, was } = await this.#lookForGone(found, faults.length > 0)
-    this.#was = was
-    const ids = new Set([...found.map(({ id }) => id), ...gone.keys()])
-    // those of a folder that cannot be read now stay as they are known
-    if (faults.length === 0) for (const id of store.packs.keys()) if (!ids.has(id)) store.apply({ kind: 'pack_gone', id })
-    for (const pack of found) {
-      if (!store.packs.has(pack.id)) store.apply({ kind: 'pack', pack: this.#unchecked(pack) })
-    }
+    await this.#see(found, roots)
+    found.forEach((pack) => this.#showNew(pack))
     await this.refreshEnvs().catch((error: unknown) => showProblem(this.context, `Environments are not seen: ${toWire(error).message}`))
-    for (const [id, dir] of gone) store.apply({ kind: 'pack', pack: this.#gone(id, dir) })
     await Promise.all(found.map((pack) => this.refresh(pack)))
     store.apply({ kind: 'host', host: { ...store.host, checked: Date.now(), free_bytes: await freeBytes(engine.settings.home) } })
   }
 
-  /** Nothing is gone where not all is seen. */
-  async #lookForGone(found: PackFolder[], isPartial: boolean): Promise<GonePacks> {
-    if (isPartial || packRoots(this.context).length === 0) return { gone: new Map(), was: this.#was }
-    return lookForGone(this.context, found).catch((error: unknown) => {
+  /** The packs that are there, ours left out. Those that are gone are shown no more. */
+  async #scan(roots: readonly string[]): Promise<{ found: PackFolder[]; faults: BridgeError[] }> {
+    const ourselves = await realpath(join(this.context.engine.settings.pythonShim, '..')).catch(() => null) // it may be updated or removed like any other
+    const faults: BridgeError[] = []
+    const all = await scanPacks(roots, (fault) => faults.push(fault))
+    const places = await Promise.all(all.map(({ dir }) => realpath(dir).catch(() => dir)))
+    const found = all.filter((_, index) => places[index] !== ourselves)
+    const { gone, was } = faults.length > 0 ? this.#goneOnes : await this.#lookForGone(found)
+    this.#was = was
+    const ids = new Set([...found.map(({ id }) => id), ...gone.keys()])
+    // those of a folder that cannot be read now stay as they are known
+    if (faults.length === 0) for (const id of this.context.store.packs.keys()) if (!ids.has(id)) this.#forget(id)
+    for (const [id, dir] of gone) this.context.store.apply({ kind: 'pack', pack: this.#gone(id, dir) })
+    return { found, faults }
+  }
+
+  #forget(id: string): void {
+    this.#seen.delete(id)
+    this.#looks.delete(id)
+    this.#failures.delete(id)
+    this.context.store.apply({ kind: 'pack_gone', id })
+  }
+
+  #showNew(pack: PackFolder): void {
+    if (!this.context.store.packs.has(pack.id)) this.context.store.apply({ kind: 'pack', pack: this.#unchecked(pack) })
+  }
+
+  /** Keeps how packs are found. Returns those that are new or ask for something else now; of these, what can be used and could not be before is told. */
+  async #see(found: readonly PackFolder[], roots: readonly string[]): Promise<PackFolder[]> {
+    const now = await Promise.all(found.map(seenOf))
+    const areOthers = !isDeepStrictEqual(roots, this.#roots) // ComfyUI finds what is in these by itself
+    this.#roots = roots
+    return found.filter((pack, index) => {
+      const [before, after = {}] = [this.#seen.get(pack.id), now[index]]
+      this.#seen.set(pack.id, after)
+      if (!areOthers && !pack.fault && before?.version === undefined) this.onCame(pack.id)
+      return !isDeepStrictEqual(before, after)
+    })
+  }
+
+  /** Whether ComfyUI's own packages are others than the packs were held against: ComfyUI-Manager installs there. While that goes on nothing is looked at. */
+  async #seeHost(isNow: boolean): Promise<boolean> {
+    const now = await installedVersion(this.context.engine.hostSites)
+    const isSettled = isNow || now === this.#host.last
+    const isOther = isSettled && now !== this.#host.looked
+    this.#host = { looked: isSettled ? now : this.#host.looked, last: now }
+    return isOther
+  }
+
+  /**
+   * Sees what others have done to the packs' folders: ComfyUI-Manager, git, a user. Each that is new, or asks for something else now, is looked at again, and
+   * all where ComfyUI's own packages are others; nobody waits for that.
+   */
+  async follow(): Promise<void> {
+    const roots = packRoots(this.context)
+    if (!isDeepStrictEqual(roots, this.#roots)) return // `rescan` looks at other folders first
+    const { found } = await this.#scan(roots)
+    const inNeed = await this.#see(found, roots)
+    const changed = (await this.#seeHost(false)) ? found : inNeed
+    if (changed.length > 0) this.context.engine.forgetPages()
+    inNeed.forEach(({ id }) => this.#failures.delete(id)) // they were of other files
+    for (const pack of changed) {
+      this.#showNew(pack)
+      background(this.context, `${pack.id} is not looked at again`, this.refresh(pack))
+    }
+  }
+
+  /** The same folders again have lost nothing since: only what is asked of each pack's own files then would be new, and `rescan` asks. */
+  async #lookForGone(found: PackFolder[]): Promise<GonePacks> {
+    const folders = found.map(({ dir }) => dir)
+    if (packRoots(this.context).length === 0 || isDeepStrictEqual(folders, this.#goneOnes.folders)) return this.#goneOnes
+    const looked = await lookForGone(this.context, found).catch((error: unknown): GonePacks => {
       showProblem(this.context, `Packs that were renamed or removed are not seen: ${toWire(error).message}`)
       return { gone: new Map(), was: new Map() }
     })
+    this.#goneOnes = { ...looked, folders }
+    return looked
   }
 
   #gone(id: string, dir: string | null): PackInfo {
@@ -127,9 +213,17 @@ export class PackService {
     return { id, kind, pack, state, reason, generation, packages, bytes, unique_bytes: unique, combination, can_undo: previous !== null, ...seen, created }
   }
 
-  /** Looks at one pack again. */
-  async refresh(pack: PackFolder): Promise<void> {
-    const assessed = await this.#assess(pack)
+  /** Looks at one pack again. Of several looks at once the last one counts, and all end with it; none shows a pack that has gone meanwhile. */
+  refresh(pack: PackFolder): Promise<void> {
+    const look: Promise<void> = this.#assess(pack).then((assessed) => {
+      const last = this.#looks.get(pack.id)
+      return last === look ? this.#show(pack, assessed) : last
+    })
+    this.#looks.set(pack.id, look)
+    return look
+  }
+
+  #show(pack: PackFolder, assessed: Assessment): void {
     const host = this.context.hostPacks.get(pack.id)
     const running = [...this.context.store.jobs.values()].some((job) => job.pack === pack.id && job.state.status === 'running')
     const info: PackInfo = {
@@ -174,7 +268,8 @@ export class PackService {
     } catch (error) {
       // whatever it is, it is about this pack: the others are looked at all the same
       const { message, hint } = error instanceof BridgeError ? error : new BridgeError('INTERNAL', `It could not be looked at: ${toWire(error).message}`)
-      return { state: 'broken', reason: message, requirements: [], warnings: [hint], config: null }
+      const state = error instanceof BridgeError && error.code === 'PACK_INCOMPLETE' ? 'unknown' : 'broken'
+      return { state, reason: message, requirements: [], warnings: [hint], config: null }
     }
   }
 

@@ -89,7 +89,8 @@ function environments({ context, packs, jobs, workers }: PanelServices) {
     'env.repair': async ({ env }: Params<'env.repair'>) => ({ job: jobs.start({ action: 'repair', pack: (await envNamed(context, env)).pack, env }) }),
     'env.delete': async ({ env }: Params<'env.delete'>) => {
       const { pack } = await envNamed(context, env)
-      if (usesWorker(context, pack)) {
+      // of a pack that is not there nothing can be switched off
+      if (usesWorker(context, pack) && context.store.packs.has(pack)) {
         throw new BridgeError('ENV_BUSY', `${pack} runs isolated in ${env}.`, { hint: 'Switch its isolation off first.' })
       }
       refuseBusy(context, env)

@@ -22,8 +22,8 @@ async function versionOf(path: string): Promise<string | null> {
 }
 
 /**
- * What other processes of this home change — another ComfyUI, a command — is seen here: choices, settings and environments. By looking, since a folder on
- * a network tells nobody of its changes.
+ * What other processes change is seen here: choices, settings and environments of this home, by another ComfyUI or a command, and the folders of node packs, by
+ * ComfyUI-Manager or anyone. By looking, since a folder on a network tells nobody of its changes.
  */
 export class SharedFiles {
   readonly #versions = new Map<string, string | null>()
@@ -68,6 +68,7 @@ export class SharedFiles {
       this.onSettings()
     })
     await this.#lookAtEnvs()
+    await this.packs.follow()
     await this.#ifAnother(statePath(home), () => this.isolation.follow())
   }
 
