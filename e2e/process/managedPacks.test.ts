@@ -1,6 +1,7 @@
 /** What ComfyUI-Manager does to the folders of node packs while ComfyUI runs: seen without a restart, and environments stay until they are freed. */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -48,10 +49,16 @@ async function said(): Promise<unknown> {
   return outputs['1']?.text?.[0] ?? error.exception_message
 }
 
-async function start(packs: Record<string, Record<string, string>>, isolated: string[] = [], more: Partial<ComfyOptions> = {}): Promise<void> {
+async function serve(packs: Record<string, Record<string, string>>, isolated: string[] = [], more: Partial<ComfyOptions> = {}): Promise<void> {
   comfy = await startWithFiles(packs, isolated, { env: { COMFY_ENV_SOURCES: index.simple, COMFY_ENV_INDEX: index.simple, COMFY_ENV_CACHE: SHARED_CACHE, COMFY_ENV_UV: UV }, ...more })
   panel = await PanelClient.connect(comfy.url)
-  await panel.until(({ host }) => host.comfyui !== null && host.checked !== null, 'the first look at the packs')
+}
+
+const lookedAt = () => panel.until(({ host }) => host.comfyui !== null && host.checked !== null, 'the first look at the packs')
+
+async function start(...given: Parameters<typeof serve>): Promise<void> {
+  await serve(...given)
+  await lookedAt()
 }
 
 /** A repository of the pack. Its requirements come last out of a clone, and only when `letGo` is called. */
@@ -180,4 +187,22 @@ test('our own pack may be disabled while it runs: what runs goes on, what cannot
   await panel.call('packs.rescan', {})
   renameSync(`${product}.disabled`, product)
   expect(await said()).toBe('0 isolated')
+})
+
+test('a look at a pack that lasts shows neither what has changed meanwhile nor a pack that has gone', async () => {
+  const held: ServerResponse[] = []
+  index.fail('/simple/slowly', (response) => void held.push(response))
+  const asks = { '__init__.py': 'NODE_CLASS_MAPPINGS = {}', 'comfyui_env.toml': '[packages]\nno_deps = ["slowly==1.0"]\n' }
+  await serve({ [PACK]: asks, removed: asks })
+  await until('both packs to wait for an answer', () => held.length > 0)
+  rmSync(folder(PACK, 'comfyui_env.toml'))
+  rmSync(folder('removed'), { recursive: true })
+  await panel.until(({ packs }) => packs.every(({ id, state }) => id === PACK && state === 'ready'), 'the packs as they are now')
+  const before = panel.events.length
+  index.mend('/simple/slowly')
+  for (const response of held) response.writeHead(404).end()
+  const { packs } = await lookedAt()
+  expect(packs.map(({ id, state }) => [id, state])).toEqual([[PACK, 'ready']])
+  const later = panel.events.slice(before).flatMap((event) => (event.kind === 'pack' ? [[event.pack.id, event.pack.state]] : []))
+  expect(later.filter(([id, state]) => id !== PACK || state !== 'ready')).toEqual([])
 })
