@@ -100,3 +100,22 @@ test('a pack that the command line names by a link among ComfyUI’s packs has t
   symlinkSync(join(packs, 'nowhere'), join(packs, 'broken'))
   await expect(packAt(join(packs, 'broken'))).rejects.toMatchObject({ code: 'UNKNOWN_PACK' })
 })
+
+test('a git clone is a pack when git has written its index; one that its author has only begun has none', async () => {
+  const make = (name: string, ...files: string[]): void => {
+    mkdirSync(join(root, name, '.git', 'refs', 'heads'), { recursive: true })
+    for (const file of ['__init__.py', ...files]) writeFileSync(join(root, name, file), '')
+  }
+  const clone = (name: string, ...files: string[]): void => {
+    mkdirSync(join(root, name, '.git', 'refs', 'remotes', 'origin'), { recursive: true })
+    make(name, ...files)
+  }
+  make('begun')
+  clone('half', join('.git', 'index.lock'))
+  clone('whole', join('.git', 'index'))
+  clone('pulled', join('.git', 'index'), join('.git', 'index.lock'))
+  const faults = (await scanPacks([root])).map(({ id, fault }) => [id, fault?.code])
+  expect(faults).toEqual([['begun', undefined], ['half', 'PACK_INCOMPLETE'], ['pulled', undefined], ['whole', undefined]])
+  await expect(findPack([root], 'half')).rejects.toMatchObject({ code: 'PACK_INCOMPLETE' })
+  await expect(packAt(join(root, 'half'))).rejects.toMatchObject({ code: 'PACK_INCOMPLETE' })
+})

@@ -49,16 +49,10 @@ async function said(): Promise<unknown> {
   return outputs['1']?.text?.[0] ?? error.exception_message
 }
 
-async function serve(packs: Record<string, Record<string, string>>, isolated: string[] = [], more: Partial<ComfyOptions> = {}): Promise<void> {
+async function start(packs: Record<string, Record<string, string>>, isolated: string[] = [], more: Partial<ComfyOptions> = {}): Promise<void> {
   comfy = await startWithFiles(packs, isolated, { env: { COMFY_ENV_SOURCES: index.simple, COMFY_ENV_INDEX: index.simple, COMFY_ENV_CACHE: SHARED_CACHE, COMFY_ENV_UV: UV }, ...more })
   panel = await PanelClient.connect(comfy.url)
-}
-
-const lookedAt = () => panel.until(({ host }) => host.comfyui !== null && host.checked !== null, 'the first look at the packs')
-
-async function start(...given: Parameters<typeof serve>): Promise<void> {
-  await serve(...given)
-  await lookedAt()
+  await panel.until(({ host }) => host.comfyui !== null && host.checked !== null, 'the first look at the packs')
 }
 
 /** A repository of the pack. Its requirements come last out of a clone, and only when `letGo` is called. */
@@ -192,17 +186,21 @@ test('our own pack may be disabled while it runs: what runs goes on, what cannot
 test('a look at a pack that lasts shows neither what has changed meanwhile nor a pack that has gone', async () => {
   const held: ServerResponse[] = []
   index.fail('/simple/slowly', (response) => void held.push(response))
-  const asks = { '__init__.py': 'NODE_CLASS_MAPPINGS = {}', 'comfyui_env.toml': '[packages]\nno_deps = ["slowly==1.0"]\n' }
-  await serve({ [PACK]: asks, removed: asks })
-  await until('both packs to wait for an answer', () => held.length > 0)
+  await start({})
+  for (const name of [PACK, 'removed', 'unchanged']) {
+    mkdirSync(folder(name))
+    writeFileSync(folder(name, 'comfyui_env.toml'), '[packages]\nno_deps = ["slowly==1.0"]\n')
+    writeFileSync(folder(name, '__init__.py'), 'NODE_CLASS_MAPPINGS = {}')
+  }
+  await panel.until(({ packs }) => packs.length === 3 && held.length > 0, 'the packs to wait for an answer')
   rmSync(folder(PACK, 'comfyui_env.toml'))
   rmSync(folder('removed'), { recursive: true })
-  await panel.until(({ packs }) => packs.every(({ id, state }) => id === PACK && state === 'ready'), 'the packs as they are now')
+  await panel.until(({ packs }) => packs.length === 2 && packs.some(({ state }) => state === 'ready'), 'the packs as they are now')
   const before = panel.events.length
   index.mend('/simple/slowly')
   for (const response of held) response.writeHead(404).end()
-  const { packs } = await lookedAt()
-  expect(packs.map(({ id, state }) => [id, state])).toEqual([[PACK, 'ready']])
-  const later = panel.events.slice(before).flatMap((event) => (event.kind === 'pack' ? [[event.pack.id, event.pack.state]] : []))
-  expect(later.filter(([id, state]) => id !== PACK || state !== 'ready')).toEqual([])
+  await panel.until(({ packs }) => packs.every(({ reason }) => reason !== 'Being checked.'), 'the looks that had to wait')
+  await panel.call('packs.rescan', {})
+  const shown = panel.events.slice(before).flatMap((event) => (event.kind === 'pack' ? [`${event.pack.id} ${event.pack.state}`] : []))
+  expect(shown.filter((one) => !one.startsWith('unchanged'))).toEqual([])
 })
