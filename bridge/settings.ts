@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { PanelSettings } from '../schemas/care'
 import type { BridgeError } from './errors/bridgeError'
 import { cacheFolder } from './home'
-import { panelPart, readSettingsFile } from './settingsFile'
+import { panelPart, readSettingsFile, type SettingsFile } from './settingsFile'
 import { pathOf, userFolder } from './user'
 
 /** Facts that a user sets in place of what the probe finds: to plan for another machine. */
@@ -112,6 +112,12 @@ function cudaOverride(env: NodeJS.ProcessEnv): string | undefined {
   return cuda && /^\d{3}$/.test(cuda) ? `${cuda.slice(0, 2)}.${cuda.slice(2)}` : cuda
 }
 
+/** What the user wants of sandboxes, by `settings.toml` and environment. */
+export function sandboxPart({ sandbox }: SettingsFile, env: NodeJS.ProcessEnv = process.env): Settings['sandbox'] {
+  const { packs = [], network = false, read = [], write = [] } = sandbox ?? {}
+  return { packs: env.COMFY_ENV_SANDBOX ? list(env.COMFY_ENV_SANDBOX) : packs, network, read, write }
+}
+
 /**
  * Options win over the environment, and that over `settings.toml` in the home folder. Where that cannot be read, nothing goes over the network that was not
  * asked for by option or environment, and `fault` says why.
@@ -157,12 +163,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
       memoryGb: Number(env.COMFY_ENV_WORKER_MEMORY_GB) || panel.memory_gb,
     },
     straight: process.platform === 'linux' && yes(env.COMFY_ENV_STRAIGHT_CALLS || '1'),
-    sandbox: {
-      packs: env.COMFY_ENV_SANDBOX ? list(env.COMFY_ENV_SANDBOX) : (file.sandbox?.packs ?? []),
-      network: file.sandbox?.network ?? false,
-      read: file.sandbox?.read ?? [],
-      write: file.sandbox?.write ?? [],
-    },
+    sandbox: sandboxPart(file, env),
     sandboxFault,
     fault,
     unknown,

@@ -40,7 +40,7 @@ const SettingsFile = z.strictObject({
     })
     .optional(),
 })
-type SettingsFile = z.infer<typeof SettingsFile>
+export type SettingsFile = z.infer<typeof SettingsFile>
 
 /** What the file says of the settings that the panel may change, or what holds where it says nothing. */
 export function panelPart({ offline = false, registry = true, workers = {} }: SettingsFile): PanelSettings {

@@ -22,6 +22,8 @@ export interface Context {
   segments: string | null
   /** What is wrong here beyond what `hostInfo` finds. */
   problems: string[]
+  /** Those of them that are about `settings.toml` as it was last read. */
+  settingsProblems: string[]
   /** The connected ComfyUI; null before its first report and after it has gone. */
   host: HostReport | null
   /** How packs fared in ComfyUI. */
@@ -65,8 +67,9 @@ const COMMAND = { name: 'command', path: '' }
 export async function newContext(engine: Engine, store: Store, run: Context['run'] = COMMAND, segments: string | null = null): Promise<Context> {
   const { home, unknown, fault } = engine.settings
   const { value, problems } = await readChoices(home)
-  const all = [...unknown, ...(fault ? [`The settings are not known: ${fault.message}`] : []), ...problems, ...(await engine.envs.problems())]
-  return { engine, store, run, segments, problems: all, journal: new Journal(home, run.name), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
+  const settingsProblems = [...unknown, ...(fault ? [`The settings are not known: ${fault.message}`] : [])]
+  const all = [...settingsProblems, ...problems, ...(await engine.envs.problems())]
+  return { engine, store, run, segments, problems: all, settingsProblems, journal: new Journal(home, run.name), host: null, hostPacks: new Map(), isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
 }
 
 /** What is chosen for one pack: whether it runs in a worker, and which of its classes are set apart. */

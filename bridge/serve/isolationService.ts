@@ -50,6 +50,13 @@ export class IsolationService {
     }
   }
 
+  /** Loads the isolated packs that could not be loaded, for what has kept them from it has gone. What of it cannot be done is that pack's state. */
+  async loadFailed(): Promise<void> {
+    const { isolated, store } = this.context
+    const failed = [...isolated].filter((pack) => store.packs.get(pack)?.isolation.state === 'failed')
+    await Promise.all(failed.map((pack) => this.#inTurn(pack, () => this.loadForHost(pack).then(() => undefined)).catch(() => undefined)))
+  }
+
   /** Keeps what a worker said of its pack, so that ComfyUI's next start need not wait for a worker. */
   async keep(loaded: LoadedPack): Promise<void> {
     await writeAtomic(this.#classesPath(loaded.pack), JSON.stringify({ ...loaded, web_socket: null }))

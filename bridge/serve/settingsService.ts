@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { PanelSettings } from '../../schemas/care'
 import { BridgeError } from '../errors/bridgeError'
+import { sandboxPart } from '../settings'
 import { panelPart, readSettingsFile, writeSettings } from '../settingsFile'
 import type { Context } from './context'
 import { panelSettings } from './hostInfo'
@@ -18,14 +19,36 @@ export async function changeSettings({ engine, store }: Context, changed: Change
   use({ engine, store }, next)
 }
 
-/** Takes over what another process has written, but for what is fixed here. Of a file that cannot be read nothing is taken. */
-export function followSettings({ engine, store }: Pick<Context, 'engine' | 'store'>): void {
+/**
+ * Takes over what another process or the user has written, but for what is fixed here. Of a file that cannot be read nothing is taken. Returns whether what
+ * is isolated may start from now on, and could not before.
+ */
+export function followSettings(context: Followed): boolean {
+  const { engine, segments } = context
   const { settings } = engine
-  const { values, fault } = readSettingsFile(settings.home)
-  if (fault) return
+  const { values, unknown, fault, sandboxFault } = readSettingsFile(settings.home)
+  tellProblems(context, fault ? [`${settings.fault ? 'The settings are not known' : 'The settings are as they were before'}: ${fault.message}`] : unknown)
+  if (fault) return false
   const before = panelSettings(engine)
   const next = Object.fromEntries(Object.entries(panelPart(values)).map(([name, value]) => [name, settings.fixed.includes(name) ? before[name as keyof PanelSettings] : value])) as PanelSettings
-  if (!isDeepStrictEqual(before, next)) use({ engine, store }, next)
+  if (!isDeepStrictEqual(before, next)) use(context, next)
+  settings.fault = null
+  if (!settings.sandboxFault || sandboxFault) return false
+  settings.sandbox = sandboxPart(values)
+  settings.sandboxFault = settings.sandbox.packs.length > 0 && segments === null ? new BridgeError('SANDBOX_UNAVAILABLE', 'settings.toml asks for a sandbox since ComfyUI has started.', { hint: 'Restart ComfyUI.' }) : null
+  return settings.sandboxFault === null
+}
+
+type Followed = Pick<Context, 'engine' | 'store' | 'segments' | 'problems' | 'settingsProblems'>
+
+/** What is wrong with the file now takes the place of what was. */
+function tellProblems(context: Followed, now: string[]): void {
+  const { store, problems, settingsProblems: before } = context
+  if (isDeepStrictEqual(before, now)) return
+  const others = (all: readonly string[]): string[] => all.filter((problem) => !before.includes(problem))
+  problems.splice(0, problems.length, ...others(problems), ...now)
+  context.settingsProblems = now
+  store.apply({ kind: 'host', host: { ...store.host, problems: [...others(store.host.problems), ...now] } })
 }
 
 function use({ engine, store }: Pick<Context, 'engine' | 'store'>, next: PanelSettings): void {

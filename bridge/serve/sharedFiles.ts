@@ -64,8 +64,9 @@ export class SharedFiles {
   async #lookAt(): Promise<void> {
     const { home } = this.context.engine.settings
     await this.#ifAnother(join(home, 'settings.toml'), async () => {
-      followSettings(this.context)
+      const mayStart = followSettings(this.context)
       this.onSettings()
+      if (mayStart) await this.isolation.loadFailed()
     })
     await this.#lookAtEnvs()
     await this.packs.follow()

@@ -1,5 +1,5 @@
 /** Day by day: what goes on in a worker beside its nodes, and choices of API clients. */
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
@@ -149,4 +149,26 @@ test('of two packs with one class name ComfyUI’s has it, whichever is isolated
       expect([pack, on, await who()]).toEqual([pack, on, first])
     }
   }
+})
+
+test('settings.toml is broken when ComfyUI starts: that is said, and once it is corrected what is isolated runs; later faults in it are said too', async () => {
+  comfy = await startWithFiles({ daily: { '__init__.py': PACK } }, ['daily'], { home: { 'settings.toml': '[workers\n' } })
+  const { url, home } = comfy
+  await expect(queue(url, node('a'))).rejects.toThrow(/daily runs isolated and could not be loaded: .*settings\.toml/)
+  panel = await PanelClient.connect(url)
+  const write = (text: string): void => writeFileSync(join(home, 'settings.toml'), text)
+  const problems = async (): Promise<string> => ((await panel?.snapshot())?.host.problems ?? []).filter((text) => text.includes('settings.toml')).join('\n')
+  await expect.poll(problems).toMatch(/^The settings are not known: .*$/)
+  write('[workers]\nidle_minutes = 7\n')
+  await panel.until(({ packs, host }) => host.settings.idle_minutes === 7 && packs.some(({ id, isolation }) => id === 'daily' && isolation.state === 'on'), 'the pack')
+  expect((await run(url, node('b'))).outputs['7']?.text).toEqual(['isolated'])
+  expect(await problems()).toBe('')
+  write('[workers')
+  await expect.poll(problems, { timeout: 10_000 }).toMatch(/^The settings are as they were before: .*$/)
+  await panel.call('worker.stop', { worker: 'daily#1' })
+  expect((await run(url, node('c'))).outputs['7']?.text).toEqual(['isolated'])
+  write('nothing = 1\n')
+  await expect.poll(problems, { timeout: 10_000 }).toMatch(/^.*there is no setting `nothing`.*$/)
+  write('')
+  await expect.poll(problems, { timeout: 10_000 }).toBe('')
 })

@@ -99,7 +99,8 @@ test('a pack that cannot be loaded says so, keeps no other from loading, and run
   const made = await start({ broken: pack('Broken', { fails: true }), fine: pack('Fine') }, ['broken', 'fine'])
   const held = queue(made.url, node('Broken')).catch(String)
   expect(await textOf(made, node('Fine'))).toEqual(['Fine True'])
-  expect(await held).toMatch(/Broken|not found/)
+  expect(await held).toMatch(/(Broken|not found).*broken runs isolated and could not be loaded: .*as asked\./)
+  await expect(queue(made.url, { '1': { class_type: 'Fine', inputs: {} } })).rejects.toThrow(/^(?!.*could not be loaded)/s) // refused for something else
   panel = await PanelClient.connect(made.url)
   const state = await panel.until(({ packs }) => packs.some(({ id, isolation }) => id === 'broken' && isolation.state === 'failed'), 'broken to fail')
   expect(state.packs.find(({ id }) => id === 'broken')?.isolation).toMatchObject({ reason: expect.stringContaining('as asked') })

@@ -19,6 +19,7 @@ from yarl import URL
 from . import log
 from .choices import PROPERTY, refusal
 from .first_loads import FirstLoads, Held
+from .prompt_answers import explained, refused
 from .prompts import Prompts
 from .registry import Registry
 
@@ -46,11 +47,12 @@ class HostWeb:
             if path == "/prompt" and request.method == "POST":
                 odd = await _odd_choices(request)
                 if odd is not None:
-                    return _refused("invalid_prompt", odd, {})
+                    return refused("invalid_prompt", odd, {})
                 try:
                     await self._handle_prompt(request)
                 except Held as held:
-                    return _refused("prompt_cancelled", str(held), {"packs": held.packs})
+                    return refused("prompt_cancelled", str(held), {"packs": held.packs})
+                return explained(await handler(request), self._registry.not_loaded())
             elif path in ("/interrupt", "/queue") and request.method == "POST":
                 await self._handle_cancel(path, request)
             elif path == "/object_info" and request.method == "GET":
@@ -208,12 +210,6 @@ async def _json(request: web.Request) -> dict[str, Any]:
 async def _odd_choices(request: web.Request) -> str | None:
     """What is wrong with the choices of nodes in a prompt. Few have any, and reading a large one twice takes its time."""
     return refusal(await _json(request)) if PROPERTY.encode() in await request.read() else None
-
-
-def _refused(kind: str, message: str, more: dict[str, Any]) -> web.Response:
-    """As ComfyUI answers to a prompt that it does not take (`server.py`)."""
-    error = {"type": kind, "message": message, "details": "", "extra_info": more}
-    return web.json_response({"error": error, "node_errors": {}}, status=400)
 
 
 def _address_of(request: web.Request) -> str:

@@ -58,8 +58,7 @@ class Registry:
 
     def loaded(self, pack: str, folder: str, error: str | None) -> None:
         """ComfyUI has tried to import a pack."""
-        self._folders[pack] = folder
-        self._errors[pack] = error
+        self._folders[pack], self._errors[pack] = folder, error
         if error is not None:
             return
         self._has_code(pack, code_of(folder))
@@ -75,8 +74,7 @@ class Registry:
     def register_proxies(self, pack: str, folder: str, report: dict[str, Any]) -> None:
         """Do what ComfyUI's loader would have done."""
         nodes = sys.modules["nodes"]
-        self._folders[pack] = folder
-        self._errors[pack] = None
+        self._folders[pack], self._errors[pack] = folder, None
         self._has_code(pack, report["code"])
         known = self._proxies.setdefault(pack, {})
         for spec in report["classes"]:
@@ -96,8 +94,7 @@ class Registry:
 
     def leave_out(self, pack: str, folder: str) -> None:
         """ComfyUI's load goes on without an isolated pack of whose classes nothing is known."""
-        self._folders[pack] = folder
-        self._errors[pack] = None
+        self._folders[pack], self._errors[pack] = folder, None
         self._left_out.add(pack)
 
     def first_loaded(self, pack: str, report: dict[str, Any]) -> None:
@@ -120,6 +117,10 @@ class Registry:
                 return
             self._errors[pack] = error
         self.on_exchanged(pack)
+
+    def not_loaded(self) -> dict[str, str]:
+        """The isolated packs that have no node classes here since their workers could not load them, and why."""
+        return {pack: error for pack in list(self._left_out) if (error := self._errors.get(pack))}
 
     def _comes_after(self, pack: str, name: str) -> bool:
         """Whether ComfyUI loads a pack after the one that has this name now: of two packs with one name, the later one has it."""
