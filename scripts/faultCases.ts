@@ -83,4 +83,5 @@ export const FAULT_CASES: FaultCase[] = [
   row(70, 'leaks: 200 kills of a worker', /70: a worker killed again and again/),
   row(71, 'leaks: 100 kills of the bridge', /71: the bridge killed again and again/),
   row(72, 'everything at once, with kills, failing disks and other clocks', /^72: /),
+  row(73, 'a month of updates, swaps, kills and switches, in a random order', /^73: /),
 ]

@@ -12,6 +12,7 @@ import { figure } from '../support/faults.ts'
 import { LOCAL, makeNeedyPack } from '../support/installs.ts'
 import { canHaveMishaps, Mishaps } from '../support/mishaps.ts'
 import { until } from '../support/processes.ts'
+import { random } from '../support/random.ts'
 import { treeHash } from '../support/trees.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
@@ -23,17 +24,6 @@ const PARTS = 20
 const WHEELS = ['1.0', '2.0'].flatMap((version) => [{ name: 'ops', version, ...LOCAL, files: PARTS }, { name: 'plainly', version, files: PARTS }])
 /** What a bridge or command may say here that is no fault of ours. */
 const EXPECTED = /^(ENV_BUSY|UNKNOWN_ENV|ENV_BROKEN|CANCELLED|LOST|DISK_FULL|FILE_UNREADABLE|FILE_UNWRITABLE|VERIFY_FAILED|UV_FAILED|WORKER_START_FAILED|WORKER_DIED|WORKER_CRASH_LOOP|PACK_IMPORT_FAILED|DOWNLOAD_FAILED|WHEEL_INVALID|NOT_A_WHEEL|HASH_MISMATCH|CONFIG_SYNTAX|PYTHON_NOT_FOUND|SOURCE_UNREACHABLE)$/
-
-/** Numbers that a seed repeats (mulberry32). */
-function random(seed: number): (below: number) => number {
-  let state = seed >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}
 
 /** Everything of one run: a home, five packs, two bridges, commands, and what was acknowledged. */
 class Stress {

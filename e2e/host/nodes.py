@@ -141,5 +141,5 @@ async def load_all_custom_nodes():
     for root in folder_paths.get_folder_paths("custom_nodes"):
         for name in os.listdir(root):
             path = os.path.join(root, name)
-            if os.path.isfile(os.path.join(path, "__init__.py")):
+            if os.path.isfile(os.path.join(path, "__init__.py")) and not name.endswith(".disabled"):
                 await own.load_custom_node(path, core, "custom_nodes")

@@ -22,8 +22,10 @@ export interface ComfyOptions {
   python?: string
   /** Folder of the test host; this project's if not given. */
   host?: string
-  /** Folder of the product; this project's if not given. */
-  product?: string
+  /** Folder of the product; this project's if not given, null: without it. */
+  product?: string | null
+  /** Folder of a real ComfyUI, in place of the one that `COMFYUI_DIR` names. */
+  comfyui?: string
   /** More arguments of ComfyUI's command line. */
   args?: string[]
 }
@@ -59,11 +61,11 @@ function freePort(): Promise<number> {
   })
 }
 
-function prepare(base: string, packs: string[], product: string): void {
+function prepare(base: string, packs: string[], product: string | null): void {
   for (const name of ['custom_nodes', 'input', 'output', 'temp', 'user/default', 'models']) mkdirSync(join(base, name), { recursive: true })
   writeFileSync(join(base, 'user', 'default', 'comfy.settings.json'), JSON.stringify(SETTINGS))
   const ours = join(base, 'custom_nodes', 'comfyui-envmanager')
-  if (!existsSync(ours)) symlinkSync(product, ours, 'junction')
+  if (product !== null && !existsSync(ours)) symlinkSync(product, ours, 'junction')
   for (const pack of packs) {
     const from = existsSync(join(ROOT, 'e2e', 'packs', pack)) ? join(ROOT, 'e2e', 'packs', pack) : resolve(pack)
     const to = join(base, 'custom_nodes', from.split(/[/\\]/).at(-1) ?? pack)
@@ -88,7 +90,7 @@ function command(base: string, port: number, { frontend, python, host = join(ROO
 /** Starts ComfyUI with our pack and the given ones, and waits until it serves. A port that another program took meanwhile is not insisted on. */
 export async function startComfy(options: ComfyOptions): Promise<Comfy> {
   const base = options.base ?? mkdtempSync(join(tmpdir(), 'envmanager-comfy-'))
-  prepare(base, options.packs, options.product ?? ROOT)
+  prepare(base, options.packs, options.product === undefined ? ROOT : options.product)
   for (let tries = 1; ; tries++) {
     try {
       return await startOn(options.port ?? (await freePort()), base, options)
@@ -99,7 +101,8 @@ export async function startComfy(options: ComfyOptions): Promise<Comfy> {
 }
 
 async function startOn(port: number, base: string, options: ComfyOptions): Promise<Comfy> {
-  const real = options.real !== false && process.env.COMFYUI_DIR ? resolve(process.env.COMFYUI_DIR) : null
+  const named = options.comfyui ?? process.env.COMFYUI_DIR
+  const real = options.real !== false && named ? resolve(named) : null
   const home = options.env?.COMFY_ENV_HOME ?? join(base, 'user', '__envmanager')
   const { file, args, cwd } = command(base, port, options, real)
   const child = spawn(file, args, { cwd, env: { ...process.env, COMFY_ENV_REGISTRY: 'off', ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
