@@ -117,8 +117,14 @@ export class PackService {
     this.#was = was
     const ids = new Set([...found.map(({ id }) => id), ...gone.keys()])
     // those of a folder that cannot be read now stay as they are known
-    if (faults.length === 0) for (const id of this.context.store.packs.keys()) if (!ids.has(id)) this.#forget(id)
-    for (const [id, dir] of gone) this.context.store.apply({ kind: 'pack', pack: this.#gone(id, dir) })
+    if (faults.length === 0) for (const id of this.context.store.packs.keys()) if (!ids.has(id)) {
+      this.#forget(id)
+      this.context.store.apply({ kind: 'pack_gone', id })
+    }
+    for (const [id, dir] of gone) {
+      this.#forget(id)
+      this.context.store.apply({ kind: 'pack', pack: this.#gone(id, dir) })
+    }
     return { found, faults }
   }
 
@@ -126,11 +132,10 @@ export class PackService {
     this.#seen.delete(id)
     this.#looks.delete(id)
     this.#failures.delete(id)
-    this.context.store.apply({ kind: 'pack_gone', id })
   }
 
   #showNew(pack: PackFolder): void {
-    if (!this.context.store.packs.has(pack.id)) this.context.store.apply({ kind: 'pack', pack: this.#unchecked(pack) })
+    if ((this.context.store.packs.get(pack.id)?.state ?? 'gone') === 'gone') this.context.store.apply({ kind: 'pack', pack: this.#unchecked(pack) })
   }
 
   /** Keeps how packs are found. Returns those that are new or ask for something else now; of these, what can be used and could not be before is told. */
@@ -175,7 +180,7 @@ export class PackService {
 
   /** The same folders again have lost nothing since: only what is asked of each pack's own files then would be new, and `rescan` asks. */
   async #lookForGone(found: PackFolder[]): Promise<GonePacks> {
-    const folders = found.map(({ dir }) => dir)
+    const folders = found.map(({ dir, fault }) => (fault ? `${dir} (${fault.code})` : dir))
     if (packRoots(this.context).length === 0 || isDeepStrictEqual(folders, this.#goneOnes.folders)) return this.#goneOnes
     const looked = await lookForGone(this.context, found).catch((error: unknown): GonePacks => {
       showProblem(this.context, `Packs that were renamed or removed are not seen: ${toWire(error).message}`)

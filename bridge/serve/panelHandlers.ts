@@ -90,7 +90,8 @@ function environments({ context, packs, jobs, workers }: PanelServices) {
     'env.delete': async ({ env }: Params<'env.delete'>) => {
       const { pack } = await envNamed(context, env)
       // of a pack that is not there nothing can be switched off
-      if (usesWorker(context, pack) && context.store.packs.has(pack)) {
+      const isThere = (context.store.packs.get(pack)?.state ?? 'gone') !== 'gone'
+      if (usesWorker(context, pack) && isThere) {
         throw new BridgeError('ENV_BUSY', `${pack} runs isolated in ${env}.`, { hint: 'Switch its isolation off first.' })
       }
       refuseBusy(context, env)
