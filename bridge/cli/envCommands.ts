@@ -27,9 +27,13 @@ export async function envsCommand(engine: Engine, output: Output): Promise<numbe
       return { id, kind, pack, generation, can_undo: previous !== null, combination, packages, bytes, unique_bytes: unique }
     }),
   )
-  output.result({ envs }, () => {
-    const rows = envs.map(({ id, kind, pack, bytes, unique_bytes, packages }) => [id, kind, pack, `${packages.length} packages`, megabytes(bytes), `${megabytes(unique_bytes)} of its own`])
-    return table(rows) || 'No environments yet.'
+  const gone = envs.filter(({ bytes }) => bytes === 0).map(({ id }) => ({ id, reason: 'Its folder is gone.', repairable: false }))
+  const broken = [...gone, ...(await engine.envs.damaged()).map(({ id, reason, repairable }) => ({ id, reason, repairable }))]
+  output.result({ envs, broken }, () => {
+    const whole = envs.filter(({ bytes }) => bytes > 0)
+    const rows = whole.map(({ id, kind, pack, bytes, unique_bytes, packages }) => [id, kind, pack, `${packages.length} packages`, megabytes(bytes), `${megabytes(unique_bytes)} of its own`])
+    const faults = broken.map(({ id, reason, repairable }) => `${id} is broken: ${reason}${repairable ? ` \`comfy-env repair ${id}\` builds it again.` : ''}`)
+    return [table(rows), ...faults].filter(Boolean).join('\n') || 'No environments yet.'
   })
   return 0
 }

@@ -11,6 +11,7 @@ import { ifFree, lockIn, type Waiting, withLock } from '../osLock'
 import { readState, rewriteState } from '../stateFile'
 import { foreignIn, isEnvOf, isOurEnv, makeGeneration, numberOf, removeEnv, removeGeneration, removeIfUnused, wholeGenerations } from './envFolders'
 import { envIdOf, olderEnvIdOf } from './envIds'
+import { isBroken, readRecord, recordIn, writtenRecord } from './envRecords'
 import { holdGeneration, unlessUsed } from './envUse'
 import { parseLock, type EnvLock } from './lock'
 
@@ -21,7 +22,7 @@ export function pythonIn(folder: string): string {
 
 const exists = (path: string): Promise<boolean> => access(path).then(() => true, () => false)
 
-/** An environment whose record cannot be read. `record`: what its newest whole generation says of itself; null: there is none. */
+/** An environment whose record cannot be read, or be believed. `record`: what its newest whole generation says of itself; null: there is none. */
 export interface Damaged {
   id: string
   reason: string
@@ -32,8 +33,8 @@ export interface Damaged {
 
 /**
  * The environments on disk: `envs/<id>/env.json` and `envs/<id>/gen-<n>/`. The record names the generation in use and is
- * replaced by one rename, last; so a kill at any moment leaves the old env or the new one. A record that cannot be read is never taken for absent. What is not
- * ours there (`envFolders.ts`) is left alone, and nothing is changed behind a link.
+ * replaced by one rename, last; so a kill at any moment leaves the old env or the new one. A record that cannot be read is never taken for absent, and one that names
+ * no whole generation deletes none. What is not ours there (`envFolders.ts`) is left alone, and nothing is changed behind a link.
  *
  * Whatever changes an env holds its lock. `undo`, `forgetPrevious`, `remove` and `sweep` take it themselves; `stage`, `recover`, `publish` and `giveUp` are
  * for who holds it by `exclusive`.
@@ -85,7 +86,7 @@ export class EnvStore {
   }
 
   #record(id: string): string {
-    return join(this.folder(id), 'env.json')
+    return recordIn(this.folder(id))
   }
 
   /** What the generation in use was built from. Throws ENV_BROKEN where that is lost. */
@@ -97,18 +98,12 @@ export class EnvStore {
     return parseLock(text, path)
   }
 
-  /** An env's record; null: it has none. Throws ENV_BROKEN where it is damaged, NOT_OURS where it is another env's, FILE_UNREADABLE where it could not be read now. */
-  async read(id: string): Promise<EnvRecord | null> {
-    try {
-      const record = (await readState(this.#record(id), EnvRecord))?.value ?? null
-      if (record === null || record.id === id) return record
-      throw new BridgeError('NOT_OURS', `${this.#record(id)} is the record of another environment, \`${record.id}\`.`, { hint: 'Somebody has copied or renamed the folder: move it to another place.' })
-    } catch (cause) {
-      if (!(cause instanceof BridgeError) || cause.details?.damaged !== true) throw cause
-      const [whole] = await this.#whole(id)
-      const hint = whole ? `\`comfy-env repair ${id}\` builds it again from its newest whole state.` : `No whole state of it is left: delete ${this.folder(id)}, then install the pack again.`
-      throw new BridgeError('ENV_BROKEN', cause.message, { cause, hint })
-    }
+  /**
+   * An env's record; null: it has none. Throws ENV_BROKEN where it is damaged, or names a generation that is not there while another one is whole, NOT_OURS where it
+   * is another env's, FILE_UNREADABLE where it could not be read now.
+   */
+  read(id: string): Promise<EnvRecord | null> {
+    return readRecord(this.folder(id), id)
   }
 
   /**
@@ -125,7 +120,7 @@ export class EnvStore {
     }
   }
 
-  /** The same, or what the newest whole generation of a damaged env says of itself. */
+  /** The record of an env, or what the newest whole generation of a damaged one says of itself. */
   async find(id: string): Promise<EnvRecord | null> {
     const record = await this.read(id).catch((error: unknown) => (isBroken(error) ? null : Promise.reject(error)))
     return record ?? (await this.#whole(id))[0] ?? null
@@ -141,7 +136,7 @@ export class EnvStore {
     return records.filter((record) => record !== null).sort((a, b) => a.id.localeCompare(b.id))
   }
 
-  /** Those whose records cannot: they are neither used nor deleted. */
+  /** Those whose records cannot, or name what is not there: they are neither used nor deleted. */
   async damaged(): Promise<Damaged[]> {
     const found = await Promise.all((await this.#ids()).map((id) => this.#damage(id)))
     return found.filter((one) => one !== null)
@@ -218,7 +213,8 @@ export class EnvStore {
   /** Back to the generation before, without network. Undoing again comes back. Throws UNKNOWN_ENV. */
   undo(id: string, waiting: Waiting): Promise<EnvRecord> {
     return this.exclusive(id, waiting, async () => {
-      const record = await this.read(id)
+      // also from a generation that somebody has deleted
+      const record = await this.read(id).catch((error: unknown) => writtenRecord(this.folder(id), id).catch(() => Promise.reject(error)))
       if (!record) throw new BridgeError('UNKNOWN_ENV', `There is no environment \`${id}\`.`)
       if (record.previous === null) throw new BridgeError('UNKNOWN_ENV', `\`${id}\` has no earlier state to go back to.`)
       const folder = this.generation(id, record.previous)
@@ -295,5 +291,3 @@ export class EnvStore {
 /** Starts the name of an env that is being deleted. */
 const REMOVED = '.removed-'
 const REMOVAL = /^\.removed-(.+)-[0-9a-f]+$/
-
-const isBroken = (error: unknown): boolean => error instanceof BridgeError && error.code === 'ENV_BROKEN'

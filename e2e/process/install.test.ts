@@ -72,6 +72,19 @@ describe('damage', () => {
     expect(on.content('repair', 'hurt')).toBe(sound)
     expect((await doctor()).code).toBe(0)
   })
+
+  test('of a record that a backup put back costs no environment: it is shown broken, and repair builds its newest state again', async () => {
+    for (const version of ['1.0', '2.0']) await succeeds(on.start(on.pack('backed', [`ops==${version}`], [`plainly==${version}`]), 'backup'))
+    const run = (...args: string[]): Promise<CliResult> => comfyEnv([...args, '--home', on.home('backup')], { env: on.settings })
+    writeFileSync(join(on.env('backup', 'backed'), 'env.json'), JSON.stringify({ ...on.record('backup', 'backed'), generation: 9, previous: 8 }))
+    expect((await run('cleanup', '--delete')).code).toBe(0)
+    expect(readdirSync(on.env('backup', 'backed'))).toEqual(expect.arrayContaining(['gen-1', 'gen-2']))
+    expect((await run('envs')).stdout).toMatch(/^backed is broken: .*env\.json names gen-9, which is not there\. .*repair backed/)
+    expect((await run('envs', '--json')).json).toMatchObject({ envs: [], broken: [{ id: 'backed', repairable: true }] })
+    const { code, stderr } = await run('repair', 'backed')
+    expect([code, code === 0 ? '' : stderr]).toEqual([0, ''])
+    expect(on.versions('backup', 'backed')).toBe('2.0 2.0')
+  })
 })
 
 test('a lock that is exported builds the same environment elsewhere', async () => {
