@@ -143,10 +143,16 @@ test('of two packs with one class name the later one has it, whichever has loade
 })
 
 test('a server may wait for its packs before it answers', async () => {
-  for (const file of [undefined, 'start = "wait"\n']) {
+  for (const file of [undefined, '\uFEFFstart = "wait"\r\n']) {
     const made = await start({ waited: pack('Waited') }, ['waited'], file ? { home: { 'settings.toml': file } } : { env: { COMFY_ENV_START: 'wait' } })
     expect(await (await fetch(`${made.url}/api/object_info`)).json()).toHaveProperty('Waited')
     await made.stop()
     made.remove()
   }
+})
+
+test('settings that are nested deeper than Python can read keep no ComfyUI from starting', async () => {
+  const made = await start({ plain: pack('Plain') }, ['plain'], { home: { 'settings.toml': `start = "wait"\ndeep = ${'['.repeat(950)}${']'.repeat(950)}\n` } })
+  expect(await textOf(made, node('Plain'))).toEqual(['Plain True'])
+  expect(made.output()).toContain('settings.toml cannot be read')
 })

@@ -113,8 +113,12 @@ class Shim:
             self.facts.keep()
         except Exception as error:  # noqa: BLE001 - ComfyUI's server would not start
             log.warning("comfyui-envmanager: what the panel shows of node classes was not kept: %s", error)
-        loads = self.first_loads.start()
-        if saved.waits_for_packs():
+        loads, waits = self.first_loads.start(), False
+        try:
+            waits = saved.waits_for_packs()
+        except Exception as error:  # noqa: BLE001 - the same
+            log.warning("comfyui-envmanager: whether to wait for packs is not known, and ComfyUI's start waits for none: %s", error)
+        if waits:
             await asyncio.wait({loads})  # what is wrong with one of them keeps no server from starting
 
     def _on_prompt(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import hashlib
 import importlib
 import json
 import os
+import pathlib
 import re
+import stat
 from typing import Any
 
 from ..wire.pack_key import pack_key
@@ -15,6 +17,10 @@ from . import log, places
 
 #: No state file of ours has more bytes (`bridge/files.ts`): ComfyUI's start reads it.
 LARGEST = 32 << 20
+#: Nor settings that a user has written more than this; Python's reader of TOML would take minutes.
+LARGEST_SETTINGS = 1 << 20
+#: What reading and parsing a file may raise, whatever is in it: a text that is nested deeper than Python's stack is a RecursionError.
+UNREADABLE = (OSError, ValueError, RecursionError, MemoryError)
 #: What `LoadedPack` of the schemas holds.
 _REPORT = (
     *("classes", "web_directory", "web_directories", "routes", "prompt_handlers", "replacements", "cache_providers"),
@@ -22,18 +28,28 @@ _REPORT = (
 )
 
 
+def _text(file: pathlib.Path, largest: int = LARGEST, encoding: str = "utf-8") -> str:
+    """The text of a file of ours. Raises ValueError for what is none: opening a named pipe would never end. Else OSError."""
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is no file")
+    if found.st_size > largest:
+        raise ValueError("it is larger than any of ours")
+    return file.read_text(encoding)
+
+
 def _choices() -> dict[str, Any]:
     file = places.home() / "state.json"
     try:
-        if file.stat().st_size > LARGEST:
-            raise ValueError("it is larger than any of ours")
-        saved = json.loads(file.read_text("utf-8"))
+        saved = json.loads(_text(file))
+        if not isinstance(saved, dict):
+            raise ValueError("it is not what we wrote there")
+        return saved
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         _warn(f"{file} cannot be read ({error}): no node pack runs isolated until ComfyUI is restarted.")
         return {}
-    return saved if isinstance(saved, dict) else {}
 
 
 @functools.cache
@@ -67,9 +83,13 @@ def pack_file(pack: str) -> str:
 
 def description(pack: str, folder: str) -> dict[str, Any] | None:
     """What the worker said of the pack when it was last loaded; None if that is of other files, or of another release."""
+    file = places.home() / "classes" / f"{pack_file(pack)}.json"
     try:
-        report = json.loads((places.home() / "classes" / f"{pack_file(pack)}.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        report = json.loads(_text(file))
+    except FileNotFoundError:
+        return None
+    except UNREADABLE as error:
+        _warn(f"{file} cannot be read ({error}): the classes of {pack} come when its worker has loaded it.")
         return None
     whole = isinstance(report, dict) and all(key in report for key in _REPORT)
     return report if whole and report["key"] == pack_key(folder) else None
@@ -77,19 +97,23 @@ def description(pack: str, folder: str) -> dict[str, Any] | None:
 
 def waits_for_packs() -> bool:
     """Whether ComfyUI's start is to wait for packs that have to be loaded first: `start = "wait"` in settings.toml, or COMFY_ENV_START.
-    A file that cannot be read is the panel's to tell."""
+    The file is read as the bridge reads it; what is wrong with it keeps no ComfyUI from starting."""
     chosen = os.environ.get("COMFY_ENV_START")
     if chosen:
         if chosen not in ("now", "wait"):
             _warn(f"COMFY_ENV_START is {chosen[:40]!r}: set it to now or wait. ComfyUI's start waits for no pack.")
         return chosen == "wait"
+    file = places.home() / "settings.toml"
     try:
-        text = (places.home() / "settings.toml").read_text("utf-8")
-        return bool(_toml().loads(text).get("start") == "wait")
+        # editors of Windows begin a file with a mark of its encoding
+        return bool(_toml().loads(_text(file, LARGEST_SETTINGS, "utf-8-sig")).get("start") == "wait")
+    except FileNotFoundError:
+        return False
     except ImportError:
         _warn("settings.toml cannot be read by this Python: ComfyUI's start waits for no pack, unless COMFY_ENV_START is wait.")
         return False
-    except (OSError, ValueError):
+    except UNREADABLE as error:
+        _warn(f"{file} cannot be read ({error}): ComfyUI's start waits for no pack.")
         return False
 
 
