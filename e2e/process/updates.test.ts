@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { FRONTENDS } from '../../scripts/devPython.ts'
@@ -226,6 +226,18 @@ test('a file of data makes other classes of the same code: nothing is mixed', as
   await panel.call('worker.stop', { worker: `${PACK}#1` })
   expect(await said('ChangingOutputs', { amount: 2 })).toMatch(/changed on disk/)
   await expect.poll(() => said('ChangingOutputs', { amount: 3 }), { timeout: 20_000 }).toBe('output 2 of 2')
+})
+
+test('a class that a file of any kind makes is there after a start', async () => {
+  mkdirSync(file('looks'))
+  await restart()
+  await said() // from here on its description is kept
+  panel.close()
+  await comfy.stop()
+  writeFileSync(file('looks', 'Warm.cube'), 'LUT_3D_SIZE 2\n')
+  await start(comfy.base)
+  await expect.poll(() => known('ChangingWarm'), { timeout: 30_000 }).toBeDefined() // before anything has run
+  expect(await said('ChangingWarm', { value: 4 })).toBe('first 4')
 })
 
 test('changed while ComfyUI runs and then switched on: a sentence until ComfyUI is restarted', async () => {

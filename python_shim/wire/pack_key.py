@@ -1,16 +1,19 @@
 """Which state of a pack, of ComfyUI and of our own format a description of the pack's classes is of, and which code a class is of.
 
 A pack is updated by git, by ComfyUI-Manager or by hand, at any time. What its worker has said of its classes counts only while the key
-that was made beside it is still the one of the files. Packs write files of data into their own folder while they run: these are part of
-the key, since they may decide what a class offers, and not of the code, which decides whether two processes have the same classes.
+that was made beside it is still the one of the files. A class may come from a file of any kind, so all that a pack brings are part of
+the key: its sources by their content, the rest, which may be gigabytes of models, by name, size and time. Packs also write into their own
+folder while they run: that is not part of the code, which decides whether two processes have the same classes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import pathlib
+import re
 import secrets
 import stat
 import sys
@@ -20,14 +23,31 @@ from typing import Any
 from . import PROTOCOL_VERSION
 
 #: Another number: what was written before says other things, or says them otherwise.
-FORMAT = 5
+FORMAT = 6
 #: What decides which classes a pack has, and what they are.
 _CODE = (".py", ".pyc", ".pyd", ".so")
-_SOURCES = (*_CODE, ".toml", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".csv", ".tsv", ".xml", ".cfg", ".ini")
+#: What counts by its content.
+_SOURCES = (
+    *(*_CODE, ".toml", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".csv", ".tsv", ".xml", ".cfg", ".ini"),
+    *(".js", ".mjs", ".css", ".html", ".glsl", ".frag", ".vert", ".comp", ".wgsl", ".md", ".j2"),
+)
 #: Folders that nothing of the pack itself is in.
-_FOREIGN = frozenset(("__pycache__", "node_modules", "site-packages"))
+_FOREIGN = frozenset(
+    (
+        *("__pycache__", "node_modules", ".git", ".hg", ".svn", ".github", ".idea", ".vscode"),
+        *(".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints"),
+    )
+)
+#: Folders that packs write into at each run: only sources count there.
+_WRITTEN = frozenset(("log", "logs", "cache", "caches", "tmp", "temp", ".tmp", "output", "outputs"))
+#: Files that come and go while a pack runs, or that systems put anywhere.
+_PASSING = re.compile(r"\.(log(\.\d+)?|tmp|temp|lock|pid|part|swp)$|[.-](wal|shm|journal)$|~$|^(\.ds_store|thumbs\.db|desktop\.ini)$")
+#: Packages that a pack brings are many files: theirs count by size and time.
+_PACKAGES = "site-packages"
 #: Larger files of data count by size and time.
 _LARGEST = 1 << 20
+#: A pack with more files has no key: it is loaded anew at each start.
+_MOST = 50_000
 
 
 def comfyui_root() -> str:
@@ -40,12 +60,17 @@ def pack_key(folder: str, root: str | None = None) -> str:
     is part of the key as such."""
     home = os.path.normcase(os.path.realpath(folder))
     about = (str(FORMAT), str(PROTOCOL_VERSION), home, _version_of(comfyui_root() if root is None else root))
-    return _hash((*about, *_folders(home), *_files(home, _SOURCES)))
+    walked = list(_walk(home))
+    names = list(itertools.islice(_names(home, walked), _MOST + 1))
+    # a pack's web folder is one
+    folders = (folder[len(home) :] for folder, _ in walked)
+    return no_key() if len(names) > _MOST else _hash((*about, *folders, *_files(home, names)))
 
 
 def code_of(folder: str) -> str:
     """The code of the pack in `folder` as its files are now. Raises nothing."""
-    return _hash(_files(os.path.realpath(folder), _CODE))
+    home = os.path.realpath(folder)
+    return _hash(_files(home, (name for name in _names(home, _walk(home)) if name.lower().endswith(_CODE))))
 
 
 def code_with(code: str, classes: Iterable[dict[str, Any]]) -> str:
@@ -80,13 +105,13 @@ def _hash(parts: Iterable[str | bytes]) -> str:
 
 
 def no_key() -> str:
-    """A key that no other is like: of a pack that was changed while it was read."""
+    """A key that no other is like: of a pack that was changed while it was read, or is too large to look at."""
     return f"changed-{secrets.token_hex(8)}"
 
 
 def _walk(home: str) -> Iterator[tuple[str, list[str]]]:
     """Folders and the names of their files. Behind a link only where there is code, since packs link to folders of models too; each real
-    one once, since links can make a circle."""
+    one once, since links can make a circle. Of a virtual environment only which packages are in it."""
     seen = set()
     for folder, folders, files in os.walk(home, followlinks=True):
         real = os.path.realpath(folder)
@@ -94,9 +119,21 @@ def _walk(home: str) -> Iterator[tuple[str, list[str]]]:
             folders[:] = []
             continue
         seen.add(real)
-        own = (name for name in folders if name not in _FOREIGN and not name.startswith("."))
-        folders[:] = sorted(name for name in own if _is_own(os.path.join(folder, name)))
+        if "pyvenv.cfg" in files and folder != home:
+            folders[:] = []
+            yield from ((str(packages), []) for packages in _installed(pathlib.Path(folder)))
+            continue
+        folders[:] = sorted(name for name in folders if name not in _FOREIGN and _is_own(os.path.join(folder, name)))
         yield folder, sorted(files)
+
+
+def _installed(environment: pathlib.Path) -> list[pathlib.Path]:
+    """What lies beside each other where a virtual environment has its packages: their names have their versions."""
+    try:
+        found = (path for pattern in ("lib/*/site-packages/*", "Lib/site-packages/*") for path in environment.glob(pattern))
+        return sorted(path for path in found if path.name != "__pycache__")
+    except OSError:
+        return []
 
 
 def _is_own(folder: str) -> bool:
@@ -107,25 +144,30 @@ def _is_own(folder: str) -> bool:
         return False
 
 
-def _folders(home: str) -> Iterator[str]:
-    """Names of folders: a pack's web folder is one."""
-    return (os.path.relpath(folder, home) for folder, _ in _walk(home))
+def _names(home: str, walked: Iterable[tuple[str, list[str]]]) -> Iterator[str]:
+    """The files that count for the key, sources and data, below `home`."""
+    for folder, files in walked:
+        inside = folder[len(home) + 1 :]
+        is_written = not _WRITTEN.isdisjoint(inside.lower().split(os.sep))
+        for name in files:
+            low = name.lower()
+            if low.endswith(_SOURCES) or not (is_written or _PASSING.search(low)):
+                yield f"{inside}{os.sep}{name}" if inside else name
 
 
-def _files(home: str, endings: tuple[str, ...]) -> Iterator[str | bytes]:
+def _files(home: str, names: Iterable[str]) -> Iterator[str | bytes]:
     """Names and content of files."""
-    paths = (os.path.join(folder, name) for folder, files in _walk(home) for name in files if name.lower().endswith(endings))
-    for path in paths:
-        yield os.path.relpath(path, home)
-        yield _content(path)
+    for name in names:
+        yield name
+        yield _content(f"{home}{os.sep}{name}", name.lower().endswith(_SOURCES) and _PACKAGES not in name.split(os.sep))
 
 
-def _content(path: str) -> bytes:
+def _content(path: str, is_source: bool) -> bytes:
     try:
         seen = os.stat(path)
         if not stat.S_ISREG(seen.st_mode):  # reading a named pipe has no end
             return f"kind {stat.S_IFMT(seen.st_mode)}".encode()
-        if seen.st_size > _LARGEST and not path.lower().endswith(".py"):
+        if not is_source or (seen.st_size > _LARGEST and not path.lower().endswith(".py")):
             return f"{seen.st_size} {seen.st_mtime_ns}".encode()
         return pathlib.Path(path).read_bytes()
     except OSError as error:

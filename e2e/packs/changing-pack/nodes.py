@@ -74,9 +74,17 @@ class ChangingOutputs(ChangingNotes):
         return tuple(f"output {number} of {self.COUNT}" for number in range(self.COUNT, 0, -1))
 
 
+def _looks():
+    """A class for each file of a kind that nobody but this pack knows."""
+    folder = os.path.join(os.path.dirname(__file__), "looks")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return {f"Changing{name.removesuffix('.cube')}": ChangingScale for name in names}
+
+
 NODE_CLASS_MAPPINGS = {
     "ChangingNotes": ChangingNotes,
     "ChangingOutputs": ChangingOutputs,
     "ChangingScale": ChangingScale,
     "ChangingOther": ChangingOther,
+    **_looks(),
 }
