@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -8,6 +9,7 @@ import { markFolder } from '../mark'
 import { cleanUp } from './cleanup'
 import { makeGeneration } from './envFolders'
 import { EnvStore } from './envStore'
+import { holdGeneration } from './envUse'
 import type { Uv } from './uv'
 
 let home: string
@@ -61,16 +63,56 @@ test('what needs no write is deleted before an earlier state is forgotten, and o
   expect([previousOf('a'), previousOf('b')]).toEqual([1, null])
 })
 
-test('where the disk is full an earlier state makes the space that its record is written with', async () => {
+test('on a full disk an earlier state makes the space that its record is written with', async () => {
   await env('a')
   const publish = store.publish.bind(store)
-  const gone: boolean[] = []
-  vi.spyOn(store, 'publish').mockImplementation(async (record) => {
-    gone.push(!existsSync(store.generation('a', 1)))
-    return gone.at(-1) ? publish(record) : Promise.reject(full)
+  const there: boolean[] = []
+  vi.spyOn(store, 'publish').mockImplementation((record) => {
+    there.push(existsSync(store.generation('a', 1)))
+    return publish(record)
   })
   await expect(clean()).resolves.toMatchObject([{ what: expect.stringContaining('the earlier state of a') }])
-  expect([gone, previousOf('a'), existsSync(store.generation('a', 2))]).toEqual([[false, true], null, true])
+  expect([there, previousOf('a'), existsSync(store.generation('a', 2))]).toEqual([[false], null, true])
+})
+
+test('an earlier state that a worker runs on is left, said, not counted, and can still be gone back to', async () => {
+  await env('a')
+  writeFileSync(join(store.generation('a', 1), 'weights'), Buffer.alloc(100_000))
+  const leave = await holdGeneration(home, 'a', 1)
+  expect(await clean()).toEqual([{ what: expect.stringMatching(/^the earlier state of a .*: left, it is in use$/), bytes: 0 }])
+  expect(previousOf('a')).toBe(1)
+  leave()
+  expect(await clean()).toEqual([{ what: expect.stringMatching(/^the earlier state of a /), bytes: expect.any(Number) }])
+  expect([previousOf('a'), existsSync(store.generation('a', 1))]).toEqual([null, false])
+})
+
+/** Keeps a folder or file from being changed, by root too; the answer lets go of it. Null: not on this system. */
+function freeze(path: string): (() => void) | null {
+  try {
+    execFileSync('chattr', ['+i', path], { stdio: 'ignore' })
+    return () => execFileSync('chattr', ['-i', path])
+  } catch {
+    return null
+  }
+}
+
+test.each([['envmanager.json', true], ['.', true], ['lib/frozen.py', false]])('an earlier state that cannot be deleted (%s) is named as such, and the record does not forget it', async (name, isWhole) => {
+  await env('a')
+  mkdirSync(join(store.generation('a', 1), 'lib'))
+  writeFileSync(join(store.generation('a', 1), 'lib', 'frozen.py'), '')
+  const thaw = freeze(join(store.generation('a', 1), name))
+  if (thaw === null) return
+  try {
+    await expect(clean()).rejects.toMatchObject({ code: 'FILE_UNWRITABLE', message: expect.stringMatching(/^Could not be deleted: the earlier state of a .*gen-1.*\. Deleted: nothing\.$/) })
+    expect(previousOf('a')).toBe(1)
+    const undone = await store.undo('a', {}).then(({ generation }) => generation, (error: BridgeError) => error.message)
+    expect(undone).toEqual(isWhole ? 1 : 'The earlier state of `a` is damaged.')
+    if (isWhole) await store.undo('a', {})
+  } finally {
+    thaw()
+  }
+  await clean()
+  expect([previousOf('a'), existsSync(store.generation('a', 1))]).toEqual([null, false])
 })
 
 test('a cancel says what was deleted before it and what is left', async () => {

@@ -63,6 +63,8 @@ export async function removeGeneration(folder: string, id: string, name: string)
   }
   const path = join(folder, name)
   await markFolder(path, 'generation', generationName(id, numberOf(name))).catch(() => undefined) // on a full disk it goes without
+  // what a kill or an error leaves of it is not taken for whole; one without a mark is known by this record alone
+  if (markOf(path)) await rm(join(path, 'envmanager.json'), { force: true })
   await removeMarked(path)
 }
 

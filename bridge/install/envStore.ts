@@ -225,19 +225,21 @@ export class EnvStore {
   }
 
   /**
-   * Gives up the state before: undo is gone, its space is free. On a full disk it is deleted before the record is written, which needs the space; a kill between
-   * the two leaves an undo that says that there is nothing to go back to.
+   * Gives up the state before: undo is gone, its space is free. It is deleted before the record is written, which needs space on a full disk; a kill between the two
+   * leaves an undo that says that there is nothing to go back to. The record names it as long as it is there. Throws ENV_BUSY where a worker of any process
+   * runs on it, FILE_UNWRITABLE where it cannot be deleted.
    */
   forgetPrevious(id: string, waiting: Waiting): Promise<void> {
     return this.exclusive(id, waiting, async () => {
       const record = await this.read(id)
-      if (!record) return
-      const forget = (): Promise<void> => this.publish({ ...record, previous: null })
-      await forget().catch(async (error: unknown) => {
-        if (!(error instanceof BridgeError) || error.code !== 'DISK_FULL' || record.previous === null) throw error
-        await this.#removeUnused(id, `gen-${record.previous}`)
-        await forget()
-      })
+      if (!record || record.previous === null) return
+      const folder = this.generation(id, record.previous)
+      const isUnused = await unlessUsed(this.#home, id, record.previous, () => removeGeneration(this.folder(id), id, basename(folder))).catch((error: unknown) =>
+        Promise.reject(error instanceof BridgeError ? error : unwritable((error as NodeJS.ErrnoException).path ?? folder, error)),
+      )
+      if (!isUnused) throw new BridgeError('ENV_BUSY', `The earlier state of ${id} is used by running workers.`, { hint: 'Free space again when they have ended.' })
+      if (isFolder(folder)) throw new BridgeError('FILE_UNWRITABLE', `${folder} is still there: somebody writes into it, or we have not made it.`, { details: { file: folder } })
+      await this.publish({ ...record, previous: null })
     })
   }
 
