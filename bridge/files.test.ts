@@ -61,7 +61,7 @@ const recorded = async (): Promise<unknown> => {
 test.skipIf(process.platform === 'win32')('a pipe in place of a file of ours is never waited for, and named where that matters', async () => {
   for (const name of ['state.json', 'jobs/queue.json', 'run/bridge.json', 'logs/bridge.ndjson', 'envs/a/env.json', 'snapshots/a/snapshot.json']) {
     pipe(name)
-    expect(() => refuseForeign({ home, cache: join(home, 'cache'), comfyui: null })).toThrow(`it holds \`${name.split('/', 1)[0]}\``)
+    expect(() => refuseForeign({ home, cache: join(home, 'cache'), comfyui: null, base: null, temp: null })).toThrow(`it holds \`${name.split('/', 1)[0]}\``)
     rmSync(join(home, name.split('/', 1)[0] ?? ''), { recursive: true })
   }
   pipe('envs/a/env.json')

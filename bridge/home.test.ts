@@ -21,7 +21,8 @@ function put(path: string, content: unknown = ''): void {
   writeFileSync(join(base, path), typeof content === 'string' ? content : JSON.stringify(content))
 }
 const tree = (): string[] => readdirSync(base, { recursive: true, encoding: 'utf8' }).map((name) => `${name} ${statSync(join(base, name)).mode}`).sort()
-const check = (folder = home, comfyui: string | null = null, cache = join(folder, 'cache')): void => refuseForeign({ home: folder, cache, comfyui })
+const check = (folder = home, comfyui: string | null = null, cache = join(folder, 'cache')): void =>
+  refuseForeign({ home: folder, cache, comfyui, base: comfyui && join(base, 'data'), temp: comfyui && join(base, 'scratch', 'temp') })
 const taken = async (folder = home): Promise<boolean> => {
   check(folder)
   await takeHome({ home: folder, cache: join(folder, 'cache') })
@@ -40,6 +41,10 @@ test.each<[string, () => string, RegExp]>([
   ['the folder of packs', () => join(base, 'custom_nodes'), /node packs/],
   ['ComfyUI’s folder', () => join(base, 'ComfyUI'), /ComfyUI’s own folder/],
   ['the folder that ComfyUI empties', () => join(base, 'ComfyUI', 'temp', 'envs'), /empties it/],
+  ['the base folder of a ComfyUI that has its folders elsewhere', () => join(base, 'data'), /ComfyUI’s own folder/],
+  ['the folder that such a one empties', () => join(base, 'data', 'temp', 'envs'), /empties it/],
+  ['the folder that it was told to empty', () => join(base, 'scratch', 'temp'), /empties it/],
+  ['a folder in that one, by a link', () => (mkdirSync(join(base, 'scratch', 'temp'), { recursive: true }), symlinkSync(join(base, 'scratch'), `${base}-link`), join(`${base}-link`, 'temp', 'envs')), /empties it/],
   ['a folder that `~` stands for, where that is not known', () => join(base, '~', 'envs'), /`~`/],
   ['miniconda', () => (put('conda/envs/py311/bin/python'), put('conda/conda-meta/history'), join(base, 'conda')), /holds `conda-meta`/],
   ['a folder that only has an `envs` of conda', () => (put('conda/envs/py311/thesis.npz', 'years'), join(base, 'conda')), /nothing shows that we have made it/],

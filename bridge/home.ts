@@ -36,16 +36,24 @@ function realOf(path: string): string {
   }
 }
 
+/** Where this ComfyUI has its code, its own folders and what it empties. */
+type HostPlaces = Pick<Settings, 'comfyui' | 'base' | 'temp'>
+
+/** Whether a path is a folder or lies in it. */
+const isIn = (path: string, folder: string): boolean => path === folder || path.startsWith(folder + sep)
+
 /** Why nothing of ours may be at a place, whatever is there; null: it may. */
-function placeFault(path: string, comfyui: string | null): string | null {
+function placeFault(path: string, { comfyui, base, temp }: HostPlaces): string | null {
   const own = userFolder()
-  const root = comfyui === null ? '' : realOf(comfyui)
-  const parts = (root !== '' && path.startsWith(root + sep) ? path.slice(root.length) : path).split(sep)
+  const roots = [comfyui, base].filter((root) => root !== null).map(realOf)
+  const emptied = [...roots.map((root) => join(root, 'temp')), ...(temp === null ? [] : [realOf(temp)])]
+  const root = roots.find((one) => isIn(path, one)) ?? ''
+  const parts = path.slice(root.length).split(sep)
   if (path === parse(path).root) return 'it is the root of a disk'
   if (own !== null && path === realOf(own)) return 'it is your own home folder'
   if (parts.includes('custom_nodes')) return 'it lies among ComfyUI’s node packs'
-  if (path === root) return 'it is ComfyUI’s own folder'
-  if (root !== '' && parts[1] === 'temp' && path.startsWith(root + sep)) return 'ComfyUI empties it at each start'
+  if (roots.includes(path)) return 'it is ComfyUI’s own folder'
+  if (emptied.some((folder) => isIn(path, folder))) return 'ComfyUI empties it at each start'
   return parts.includes('~') ? 'it begins with `~`, and the folder that this stands for is not known' : null
 }
 
@@ -80,9 +88,9 @@ function holderFault(path: string): string | null {
   return mark && mark.kind !== 'home' && mark.kind !== 'cache' ? `it lies in ${above}, which is another folder of ours` : holderFault(above)
 }
 
-function faultOf(folder: string, kind: Kind, comfyui: string | null, known?: string): string | null {
+function faultOf(folder: string, kind: Kind, host: HostPlaces, known?: string): string | null {
   const real = realOf(folder)
-  return placeFault(real, comfyui) ?? holderFault(real) ?? contentFault(real, kind, known && realOf(known))
+  return placeFault(real, host) ?? holderFault(real) ?? contentFault(real, kind, known && realOf(known))
 }
 
 /** The link in place of one of our folders in a home; undefined: there is none. */
@@ -93,8 +101,8 @@ const CHOOSE: Record<Kind, string> = {
   cache: 'Name a folder that is empty or not there yet, with COMFY_ENV_CACHE.',
 }
 
-function refuse(folder: string, kind: Kind, comfyui: string | null, known?: string): void {
-  const fault = faultOf(folder, kind, comfyui, known)
+function refuse(folder: string, kind: Kind, host: HostPlaces, known?: string): void {
+  const fault = faultOf(folder, kind, host, known)
   if (fault !== null) throw new BridgeError('NOT_OURS', `${folder} cannot be ${PURPOSE[kind]}: ${fault}.`, { hint: CHOOSE[kind] })
 }
 
@@ -113,11 +121,11 @@ export function cacheFolder(named: string | null, home: string): string {
 }
 
 /** Throws NOT_OURS, before anything is made in them, for a home or a cache that cannot be ours, and FILE_UNREADABLE where that cannot be looked at. */
-export function refuseForeign({ home, cache, comfyui }: Pick<Settings, 'home' | 'cache' | 'comfyui'>): void {
-  refuse(home, 'home', comfyui, cache)
+export function refuseForeign({ home, cache, ...host }: Pick<Settings, 'home' | 'cache'> & HostPlaces): void {
+  refuse(home, 'home', host, cache)
   const link = linkIn(home)
   if (link !== undefined) throw new BridgeError('NOT_OURS', `${link} is a link to another folder, and nothing of ours is kept behind a link.`, { hint: 'Remove the link, or name that other place with COMFY_ENV_HOME, for downloads with COMFY_ENV_CACHE.' })
-  if (cache !== join(home, 'cache')) refuse(cache, 'cache', comfyui)
+  if (cache !== join(home, 'cache')) refuse(cache, 'cache', host)
 }
 
 async function take(folder: string, kind: Kind): Promise<void> {

@@ -25,6 +25,8 @@ export interface Settings {
   comfyui: string | null
   /** ComfyUI's own folders, where it was started with others than its code's (`--base-directory`). */
   base: string | null
+  /** The folder that it empties at each start, as its shim has told it; null: the one in its folders. */
+  temp: string | null
   interpreter: string | null
   overrides: Overrides
   /** Wheel sources of the user, asked before a pack's own. */
@@ -141,6 +143,7 @@ export function readSettings(options: Options, env: NodeJS.ProcessEnv = process.
     home,
     comfyui: comfyui && resolve(comfyui),
     base: env.COMFY_ENV_BASE ? resolve(env.COMFY_ENV_BASE) : comfyui && resolve(comfyui),
+    temp: env.COMFY_ENV_TEMP ? resolve(env.COMFY_ENV_TEMP) : null,
     interpreter: value('interpreter', 'COMFY_ENV_INTERPRETER'),
     overrides,
     sources: [...list(env.COMFY_ENV_SOURCES), ...(file.sources ?? [])],

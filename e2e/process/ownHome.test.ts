@@ -74,6 +74,7 @@ test.each<[string, () => void, string, RegExp]>([
   ['only an `envs` of conda', () => put('theirs/envs/py311/thesis.npz', 'theirs/envs/mine/gen-1/x'), 'theirs', /holds `envs`, and nothing shows/],
   ['the user’s own folder', () => put('theirs/run/other.sock', 'theirs/envs/a/x'), '~', /your own home folder/],
   ['a pack’s folder', () => put('theirs/custom_nodes/p/__init__.py'), 'theirs/custom_nodes/p/home', /node packs/],
+  ['the folder that it empties', () => put('theirs/x'), 'comfy/temp/home', /ComfyUI empties it at each start/],
   ['a folder with a link in place of `run`', linked, 'theirs/home', /is a link/],
 ])('ComfyUI starts with %s as home, says why it is not taken, and nothing in it is touched', async (_, make, home, said) => {
   make()

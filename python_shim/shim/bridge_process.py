@@ -45,9 +45,15 @@ class BridgeProcess:
     """
 
     def __init__(
-        self, home: pathlib.Path, comfyui: str, on_ready: Callable[[], None], on_status: Callable[[], None], base: str = ""
+        self,
+        home: pathlib.Path,
+        comfyui: str,
+        on_ready: Callable[[], None],
+        on_status: Callable[[], None],
+        base: str = "",
+        temp: str = "",
     ) -> None:
-        self.home, self._comfyui, self._base = home, comfyui, base or comfyui
+        self.home, self._comfyui, self._base, self._temp = home, comfyui, base or comfyui, temp
         self._on_ready, self._on_status = on_ready, on_status
         self.status: tuple[str, str, str] = ("starting", "The bridge is starting.", "")
         self._process: subprocess.Popen[bytes] | None = None
@@ -147,7 +153,7 @@ class BridgeProcess:
             environment["COMFY_ENV_UV"] = uv
         if cache is not None:
             environment["COMFY_ENV_CACHE"] = str(cache)
-        environment["COMFY_ENV_BASE"] = self._base
+        environment["COMFY_ENV_BASE"], environment["COMFY_ENV_TEMP"] = self._base, self._temp
         return environment
 
     def _serve(self, node: str) -> str:

@@ -43,7 +43,7 @@ class Shim:
         self.first_loads = FirstLoads(self.registry, self._load_in_worker, tell_waiting)
         self.prompts.on_end.append(lambda prompt: self.client.notify("prompt.ended", {"prompt": prompt}))
         own = folders()
-        self.process = BridgeProcess(places.home(), own["root"], self._bridge_ready, self._status_changed, own["base"])
+        self.process = BridgeProcess(places.home(), own["root"], self._bridge_ready, self._status_changed, own["base"], places.temp())
         self.facts = ClassFacts(lambda: self.process.run)
         self.relay: Any = None
         #: The last that has begun to tell which packs there are.

@@ -58,6 +58,14 @@ def cache() -> pathlib.Path | None:
     return path_of(chosen) if chosen else None
 
 
+def temp() -> str:
+    """The folder that this ComfyUI empties at its start. What it was told by an option is not in `folder_paths` yet when it starts us."""
+    import folder_paths
+
+    chosen = getattr(getattr(sys.modules.get("comfy.cli_args"), "args", None), "temp_directory", None)
+    return os.path.join(os.path.abspath(chosen), "temp") if chosen else str(folder_paths.get_temp_directory())
+
+
 def is_ours(folder: pathlib.Path) -> bool:
     """Whether the bridge has accepted a folder as our home, and its files for running lie in it: before that nothing is made there."""
     try:

@@ -87,5 +87,7 @@ def test_a_home_that_is_ours_already_is_not_asked_about(tmp_path, monkeypatch):
 
 def test_the_bridge_hears_which_folders_its_comfyui_has(tmp_path, monkeypatch):
     monkeypatch.setenv("COMFY_ENV_BASE", "of another ComfyUI")
-    made = [bridge_process.BridgeProcess(tmp_path, "/code", lambda: None, lambda: None, *base) for base in [(), ("/base",)]]
-    assert [one._environment()["COMFY_ENV_BASE"] for one in made] == ["/code", "/base"]
+    monkeypatch.setenv("COMFY_ENV_TEMP", "of another ComfyUI")
+    made = [bridge_process.BridgeProcess(tmp_path, "/code", lambda: None, lambda: None, *more) for more in [(), ("/base", "/temp")]]
+    told = [[one._environment()[name] for name in ("COMFY_ENV_BASE", "COMFY_ENV_TEMP")] for one in made]
+    assert told == [["/code", ""], ["/base", "/temp"]]

@@ -4,6 +4,7 @@ import ctypes
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -91,3 +92,10 @@ def test_a_home_is_ours_once_it_is_marked_and_its_files_lie_in_it(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     assert not places.is_ours(tmp_path)
+
+
+@pytest.mark.parametrize(("option", "folder"), [(None, "/base/temp"), ("/scratch", "/scratch/temp")])
+def test_the_folder_that_comfyui_empties_is_the_one_that_its_option_names(monkeypatch, option, folder):
+    monkeypatch.setitem(sys.modules, "folder_paths", types.SimpleNamespace(get_temp_directory=lambda: "/base/temp"))
+    monkeypatch.setitem(sys.modules, "comfy.cli_args", types.SimpleNamespace(args=types.SimpleNamespace(temp_directory=option)))
+    assert places.temp() == folder
