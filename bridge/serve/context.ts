@@ -50,13 +50,16 @@ export async function savedChoices(home: string): Promise<Pick<Context, 'isolate
   return { isolated: new Set(value?.isolated), classes: new Map(Object.entries(value?.classes ?? {})) }
 }
 
+/** What begins the problem of choices that cannot be read. */
+export const CHOICES_UNKNOWN = 'What is isolated is not known, and cannot be changed'
+
 /** The same for a start, and what is wrong with that file. */
 async function readChoices(home: string): Promise<{ value: StateFile | null; problems: string[] }> {
   try {
     const read = await readState(statePath(home), StateFile)
     return { value: read?.value ?? null, problems: read?.note ? [read.note] : [] }
   } catch (error) {
-    return { value: null, problems: [`What is isolated is not known, and cannot be changed: ${toWire(error).message}`] }
+    return { value: null, problems: [`${CHOICES_UNKNOWN}: ${toWire(error).message}`] }
   }
 }
 

@@ -3,12 +3,15 @@ import { join } from 'node:path'
 import { toWire } from '../errors/bridgeError'
 import { errnoOf } from '../files'
 import { quietly } from '../quietly'
-import { packFolder, statePath, usesWorker, type Context } from './context'
+import { settleProblem } from './background'
+import { CHOICES_UNKNOWN, packFolder, statePath, usesWorker, type Context } from './context'
 import type { IsolationService } from './isolationService'
 import type { PackService } from './packService'
 import { followSettings } from './settingsService'
 
 const LOOK_MS = 1000
+/** What begins the problem of anything else that cannot be looked at. */
+const UNSEEN = 'What another process has changed is not seen'
 
 /** Tells a file from what it was before, and from another one; null: it is not there. */
 async function versionOf(path: string): Promise<string | null> {
@@ -29,8 +32,6 @@ export class SharedFiles {
   readonly #versions = new Map<string, string | null>()
   readonly #timer: NodeJS.Timeout
   #looking = false
-  /** What went wrong last time: it is told once. */
-  #fault: string | null = null
 
   constructor(
     private readonly context: Context,
@@ -51,11 +52,9 @@ export class SharedFiles {
     this.#looking = true
     try {
       await this.#lookAt()
-      this.#fault = null
+      settleProblem(this.context, UNSEEN, null)
     } catch (error) {
-      const { message } = toWire(error)
-      if (message !== this.#fault) this.context.journal.write('bridge', { pid: process.pid, status: `What another process has changed is not seen: ${message}` })
-      this.#fault = message
+      settleProblem(this.context, UNSEEN, toWire(error).message)
     } finally {
       this.#looking = false
     }
@@ -67,18 +66,22 @@ export class SharedFiles {
       const mayStart = followSettings(this.context)
       this.onSettings()
       if (mayStart) await this.isolation.loadFailed()
+      return true
+    })
+    await this.#ifAnother(statePath(home), async () => {
+      const fault = await this.isolation.follow().then(() => null, (error: unknown) => error)
+      settleProblem(this.context, CHOICES_UNKNOWN, fault === null ? null : toWire(fault).message)
+      return fault === null
     })
     await this.#lookAtEnvs()
     await this.packs.follow()
-    await this.#ifAnother(statePath(home), () => this.isolation.follow())
   }
 
-  /** Does `work` for each version of a file, again where it fails: it may not have been readable then. */
-  async #ifAnother(path: string, work: () => Promise<void>): Promise<void> {
+  /** Does `work` for each version of a file, again where it says false: it may not have been readable then. */
+  async #ifAnother(path: string, work: () => Promise<boolean>): Promise<void> {
     const version = await versionOf(path)
     if (this.#versions.has(path) && this.#versions.get(path) === version) return
-    await work()
-    this.#versions.set(path, version)
+    if (await work()) this.#versions.set(path, version)
   }
 
   async #lookAtEnvs(): Promise<void> {

@@ -80,3 +80,26 @@ test.each(Object.keys(FILES).flatMap((file) => Object.keys(DAMAGES).map((damage)
   const isAddedTo = file === 'packs.json' && damage === 'of a newer version'
   expect(isAddedTo ? hasAllOf(path) : OWN_AGAIN.has(file) || print(path) === before).toBe(true)
 })
+
+test.each([
+  ['state.json', '', /^What is isolated is not known, and cannot be changed: .*state\.json cannot be read: it is empty\.$/],
+  ['settings.toml', 'offline = [', /^The settings are as they were before: .*settings\.toml:1:/],
+])('%s that is damaged while the bridge runs, or before it, is a problem until it is mended', async (file, damaged, problem) => {
+  const path = join(root, 'home', file)
+  const told = async (): Promise<string[]> => (await bridge?.snapshot())?.host.problems ?? []
+  const tells = async (what: RegExp, is = true): Promise<void> => {
+    await expect.poll(async () => (await told()).some((text) => what.test(text)), { timeout: 20_000 }).toBe(is)
+  }
+  bridge = await BareBridge.start(['--home', join(root, 'home'), '--comfyui', join(root, 'comfy')])
+  await expect.poll(async () => (await bridge?.snapshot())?.host.checked ?? null, { timeout: 20_000 }).not.toBeNull()
+  writeFileSync(path, damaged)
+  await tells(problem)
+  writeFileSync(path, textOf(FILES[file]))
+  await tells(problem, false)
+  writeFileSync(path, damaged)
+  await bridge.end()
+  bridge = await BareBridge.start(['--home', join(root, 'home'), '--comfyui', join(root, 'comfy')])
+  await tells(/ (is|are) not known/)
+  writeFileSync(path, textOf(FILES[file]))
+  await tells(/ (is|are) not known.*cannot be read|toml:1:/, false)
+})
