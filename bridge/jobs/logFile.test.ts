@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { LogFile } from './logFile'
+import { hasEnded, LogFile, readLog } from './logFile'
 
 let folder: string
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'envmanager-log-'))))
@@ -37,6 +37,24 @@ test('the end is read first, and then backwards to the start, without a gap', as
     more = page.more
   }
   expect(pages.flat()).toEqual(Array.from({ length: 7001 }, (_, i) => i + 1))
+})
+
+test('its end is no line: readers and pages do not see it, and it is told from what anybody prints', async () => {
+  const path = join(folder, 'job.ndjson')
+  const log = new LogFile(path, () => undefined)
+  for (let i = 1; i <= 2500; i++) log.append('{"ended":1}', 'phase')
+  await log.close()
+  expect(await hasEnded(path)).toBe(false)
+  log.markEnd()
+  for (let i = 1; i <= 2500; i++) log.append(`after ${i}`, 'phase')
+  await log.close()
+  expect([log.count, (await log.read(2500)).lines[0]?.text, (await readLog(path, 2500))[0]?.text]).toEqual([5000, 'after 1', 'after 1'])
+  expect((await log.read(1999)).lines[0]?.seq).toBe(2000)
+  const ended = new LogFile(join(folder, 'ended.ndjson'), () => undefined)
+  ended.append('Done.', 'phase')
+  ended.markEnd()
+  await ended.close()
+  expect(await hasEnded(join(folder, 'ended.ndjson'))).toBe(true)
 })
 
 test('a very long line is cut, and says so', () => {

@@ -124,6 +124,14 @@ export class LogFile {
     stream.write(written)
   }
 
+  /** Writes down that what it is of has ended. No line has this form, whatever somebody prints, and readers of lines leave it out. */
+  markEnd(): void {
+    const written = Buffer.from(`${JSON.stringify({ ended: Date.now() })}\n`)
+    const stream = this.#open()
+    this.#part.bytes += stream ? written.length : 0
+    stream?.write(written)
+  }
+
   /** The last few lines' texts. */
   tail(count: number): string[] {
     return this.#recent.slice(-count).map(({ text }) => text)
@@ -160,6 +168,23 @@ export class LogFile {
     this.#stream = null // a line that comes all the same opens it again
     return stream ? new Promise((resolve) => stream.end(resolve)) : Promise.resolve()
   }
+}
+
+/** What may follow a log's end: a sentence of what could not be done after it. */
+const TAIL = 128 << 10
+
+/** Whether a log says that what it is of has ended. */
+export async function hasEnded(path: string): Promise<boolean> {
+  const size = await stat(path).then((found) => (found.isFile() ? found.size : 0), () => 0)
+  if (size === 0) return false
+  let text = ''
+  const file = createReadStream(path, { start: Math.max(0, size - TAIL), encoding: 'utf8' })
+  try {
+    for await (const part of file) text += part
+  } catch {
+    return false
+  }
+  return text.split('\n').some((line) => /^\{"ended":\d+\}$/.test(line))
 }
 
 /** A page of a log file's lines after number `after`, read from byte `from` on; a half-written last line is left out. */

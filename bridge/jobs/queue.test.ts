@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { takeRunFolder } from '../runFolder'
 import type { Settings } from '../settings'
+import { LogFile } from './logFile'
 import { jobHost, JobQueue } from './queue'
 
 let home: string
@@ -40,6 +41,20 @@ test('two bridges of one home lose no job of each other', async () => {
   queues.forEach((queue, at) => queue.add(entry(`job-0000000${at}`)))
   await Promise.all(queues.map((queue) => queue.settled()))
   expect(ids().sort()).toEqual(['job-00000000', 'job-00000001'])
+})
+
+test('a job whose log says that it has ended is not taken up from a queue that was put back, whatever another one has printed', async () => {
+  const log = async (id: string, write: (log: LogFile) => void): Promise<void> => {
+    const file = new LogFile(join(home, 'jobs', `${id}.ndjson`), () => undefined)
+    write(file)
+    await file.close()
+  }
+  await log('job-00000001', (file) => (file.append('Done.', 'switching'), file.markEnd(), file.append('Its switch could not be made.', 'switching', 'error')))
+  await log('job-00000002', (file) => ['Done.', '{"ended":1}', 'x\n{"ended":1}\n'].forEach((text) => file.append(text, 'installing')))
+  writeFileSync(path, JSON.stringify({ schema: 1, jobs: ['job-00000001', 'job-00000002', 'job-00000003'].map((id) => entry(id)) }))
+  const queue = new JobQueue(home, 'bbbbbbbbbbbb', HERE, vi.fn<() => void>())
+  expect((await queue.takeUp()).takenUp.map(({ id }) => id)).toEqual(['job-00000002', 'job-00000003'])
+  expect(ids()).toEqual(['job-00000002', 'job-00000003'])
 })
 
 test('a job of a bridge that lives is left to it; when that has ended, another takes it up', async () => {

@@ -7,6 +7,7 @@ import { JobId } from '../../schemas/ids'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
 import { lockIn } from '../osLock'
+import { hasEnded } from './logFile'
 import { isServing } from '../runFolder'
 import { readState, updateState } from '../stateFile'
 
@@ -75,15 +76,15 @@ export class JobQueue {
   }
 
   /**
-   * What bridges have left that live no more. Those of this ComfyUI are this bridge's from here on, counted as one more attempt; a job of another one would
+   * What bridges have left that live no more, but for jobs whose logs say that they have ended: a backup has put these back. Those of this ComfyUI are this bridge's from here on, counted as one more attempt; a job of another one would
    * go into another Python. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL.
    */
   async takeUp(): Promise<Left> {
     const left: Left = { takenUp: [], givenUp: [], elsewhere: [] }
-    const ended = await this.#endedOwners()
+    const [ended, over] = [await this.#endedOwners(), await this.#over()]
     await this.#change((jobs, host) => {
       const isUnderWay = ({ id, owner }: Entry): boolean => this.#own.has(id) || (owner !== undefined && !ended.has(owner))
-      for (const entry of jobs.filter((job) => !isUnderWay(job))) {
+      for (const entry of jobs.filter((job) => !isUnderWay(job) && !over.has(job.id))) {
         const reason = hopeless(entry)
         if (entry.host !== undefined && !isDeepStrictEqual(entry.host, host)) left.elsewhere.push(entry)
         else if (reason !== null) left.givenUp.push({ entry, reason })
@@ -98,6 +99,12 @@ export class JobQueue {
   /** Settles when everything is on disk. */
   settled(): Promise<void> {
     return this.#saving
+  }
+
+  async #over(): Promise<Set<string>> {
+    const over = new Set<string>()
+    for (const { id } of (await readState(this.#path, QueueFile))?.value.jobs ?? []) if (await hasEnded(join(this.home, 'jobs', `${id}.ndjson`))) over.add(id)
+    return over
   }
 
   /** The bridges that have ended, of those that jobs name. Who has ended stays so; who begins meanwhile is not among them. */

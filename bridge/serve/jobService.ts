@@ -228,7 +228,8 @@ export class JobService {
     await job.log.close()
     const undone = await this.events.onEnded(job.info, job.request)
     if (undone !== null) await this.#sayUndone(job, undone)
-    if (hasSwitch(job) && (undone === null || !job.suspended)) this.#queue?.remove(job.info.id)
+    if (hasSwitch(job) && (undone === null || !job.suspended)) this.#leaveQueue(job)
+    await job.log.close()
   }
 
   async #sayUndone(job: Job, undone: string): Promise<void> {
@@ -240,7 +241,14 @@ export class JobService {
 
   #end(job: Job, state: JobState): void {
     job.info = { ...job.info, state, ended: Date.now(), position: null }
-    if ((!job.suspended || state.status === 'done') && !hasSwitch(job)) this.#queue?.remove(job.info.id)
+    if ((!job.suspended || state.status === 'done') && !hasSwitch(job)) this.#leaveQueue(job)
     this.#show(job)
+  }
+
+  /** All of it is done, or given up: no bridge takes it up again, also not from a queue that a backup puts back. */
+  #leaveQueue({ info, log }: Job): void {
+    if (!this.#queue) return
+    log.markEnd()
+    this.#queue.remove(info.id)
   }
 }

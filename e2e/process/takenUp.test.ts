@@ -130,3 +130,17 @@ test('a job that ended three bridges is given up, and that is said', async () =>
   expect((await job(next))?.state).toMatchObject({ status: 'failed', error: { message: expect.stringContaining(`The install for ${PACK} is given up`) } })
   await noneQueued()
 }, 60_000)
+
+test.each([{}, { isolate: true }])('a job that has ended does not run again where a backup puts its queue back (%j)', async (params) => {
+  await killed(params)
+  const backup = readFileSync(join(home(), 'jobs', 'queue.json'))
+  const first = await start('a', host.python)
+  await ended(first)
+  await noneQueued()
+  await first.end()
+  bridges.splice(bridges.indexOf(first), 1)
+  writeFileSync(join(home(), 'jobs', 'queue.json'), backup)
+  const next = await start('a', host.python)
+  await noneQueued()
+  expect(await job(next)).toBeUndefined()
+}, 90_000)
