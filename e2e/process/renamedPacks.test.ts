@@ -78,6 +78,17 @@ test('a renamed pack is recognised by its project; what was chosen goes on with 
   await expect(now.panel.call('pack.renamed', { pack: NEW, same: true })).rejects.toThrow(/BAD_REQUEST: .* is not known by another name/)
 })
 
+test('a pack that was renamed while ComfyUI has it loaded is isolated from the next start on, and that is said', async () => {
+  let now = await begin({}, [])
+  expect(await where(now.comfy.url, 1)).toBe('inside')
+  rename(join(now.comfy.base, 'custom_nodes'))
+  await one(now.panel, NEW, (pack) => pack !== undefined && pack.state !== 'unknown', 'the renamed pack')
+  await now.panel.call('isolation.set', { pack: NEW, on: true })
+  expect(await one(now.panel, NEW, () => true, 'it')).toMatchObject({ isolation: { state: 'restart_needed', reason: expect.stringContaining(`still has its node classes from ${OLD}, whose folder is gone`) } })
+  now = await again()
+  expect(await where(now.comfy.url, 2)).toBe('isolated')
+})
+
 test('its environment is built under its new name', async () => {
   let now = await begin({ 'comfyui_env.toml': '[packages]\nno_deps = ["tinyops==0.4.0"]\n' }, [])
   await now.panel.install(OLD)

@@ -102,6 +102,7 @@ export class Side {
   /** The pack runs elsewhere from now on: in a new worker, or inside, where it is loaded now if it was not. */
   switched(prefix: string, on: boolean): void {
     this.disturbed(prefix)
+    if (this.#isMoved(prefix)) return // what ComfyUI has of it is of its old folder until it starts again
     const marks = this.#marksOf(prefix)
     if (!on) marks.inside ??= this.#last
     marks.results = on ? this.#last : (marks.inside ?? this.#last)
@@ -178,11 +179,15 @@ export class Side {
     return this.#unsettled.has(prefix) || new Set(editions).size > 1
   }
 
+  /** Whether a pack's folder has another name than when this ComfyUI started. */
+  #isMoved(prefix: string): boolean {
+    return this.#folders.get(prefix) !== this.#pack(prefix).folder
+  }
+
   /** Whether a pack's node has run where the user has chosen. */
   #isInPlace({ place }: Said, prefix: string): boolean {
     const { folder } = this.#pack(prefix)
-    const isMoved = this.#folders.get(prefix) !== folder
-    return place === null || isMoved || place === (this.world.chosen.has(folder) ? 'isolated' : 'inside')
+    return place === null || this.#isMoved(prefix) || place === (this.world.chosen.has(folder) ? 'isolated' : 'inside')
   }
 
   /** Once the worker of a pack that ComfyUI has not imported has run the newest files, ComfyUI has their classes. */

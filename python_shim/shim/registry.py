@@ -209,7 +209,17 @@ class Registry:
             else:
                 self.choices.set_pack(pack, params["on"], params["classes"])
                 self._switch_off(pack)
-        return {"pack": self.report_pack(pack), "restart_needed": None}
+        later = self._later(pack, loaded) if loaded is not None and params["on"] else None
+        return {"pack": self.report_pack(pack), "restart_needed": later}
+
+    def _later(self, pack: str, loaded: dict[str, Any]) -> str | None:
+        """What a restart is needed for: classes that ComfyUI still has of a pack whose folder was renamed or removed since."""
+        taken = [spec["name"] for spec in loaded["classes"] if not self._may_have(pack, spec["name"])]
+        owners = {self._dispatch.owners.pack_of(name) for name in taken}
+        gone = sorted(owner for owner in owners if owner in self._folders and not os.path.isdir(self._folders[owner]))
+        if not gone:
+            return None
+        return f"ComfyUI still has its node classes from {', '.join(gone)}, whose folder is gone. They run isolated when ComfyUI is restarted."
 
     def _switch_on(self, pack: str, params: dict[str, Any], loaded: dict[str, Any]) -> None:
         whole = params["on"]
