@@ -95,7 +95,7 @@ export async function startComfy(options: ComfyOptions): Promise<Comfy> {
     try {
       return await startOn(options.port ?? (await freePort()), base, options)
     } catch (error) {
-      if (options.port || tries === 3 || !String(error).includes('address already in use')) throw error
+      if (options.port || tries === 3 || !/already in use/.test(String(error))) throw error
     }
   }
 }
