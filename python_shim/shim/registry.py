@@ -219,7 +219,8 @@ class Registry:
         gone = sorted(owner for owner in owners if owner in self._folders and not os.path.isdir(self._folders[owner]))
         if not gone:
             return None
-        return f"ComfyUI still has its node classes from {', '.join(gone)}, whose folder is gone. They run isolated when ComfyUI is restarted."
+        owner = ", ".join(gone)
+        return f"ComfyUI still has its node classes from {owner}, whose folder is gone. They run isolated when ComfyUI is restarted."
 
     def _switch_on(self, pack: str, params: dict[str, Any], loaded: dict[str, Any]) -> None:
         whole = params["on"]
