@@ -58,7 +58,8 @@ test('an object’s own FUNCTION counts, and its state ends when ComfyUI lets go
   expect([await said('InheritOwnFunction'), await said('InheritOwnList')]).toEqual(['second', 'a list'])
   expect([await said('InheritSlots'), await said('InheritSlots')]).toEqual(['call 1', 'call 2'])
   await forgetResults(comfy.url)
-  expect(await said('InheritSlots')).toBe('call 1')
+  // a prompt that ComfyUI takes up before it has looked at what to free still has the object
+  await expect.poll(() => said('InheritSlots'), { timeout: 20_000 }).toBe('call 1')
 })
 
 test('a node object is made in the process that it works in, once, and nowhere else', async () => {
