@@ -28,7 +28,7 @@ module.exports = {
     {
       name: 'one-place-starts-workers',
       severity: 'error',
-      from: { path: '^bridge/', pathNot: '^bridge/(workers/process\\.ts|.*\\.test\\.ts)$' },
+      from: { path: '^bridge/', pathNot: '^bridge/(workers/process\\.ts|testing/.*|.*\\.test\\.ts)$' },
       to: { path: '^(node:)?child_process$' },
     },
     {

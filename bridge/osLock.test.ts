@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { ifFree, lockIn, takeLock, withLock } from './osLock'
+import { CAN_FREEZE, freeze } from './testing/freeze'
 import { lockHolder } from './testing/lockHolder'
 
 let folder: string
@@ -77,10 +78,17 @@ test('a failure gives the lock back', async () => {
   expect(await ifFree(path, async () => 'free')).toBe('free')
 })
 
-test.skipIf(process.platform === 'win32' || process.getuid?.() === 0)('one that may only be read is refused, as root may write all: SQLite would give it to everybody', async () => {
+const isRoot = process.getuid?.() === 0
+test.skipIf(process.platform === 'win32' || (isRoot && !CAN_FREEZE))('one that may only be read is refused: SQLite would give it to everybody (root needs chattr +i)', async () => {
   await ifFree(path, async () => undefined)
-  chmodSync(path, 0o444)
-  await expect(takeLock(path)).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
+  const thaw = isRoot ? freeze(path) : () => chmodSync(path, 0o644)
+  if (!isRoot) chmodSync(path, 0o444)
+  try {
+    await expect(takeLock(path)).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
+  } finally {
+    thaw()
+  }
+  expect(await ifFree(path, async () => 'free')).toBe('free')
 })
 
 test('those who share hold it together, and never beside one who does not', async () => {

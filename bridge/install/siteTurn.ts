@@ -23,9 +23,9 @@ async function sweep(site: string): Promise<void> {
 
 /** The lock is whose the packages are, and who may write these may lock it: also where root, or another user, was the first. For who holds it. */
 async function shareLock(site: string): Promise<void> {
-  const [folder, lock] = [await stat(site), await stat(lockOf(site))]
-  if (lock.uid !== folder.uid || lock.gid !== folder.gid) await chown(lockOf(site), folder.uid, folder.gid).catch(() => undefined)
-  await chmod(lockOf(site), 0o600 | (folder.mode & 0o022) | ((folder.mode & 0o022) << 1)).catch(() => undefined)
+  const { uid, gid, mode } = await stat(site)
+  await chown(lockOf(site), uid, gid).catch(() => undefined) // only root may give it away
+  await chmod(lockOf(site), 0o600 | (mode & 0o022) | ((mode & 0o022) << 1)).catch(() => undefined)
 }
 
 const swept = <T>(site: string, work: () => Promise<T>) => async (): Promise<T> => {

@@ -1,13 +1,16 @@
 import { existsSync } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { byName, valueOf } from '../../schemas/byName'
+import { toWire } from '../errors/bridgeError'
 import { isAbsent } from '../files'
 import { isSamePack, type PackIdentity, packIdentity } from '../packs/identity'
 import type { PackFolder } from '../packs/scan'
 import { lockIn } from '../osLock'
 import { readState, updateState } from '../stateFile'
+import { settleProblem } from './background'
 import { type Context, packRoots, saveForgotten } from './context'
 
 /** Where a pack was last seen and what it said that it is. `others`: packs of which a user has said that they are not this one. */
@@ -43,18 +46,57 @@ async function note(home: string, found: readonly FoundPack[], seen: Record<stri
 }
 
 /** What became of packs that this ComfyUI had. */
-export interface GonePacks {
+interface Found {
   /** Packs that something is chosen for and that are gone: id → where they were; null: not known. */
-  gone: Map<string, string | null>
+  gone: ReadonlyMap<string, string | null>
   /** Packs that say that they are one that is gone: id → its id. */
   was: ReadonlyMap<string, string>
+}
+
+const NOTHING: Found = { gone: new Map(), was: new Map() }
+
+/** The same as it was last looked for. */
+export class GonePacks implements Found {
+  #found = NOTHING
+  #folders: string[] | null = null
+
+  constructor(private readonly context: Context) {}
+
+  get gone(): Found['gone'] {
+    return this.#found.gone
+  }
+
+  get was(): Found['was'] {
+    return this.#found.was
+  }
+
+  /** The next look is at everything again. */
+  forget(): void {
+    this.#folders = null
+  }
+
+  /** Looks again, unless these are the same folders: they have lost nothing since. What cannot be known is a problem to show. */
+  async look(found: readonly PackFolder[]): Promise<void> {
+    const folders = found.map(({ dir, fault }) => (fault ? `${dir} (${fault.code})` : dir))
+    if (packRoots(this.context).length === 0 || isDeepStrictEqual(folders, this.#folders)) return
+    const fault = await lookForGone(this.context, found).then((looked) => void (this.#found = looked), (error: unknown) => error)
+    settleProblem(this.context, 'Packs that were renamed or removed are not seen', fault === undefined ? null : toWire(fault).message)
+    if (fault !== undefined) this.#found = NOTHING
+    this.#folders = folders
+  }
+}
+
+/** Of a pack that is gone: where it was, and what becomes of what was chosen for it. */
+export function whyGone(dir: string | null): string {
+  const where = dir === null ? 'ComfyUI has no pack of this name.' : `Its folder ${dir} is not there: it was removed, renamed or disabled.`
+  return `${where} What was chosen for it is kept until you forget it.`
 }
 
 /**
  * Looks which packs are gone, and which of the found ones may be one of them under another name. Only a pack that was seen in a folder of this ComfyUI and is not
  * there any more is gone: another ComfyUI of the home may have packs that this one never had. Throws FILE_UNREADABLE, FILE_UNWRITABLE or DISK_FULL.
  */
-export async function lookForGone(context: Context, found: readonly PackFolder[]): Promise<GonePacks> {
+async function lookForGone(context: Context, found: readonly PackFolder[]): Promise<Found> {
   const { isolated, classes } = context
   const { envs, settings: { home } } = context.engine
   const chosen = new Set([...isolated, ...[...classes].filter(([, set]) => Object.keys(set).length > 0).map(([pack]) => pack)])

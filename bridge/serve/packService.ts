@@ -13,7 +13,7 @@ import { scanPacks } from '../packs/scan'
 import { packState, requirementStatuses } from '../packs/status'
 import { background, showProblem } from './background'
 import { packFolder, packRoots, type Context } from './context'
-import { type GonePacks, lookForGone } from './gonePacks'
+import { GonePacks, whyGone } from './gonePacks'
 import { freeBytes } from './hostInfo'
 
 interface Assessment {
@@ -35,10 +35,6 @@ const seenOf = async ({ dir, fault }: PackFolder): Promise<Seen> => (fault ? { f
 /** Keeps the store's packs and environments in step with the disk. */
 export class PackService {
   readonly #isolation = new Map<string, Isolation>()
-  /** Packs that may be one that is gone. */
-  #was: ReadonlyMap<string, string> = new Map()
-  /** What is gone, as it was last looked for beside these folders. */
-  #goneOnes: GonePacks & { folders: string[] | null } = { gone: new Map(), was: new Map(), folders: null }
   readonly #failures = new Map<string, string>()
   /** Environments that a check has found damaged, and how. */
   readonly #damaged = new Map<string, string>()
@@ -49,12 +45,15 @@ export class PackService {
   #host = { looked: '', last: '' }
   /** The last look at each pack, ended or under way. */
   readonly #looks = new Map<string, Promise<void>>()
+  readonly #goneOnes: GonePacks
 
   /** `onCame` hears of a pack that can be used now and could not be before. */
   constructor(
     private readonly context: Context,
     private readonly onCame: (pack: string) => void = () => undefined,
-  ) {}
+  ) {
+    this.#goneOnes = new GonePacks(context)
+  }
 
   setIsolation(pack: string, isolation: Isolation): void {
     this.#isolation.set(pack, isolation)
@@ -94,7 +93,7 @@ export class PackService {
   async rescan(): Promise<void> {
     const { store, engine } = this.context
     engine.forgetPages()
-    this.#goneOnes = { ...this.#goneOnes, folders: null }
+    this.#goneOnes.forget()
     await this.#seeHost(true)
     const roots = packRoots(this.context)
     const { found, faults } = await this.#scan(roots)
@@ -113,8 +112,8 @@ export class PackService {
     const all = await scanPacks(roots, (fault) => faults.push(fault))
     const places = await Promise.all(all.map(({ dir }) => realpath(dir).catch(() => dir)))
     const found = all.filter((_, index) => places[index] !== ourselves)
-    const { gone, was } = faults.length > 0 ? this.#goneOnes : await this.#lookForGone(found)
-    this.#was = was
+    if (faults.length === 0) await this.#goneOnes.look(found)
+    const { gone } = this.#goneOnes
     const ids = new Set([...found.map(({ id }) => id), ...gone.keys()])
     // those of a folder that cannot be read now stay as they are known
     if (faults.length === 0) for (const id of this.context.store.packs.keys()) if (!ids.has(id)) {
@@ -178,22 +177,8 @@ export class PackService {
     }
   }
 
-  /** The same folders again have lost nothing since: only what is asked of each pack's own files then would be new, and `rescan` asks. */
-  async #lookForGone(found: PackFolder[]): Promise<GonePacks> {
-    const folders = found.map(({ dir, fault }) => (fault ? `${dir} (${fault.code})` : dir))
-    if (packRoots(this.context).length === 0 || isDeepStrictEqual(folders, this.#goneOnes.folders)) return this.#goneOnes
-    const looked = await lookForGone(this.context, found).catch((error: unknown): GonePacks => {
-      showProblem(this.context, `Packs that were renamed or removed are not seen: ${toWire(error).message}`)
-      return { gone: new Map(), was: new Map() }
-    })
-    this.#goneOnes = { ...looked, folders }
-    return looked
-  }
-
   #gone(id: string, dir: string | null): PackInfo {
-    const where = dir === null ? 'ComfyUI has no pack of this name.' : `Its folder ${dir} is not there: it was removed, renamed or disabled.`
-    const base = this.#unchecked({ id, dir: dir ?? '' })
-    return { ...base, state: 'gone', reason: `${where} What was chosen for it is kept until you forget it.`, class_isolation: this.context.classes.get(id) ?? {}, env: this.#envOf(id)?.id ?? null }
+    return { ...this.#unchecked({ id, dir: dir ?? '' }), state: 'gone', reason: whyGone(dir), class_isolation: this.context.classes.get(id) ?? {}, env: this.#envOf(id)?.id ?? null }
   }
 
   async refreshEnvs(): Promise<void> {
@@ -305,7 +290,7 @@ export class PackService {
       live_classes: [],
       proxied: false,
       class_isolation: {},
-      was: this.#was.get(pack.id) ?? null,
+      was: this.#goneOnes.was.get(pack.id) ?? null,
     }
   }
 }

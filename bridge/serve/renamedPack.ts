@@ -21,6 +21,7 @@ async function goOn({ context, packs, jobs, isolation }: PanelServices, pack: st
   if (Object.keys(classes).length > 0) context.classes.set(pack, classes)
   const { envs } = context.engine
   if ((await envs.find(envs.idOf(was))) !== null) {
+    if (isolate) await saveChoice(context, pack, { on: true }) // kept where its environment cannot be built
     packs.setInstalling(pack)
     jobs.start({ action: 'install', pack, dir, ...(isolate && { isolate }) })
   } else if (isolate) await isolation.set(pack, true)

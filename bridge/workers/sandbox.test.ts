@@ -35,7 +35,7 @@ test('folders that ComfyUI was started with are there, its keys are not', () => 
 
 test('folders that ComfyUI was started with by their names from there have their whole names', () => {
   const argv = ['--user-directory', '../user', '--front-end-root=static', '--output-directory', '/out', '--cuda-device', '0', '--preview-method', 'auto']
-  expect(withWholeNames({ ...FOLDERS, argv }, '/work/comfy').argv).toEqual(['--user-directory', '/work/user', '--front-end-root=/work/comfy/static', '--output-directory', '/out', '--cuda-device', '0', '--preview-method', 'auto'])
+  expect(withWholeNames({ ...FOLDERS, argv }, '/srv/comfy').argv).toEqual(['--user-directory', '/srv/user', '--front-end-root=/srv/comfy/static', '--output-directory', '/out', '--cuda-device', '0', '--preview-method', 'auto'])
 })
 
 test('there is no network unless the user wants one, and nothing is bound writable beside its own', () => {

@@ -2,7 +2,6 @@
  * A real ComfyUI with a real ComfyUI-Manager, in the folder that MANAGER_DIR names: a 3.x node pack, or the folder in which the package `comfyui_manager` of 4.x
  * lies. COMFYUI_PYTHON has what the Manager needs, and pip. Nothing is installed into that Python.
  */
-import { execFileSync } from 'node:child_process'
 import { createReadStream, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -13,6 +12,7 @@ import { FRONTENDS, PYTHON } from '../../scripts/devPython.ts'
 import type { PackInfo } from '../../schemas/pack.ts'
 import { SHARED_CACHE } from '../support/cache.ts'
 import { bridgesOf, type Comfy, startComfy } from '../support/comfy.ts'
+import { git, NODES, PACK } from '../support/managedPack.ts'
 import { addManager, type Manager } from '../support/manager.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { until } from '../support/processes.ts'
@@ -21,18 +21,6 @@ import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
 const { COMFYUI_DIR, MANAGER_DIR } = process.env
 const isGiven = Boolean(COMFYUI_DIR && MANAGER_DIR)
-
-const PACK = 'managed'
-const NODES = `import os
-class Managed:
-    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
-    @classmethod
-    def INPUT_TYPES(cls): return {"required": {"turn": ("INT", {})}}
-    def run(self, turn):
-        import plainly
-        return {"ui": {"text": [plainly.VERSION + (" isolated" if "COMFYUI_ISOLATION_WORKER" in os.environ else " inside")]}}
-NODE_CLASS_MAPPINGS = {"Managed": Managed}
-`
 
 let index: WheelIndex
 let base: string
@@ -44,7 +32,6 @@ let panel: PanelClient
 let turn = 0
 
 const origin = (): string => join(base, 'origin', PACK)
-const git = (cwd: string, ...args: string[]): string => execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', ...args], { cwd, encoding: 'utf8' })
 
 /** What the repository offers from now on. */
 function publish(requirements: string): void {

@@ -1,5 +1,5 @@
 /** What ComfyUI-Manager does to the folders of node packs while ComfyUI runs: seen without a restart, and environments stay until they are freed. */
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { PYTHON, ROOT } from '../../scripts/devPython.ts'
 import type { PackInfo } from '../../schemas/pack.ts'
 import { SHARED_CACHE } from '../support/cache.ts'
 import type { Comfy, ComfyOptions } from '../support/comfy.ts'
+import { git, NODES, PACK } from '../support/managedPack.ts'
 import { hostPython } from '../support/hostPython.ts'
 import { UV } from '../support/ownHost.ts'
 import { startWithFiles } from '../support/ownPacks.ts'
@@ -18,17 +19,6 @@ import { until } from '../support/processes.ts'
 import { run } from '../support/prompts.ts'
 import { startWheelIndex, type WheelIndex } from '../support/wheelIndex.ts'
 
-const PACK = 'managed'
-const NODES = `import os
-class Managed:
-    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
-    @classmethod
-    def INPUT_TYPES(cls): return {"required": {"turn": ("INT", {})}}
-    def run(self, turn):
-        import plainly
-        return {"ui": {"text": [plainly.VERSION + (" isolated" if "COMFYUI_ISOLATION_WORKER" in os.environ else " inside")]}}
-NODE_CLASS_MAPPINGS = {"Managed": Managed}
-`
 const FILES = { '__init__.py': NODES, 'requirements.txt': 'plainly==1.0\n' }
 
 let index: WheelIndex
@@ -39,7 +29,6 @@ let panel: PanelClient
 let turn = 0
 
 const folder = (...path: string[]): string => join(comfy.base, 'custom_nodes', ...path)
-const git = (cwd: string, ...args: string[]): string => execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', ...args], { cwd, encoding: 'utf8' })
 const pack = (wanted: (found: PackInfo) => boolean, what: string) => panel.until(({ packs }) => packs.some((one) => one.id === PACK && wanted(one)), what)
 const gone = (what: string) => panel.until(({ packs }) => packs.every(({ id, state }) => id !== PACK || state === 'gone'), what)
 

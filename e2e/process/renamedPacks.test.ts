@@ -1,5 +1,5 @@
 /** A pack's folder is renamed or removed: what was chosen for it is neither lost nor silently another's. */
-import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { PackInfo } from '../../schemas/pack.ts'
@@ -98,6 +98,21 @@ test('its environment is built under its new name', async () => {
   await now.panel.call('pack.renamed', { pack: NEW, same: true })
   expect(await one(now.panel, NEW, (pack) => pack?.isolation.state === 'on' && pack.env !== null, 'its environment')).toMatchObject({ state: 'ready', was: null })
   expect(await where(now.comfy.url, 1)).toBe('isolated')
+})
+
+test('where its environment cannot be built, what was chosen is kept', async () => {
+  let now = await begin({ 'comfyui_env.toml': '[packages]\nno_deps = ["tinyops==0.4.0"]\n' }, [])
+  await now.panel.install(OLD)
+  await now.panel.call('isolation.set', { pack: OLD, on: true })
+  now = await again((packs) => {
+    rename(packs)
+    writeFileSync(join(packs, NEW, 'comfyui_env.toml'), '[packages]\nno_deps = ["tinyops==9.9"]\n')
+  })
+  await one(now.panel, NEW, (pack) => pack?.was === OLD, 'the question')
+  await now.panel.call('pack.renamed', { pack: NEW, same: true })
+  await now.panel.until(({ jobs }) => jobs.some(({ pack, state }) => pack === NEW && state.status === 'failed'), 'the failed job')
+  expect(choices(now.comfy.home)).toMatchObject({ isolated: [NEW] })
+  expect((await now.panel.snapshot()).envs.map(({ pack }) => pack)).toEqual([OLD])
 })
 
 test('one that is another pack is not asked about again; what is gone can be forgotten, and comes back as it was if it is not', async () => {

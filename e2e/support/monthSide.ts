@@ -192,7 +192,7 @@ export class Side {
 
   /** Once the worker of a pack that ComfyUI has not imported has run the newest files, ComfyUI has their classes. */
   #hasRun({ text }: Said, prefixes: string[], key: string): void {
-    if (this.#now.expected.said[key]?.text !== text || prefixes.length > 1) return
+    if (this.#now.expected.said[key]?.text !== text || prefixes.length > 1 || !text.includes(' edition ')) return // a node of ComfyUI's own says nothing of the files
     const marks = this.#marksOf(prefixes[0] ?? '')
     if (marks.inside === null) marks.refusals = marks.results = this.#last
   }

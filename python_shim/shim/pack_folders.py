@@ -1,13 +1,29 @@
-"""Folders that a pack has for others: of files for the browser, and of models."""
+"""Folders of packs: where they are, and those that they have for others, of files for the browser and of models."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
+from ..wire.errors import CodedError
 from ..wire.model_folders import parts_of
 from . import log
+
+
+def find_pack(pack: str) -> str:
+    """Where a pack lies that ComfyUI has not loaded. Raises UNKNOWN_PACK."""
+    for root in sys.modules["folder_paths"].get_folder_paths("custom_nodes"):
+        folder = os.path.join(root, pack)
+        if os.path.isdir(folder):
+            return folder
+    raise CodedError("UNKNOWN_PACK", f"There is no node pack {pack}.", "Rescan the node packs.")
+
+
+def gone_among(packs: Iterable[str | None], folders: dict[str, str]) -> list[str]:
+    """Those of these packs that were in `folders` when ComfyUI loaded them, and are not there any more."""
+    return sorted({pack for pack in packs if pack in folders and not os.path.isdir(folders[pack])})
 
 
 class WebFolders:

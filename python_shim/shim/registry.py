@@ -21,7 +21,7 @@ from .choices import Choices
 from .described import live_of
 from .dispatch import Dispatch
 from .node_owners import mappings
-from .pack_folders import WebFolders, add_model_folders
+from .pack_folders import WebFolders, add_model_folders, find_pack, gone_among
 from .prompts import Prompts
 from .proxy import is_proxy, make_proxy, renew
 from .registrations import Registrations
@@ -215,12 +215,9 @@ class Registry:
     def _later(self, pack: str, loaded: dict[str, Any]) -> str | None:
         """What a restart is needed for: classes that ComfyUI still has of a pack whose folder was renamed or removed since."""
         taken = [spec["name"] for spec in loaded["classes"] if not self._may_have(pack, spec["name"])]
-        owners = {self._dispatch.owners.pack_of(name) for name in taken}
-        gone = sorted(owner for owner in owners if owner in self._folders and not os.path.isdir(self._folders[owner]))
-        if not gone:
-            return None
-        owner = ", ".join(gone)
-        return f"ComfyUI still has its node classes from {owner}, whose folder is gone. They run isolated when ComfyUI is restarted."
+        gone = gone_among((self._dispatch.owners.pack_of(name) for name in taken), self._folders)
+        what = f"ComfyUI still has its node classes from {', '.join(gone)}, whose folder is gone."
+        return f"{what} They run isolated when ComfyUI is restarted." if gone else None
 
     def _switch_on(self, pack: str, params: dict[str, Any], loaded: dict[str, Any]) -> None:
         whole = params["on"]
@@ -278,15 +275,7 @@ class Registry:
             self._left_out.discard(pack)
 
     def _folder(self, pack: str) -> str:
-        if pack in self._folders:
-            return self._folders[pack]
-        import folder_paths
-
-        for root in folder_paths.get_folder_paths("custom_nodes"):
-            folder = os.path.join(root, pack)
-            if os.path.isdir(folder):
-                return folder
-        raise CodedError("UNKNOWN_PACK", f"There is no node pack {pack}.", "Rescan the node packs.")
+        return self._folders.get(pack) or find_pack(pack)
 
     def folder_of(self, pack: str) -> str | None:
         """Where a pack lies, if ComfyUI has loaded it or has its classes."""

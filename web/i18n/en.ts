@@ -1,10 +1,8 @@
 import type { EnvCombination, EnvKind } from '../../schemas/env'
 import type { ReasonCode } from '../../schemas/wheel'
-import { filters, kindNotes, kinds, phases, reasons, sorts, states } from './enWords'
+import { count, filters, kindNotes, kinds, phases, reasons, sorts, states, withoutPlace } from './enWords'
 
 const combination = ({ python, torch, cuda }: EnvCombination): string => `Python ${python}, torch ${torch}, ${cuda ? `CUDA ${cuda}` : 'CPU'}`
-
-const count = (number: number, one: string, many: string): string => (number === 1 ? `1 ${one}` : `${number.toLocaleString('en')} ${many}`)
 
 /** Every text of the panel. */
 export const en = {
@@ -72,18 +70,7 @@ export const en = {
   classes: (number: number) => count(number, 'node class', 'node classes'),
   unknownFrontend: (why: string, without: string) => `This ComfyUI frontend is one that we do not know (${why}). ${without}`,
   hasNo: (place: string) => `it has no ${place}`,
-  withoutPlace: {
-    'app.registerExtension': 'Commands, keys, menus, settings, badges and the log of Env Manager are not there.',
-    'app.extensionManager.registerSidebarTab': 'The panel is not in the sidebar; the command line has all that it does.',
-    'app.extensionManager.command.execute': 'Reload the page after a change of isolation.',
-    'app.extensionManager.bottomPanel.toggleBottomPanelTab': 'Open the log from ComfyUI’s bottom panel.',
-    'app.extensionManager.setting.get': 'The language is English.',
-    'app.extensionManager.setting.set': 'ComfyUI’s settings page does not show what the panel sets.',
-    'app.extensionManager.toast.add': 'Errors are in the browser’s console.',
-    'api.apiURL': 'Below a sub-path the panel may not reach its bridge.',
-    'api.addEventListener': 'It is not said which packs a workflow waits for.',
-    LGraphBadge: 'Isolated nodes have no badge.',
-  },
+  withoutPlace,
   forget: 'Forget',
   forgetWhat: (pack: string) => `Forget what was chosen for ${pack}`,
   maybeRenamed: (was: string) => `This seems to be ${was}, whose folder is gone: it says that it is the same project. Its isolation and environment can go on here.`,

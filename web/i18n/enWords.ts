@@ -5,6 +5,8 @@ import type { PackState } from '../../schemas/pack'
 import type { ReasonCode } from '../../schemas/wheel'
 import type { PackFilter, PackSort } from '../state/packList'
 
+export const count = (number: number, one: string, many: string): string => (number === 1 ? `1 ${one}` : `${number.toLocaleString('en')} ${many}`)
+
 export const states: Record<PackState, string> = {
   ready: 'Ready',
   update: 'Update',
@@ -70,4 +72,18 @@ export const kindNotes: Record<EnvKind, string> = {
   host: 'Shares everything with ComfyUI; only the process is its own.',
   overlay: 'Its own packages first, ComfyUI’s behind them: torch is shared.',
   sealed: 'Its own Python, torch and CUDA: nothing is shared.',
+}
+
+/** What does not work where the frontend lacks a place that we use. */
+export const withoutPlace = {
+  'app.registerExtension': 'Commands, keys, menus, settings, badges and the log of Env Manager are not there.',
+  'app.extensionManager.registerSidebarTab': 'The panel is not in the sidebar; the command line has all that it does.',
+  'app.extensionManager.command.execute': 'Reload the page after a change of isolation.',
+  'app.extensionManager.bottomPanel.toggleBottomPanelTab': 'Open the log from ComfyUI’s bottom panel.',
+  'app.extensionManager.setting.get': 'The language is English.',
+  'app.extensionManager.setting.set': 'ComfyUI’s settings page does not show what the panel sets.',
+  'app.extensionManager.toast.add': 'Errors are in the browser’s console.',
+  'api.apiURL': 'Below a sub-path the panel may not reach its bridge.',
+  'api.addEventListener': 'It is not said which packs a workflow waits for.',
+  LGraphBadge: 'Isolated nodes have no badge.',
 }
