@@ -138,6 +138,7 @@ export const EVENTS: Record<string, Event> = {
         if (month.isSettingsBroken) return false
         const on = !month.isChosen(prefix)
         await month.choose(prefix, on, second)
+        if (month.isChosen(prefix) !== on) return false // it could not be done, and that was said
         const { folder } = month.pack(prefix)
         await month.side.panel.until(({ packs }) => packs.some(({ id, isolation }) => id === folder && (isolation.state === 'off') === !on && isolation.state !== 'starting'), `the other ComfyUI to see ${folder}`)
         month.side.switched(prefix, on)
