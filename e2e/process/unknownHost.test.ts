@@ -14,6 +14,7 @@ const PLACES: [word: string, says: string, hasPanel?: boolean][] = [
   ['load_custom_node', 'Every pack runs inside ComfyUI.'],
   ['_async_map_node_over_list', 'Packs that ComfyUI has loaded cannot be isolated before it is restarted.'],
   ['execute_async', 'Packs that ComfyUI has loaded cannot be isolated before it is restarted.'],
+  ...['PENDING', 'pendingNodes', 'is_cached', 'ephemeral_parents', 'outputs', 'objects', 'subcaches', 'cache_key_set', 'get_data_key'].map((word): [string, string] => [word, 'Packs that ComfyUI has loaded cannot be isolated before it is restarted.']),
   ['unload_all_models', 'Its Unload button leaves the models of workers where they are.'],
   ['add_on_prompt_handler', 'Nodes run where their pack does, whatever is chosen for one of them.'],
   ['routes', 'There is no panel.', false],

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..wire.errors import NotPortable
-from . import executor, log, proxy_v3
+from . import executor, known_executor, log, proxy_v3
 from .calls import Calls
 from .choices import Choices
 from .executor import Step
@@ -70,8 +70,8 @@ class Dispatch:
     def install(self, execution: Any) -> None:
         """Step into the module `execution`. If it is none that we know, it stays as it is."""
         try:
-            executor.check(execution)
-        except executor.UnknownExecutor as error:
+            known_executor.check(execution)
+        except known_executor.UnknownExecutor as error:
             self.reason = str(error)
             return
         execution._async_map_node_over_list = self._mapping(execution._async_map_node_over_list)
@@ -169,9 +169,10 @@ class Dispatch:
                 absent = stand_for_absent(given.get("prompt"))
                 self._choices.freeze(prompt)
                 self._types[prompt] = class_types(given.get("prompt"))
-                self._guarded(self._kept.begin, executing.caches)
-                self._guarded(executor.forget_objects, executing.caches, self._is_replaced)
-                self._guarded(self._instances.sweep, executor.node_objects(executing.caches))
+                caches = getattr(executing, "caches", None)
+                self._guarded(self._kept.begin, caches)
+                self._guarded(executor.forget_objects, caches, self._is_replaced)
+                self._guarded(lambda: self._instances.sweep(executor.node_objects(caches)))
                 return await inner(executing, *args, **kwargs)
             finally:
                 self._sent.clear()

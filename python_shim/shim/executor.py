@@ -1,5 +1,6 @@
 """What we know of ComfyUI's executor (`execution.py`, `comfy_execution/caching.py`, `comfy_execution/graph.py`), asked of the module and
-never of its version: this file holds each such question. Seen on 0.3.64 and 0.33.
+never of its version: this file holds each such question, and `known_executor.py` asks at the start whether it has an answer. Seen on
+0.3.64 and 0.33.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 #: What `execute` is given that we need, by its own names.
-_STEP = ("dynprompt", "caches", "current_item", "prompt_id", "execution_list", "pending_subgraph_results", "pending_async_nodes")
-#: How `_async_map_node_over_list` begins.
-_MAP = ["prompt_id", "unique_id", "obj", "input_data_all", "func"]
+STEP = ("dynprompt", "caches", "current_item", "prompt_id", "execution_list", "pending_subgraph_results", "pending_async_nodes")
 
 
 def failure(step: Step, error: BaseException) -> dict[str, Any]:
@@ -26,10 +25,6 @@ def failure(step: Step, error: BaseException) -> dict[str, Any]:
         "traceback": traceback.format_tb(error.__traceback__),
         "current_inputs": {},
     }
-
-
-class UnknownExecutor(Exception):
-    """This ComfyUI runs nodes in a way that we do not know. The message says what is missing."""
 
 
 class Step(NamedTuple):
@@ -65,23 +60,10 @@ class Step(NamedTuple):
         return str(self.dynprompt.get_node(node)["class_type"])
 
 
-def check(execution: Any) -> None:
-    """Raises UnknownExecutor for a module that has not what we step into."""
-    function = getattr(execution, "_async_map_node_over_list", None)
-    if not inspect.iscoroutinefunction(function) or list(inspect.signature(function).parameters)[:5] != _MAP:
-        raise UnknownExecutor("its executor has no _async_map_node_over_list that takes a node object and the name of a method")
-    execute = getattr(execution, "execute", None)
-    if not inspect.iscoroutinefunction(execute) or not set(_STEP) <= inspect.signature(execute).parameters.keys():
-        raise UnknownExecutor("its executor has no execute that takes one node of a graph")
-    run = getattr(getattr(execution, "PromptExecutor", None), "execute_async", None)
-    if not inspect.iscoroutinefunction(run) or "prompt_id" not in inspect.signature(run).parameters:
-        raise UnknownExecutor("its executor has no PromptExecutor.execute_async that takes a prompt's id")
-
-
 def step_reader(execute: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], Step]:
     """Finds a `Step` in what `execute` is called with."""
     names = list(inspect.signature(execute).parameters)
-    places = [(names.index(name), name) for name in _STEP]
+    places = [(names.index(name), name) for name in STEP]
 
     def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
         return Step(*(args[at] if at < len(args) else kwargs[name] for at, name in places))
@@ -154,9 +136,11 @@ async def _ready(obj: Any) -> Any:
 @contextlib.contextmanager
 def giving(step: Step, obj: Any) -> Iterator[None]:
     """Meanwhile ComfyUI finds this object of the node that runs; nothing changes for None."""
+    if obj is None:
+        yield
+        return
     cache = step.caches.objects
-    if obj is not None:
-        step.caches.objects = _Given(cache, obj)
+    step.caches.objects = _Given(cache, obj)
     try:
         yield
     finally:
