@@ -77,7 +77,9 @@ def _place(file: str, line: int, name: str) -> types.TracebackType:
         if isinstance(node, (ast.stmt, ast.expr)):
             node.lineno = node.end_lineno = line
             node.col_offset = node.end_col_offset = -1  # unknown: nothing is underlined
-    code = compile(tree, file, "exec").replace(co_name=name, **({"co_qualname": name} if sys.version_info >= (3, 11) else {}))
+    code = compile(tree, file, "exec").replace(co_name=name)
+    if sys.version_info >= (3, 11):
+        code = code.replace(co_qualname=name)
     try:
         exec(code, {"error": KeyError()})  # our own line
     except KeyError as error:
