@@ -79,7 +79,8 @@ export async function importCommand(file: string | undefined, engine: Engine, ou
 
 /** `comfy-env cleanup`: what may go without loss, and with --delete its deletion. */
 export async function cleanupCommand(remove: boolean, engine: Engine, output: Output): Promise<number> {
-  const found = await cleanUp(engine.envs, engine.settings.cache, engine.uv, remove, { signal: interruptSignal(), onWait: waitsFor('what is to be deleted', output) })
+  const signal = interruptSignal()
+  const found = await cleanUp(engine.envs, engine.settings.cache, engine.uv, remove, (of) => ({ signal, onWait: waitsFor(of, output) }))
   const bytes = found.reduce((sum, item) => sum + item.bytes, 0)
   output.result({ deleted: remove, bytes, items: found }, () => {
     if (found.length === 0) return 'Nothing to clean up.'

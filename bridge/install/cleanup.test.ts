@@ -23,7 +23,7 @@ afterEach(() => rmSync(home, { recursive: true, force: true }))
 
 const uv = { run: async () => '' } as unknown as Uv
 const full = new BridgeError('DISK_FULL', 'The disk is full.')
-const clean = (signal?: AbortSignal) => cleanUp(store, join(home, 'cache'), uv, true, signal ? { signal } : {})
+const clean = (signal?: AbortSignal) => cleanUp(store, join(home, 'cache'), uv, true, () => (signal ? { signal } : {}))
 
 const recordOf = (id: string, generation: number, previous: number | null = null): EnvRecord => ({
   schema: 1, id, kind: 'overlay', pack: id, generation, previous, interpreter: '/p', host_site: null, combination: null, requirements_hash: '', packages: [], created: 1,
@@ -61,6 +61,25 @@ test('what needs no write is deleted before an earlier state is forgotten, and o
     details: { failed: [{ what: expect.stringContaining('of a'), reason: 'The disk is full.' }], deleted: [{}, {}, {}] },
   })
   expect([previousOf('a'), previousOf('b')]).toEqual([1, null])
+})
+
+test('who must wait hears for which environment', async () => {
+  await env('a')
+  await env('b')
+  const heard: string[] = []
+  const { promise: waits, resolve } = Promise.withResolvers<void>()
+  const changing = Promise.withResolvers<void>()
+  const change = store.exclusive('b', {}, () => changing.promise)
+  const cleaning = cleanUp(store, join(home, 'cache'), uv, true, (of) => ({
+    onWait: () => {
+      heard.push(of)
+      resolve()
+    },
+  }))
+  await waits
+  changing.resolve()
+  await Promise.all([change, cleaning])
+  expect([heard, previousOf('a'), previousOf('b')]).toEqual([['b'], null, null])
 })
 
 test('on a full disk an earlier state makes the space that its record is written with', async () => {

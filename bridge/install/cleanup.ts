@@ -16,12 +16,19 @@ export interface Leftover {
 }
 
 interface Removable extends Leftover {
+  /** What must not be changed meanwhile. */
+  of: string
   remove: (waiting: Waiting) => Promise<unknown>
 }
 
 const DAY_MS = 24 * 3600 * 1000
 /** A broken download may still be gone on with for so long. */
 const PART_DAYS = 7
+
+/** How to wait while another changes what is to be deleted: an env, or `DOWNLOADS`. */
+type WaitingFor = (of: string) => Waiting
+
+const DOWNLOADS = 'the downloaded wheels'
 
 /** Deletes something of the cache while nobody installs out of it. */
 const alone = (cache: string, work: () => Promise<void>) => (waiting: Waiting): Promise<void> => withLock(cacheLock(cache), waiting, work)
@@ -36,7 +43,7 @@ async function cachedWheels(cache: string): Promise<Removable[]> {
     for (const folder of folders) await removeMarked(folder).catch((error: unknown) => failures.push(error))
     if (failures.length > 0) throw failures[0]
   }
-  return bytes > 0 ? [{ what: 'downloaded wheels that a repair without network would use', bytes, remove: alone(cache, remove) }] : []
+  return bytes > 0 ? [{ what: 'downloaded wheels that a repair without network would use', bytes, of: DOWNLOADS, remove: alone(cache, remove) }] : []
 }
 
 async function oldParts(cache: string): Promise<Removable[]> {
@@ -45,7 +52,7 @@ async function oldParts(cache: string): Promise<Removable[]> {
     for (const name of (await namesIn(folder)).filter((each) => each.endsWith('.part'))) {
       const path = join(folder, name)
       const part = await lstat(path).catch(() => null)
-      if (part && (await isOlder(path, PART_DAYS * DAY_MS))) found.push({ what: `broken download ${name}`, bytes: part.size, remove: alone(cache, () => rm(path, { force: true })) })
+      if (part && (await isOlder(path, PART_DAYS * DAY_MS))) found.push({ what: `broken download ${name}`, bytes: part.size, of: DOWNLOADS, remove: alone(cache, () => rm(path, { force: true })) })
     }
   }
   return found
@@ -67,7 +74,7 @@ async function generations(envs: EnvStore): Promise<Removable[]> {
   for (const record of await envs.list()) {
     if (record.previous === null) continue
     const { unique } = await folderSizes(envs.generation(record.id, record.previous))
-    found.push({ what: `the earlier state of ${record.id} (undo would be gone)`, bytes: unique, remove: (waiting) => envs.forgetPrevious(record.id, waiting) })
+    found.push({ what: `the earlier state of ${record.id} (undo would be gone)`, bytes: unique, of: record.id, remove: (waiting) => envs.forgetPrevious(record.id, waiting) })
   }
   return found
 }
@@ -115,11 +122,11 @@ function cancelled({ done, left }: Progress, cause: unknown): unknown {
 }
 
 /** Deletes things one by one; one that cannot be deleted does not keep the next ones. Throws CANCELLED. */
-async function removeAll(items: Removable[], waiting: Waiting, progress: Progress): Promise<void> {
+async function removeAll(items: Removable[], waitingFor: WaitingFor, progress: Progress): Promise<void> {
   for (const item of items) {
     const { what, bytes } = item
     try {
-      await item.remove(waiting)
+      await item.remove(waitingFor(item.of))
       progress.done.push({ what, bytes })
       progress.left.splice(progress.left.indexOf(item), 1)
     } catch (error) {
@@ -135,15 +142,15 @@ async function removeAll(items: Removable[], waiting: Waiting, progress: Progres
  * What of ours may be deleted without losing an env, with its size; and deletes it where `remove` says so, uv's cache included. Earlier generations go last: to
  * forget one is to write, and a full disk has space for that when the rest is gone. Throws CANCELLED, or why something could not be deleted, once everything else is.
  */
-export async function cleanUp(envs: EnvStore, cache: string, uv: Uv, remove: boolean, waiting: Waiting): Promise<Leftover[]> {
+export async function cleanUp(envs: EnvStore, cache: string, uv: Uv, remove: boolean, waitingFor: WaitingFor): Promise<Leftover[]> {
   const unwritten = [...(await oldParts(cache)), ...(await cachedWheels(cache))]
   const earlier = await generations(envs)
   if (!remove) return [...unwritten, ...earlier].map(({ what, bytes }) => ({ what, bytes }))
   const progress: Progress = { done: [], inUse: [], failures: [], left: [...unwritten, ...earlier] }
-  await removeAll(unwritten, waiting, progress)
+  await removeAll(unwritten, waitingFor, progress)
   await pruneUv(cache, uv).catch(() => undefined) // without uv there is nothing of it to prune
   await envs.sweep()
-  await removeAll(earlier, waiting, progress)
+  await removeAll(earlier, waitingFor, progress)
   const [first, ...others] = progress.failures
   if (first) throw partly(progress.done, [first, ...others])
   return [...progress.done, ...progress.inUse]

@@ -25,7 +25,7 @@ const recordOf = (generation: number, previous: number | null = null): EnvRecord
 const envFile = (): string => join(home, 'envs', 'a', 'env.json')
 const write = (record: EnvRecord): void => writeFileSync(envFile(), JSON.stringify(record))
 const inEnv = (): string[] => readdirSync(store.folder('a')).filter((name) => name !== MARK).sort()
-const freeSpace = () => cleanUp(store, join(home, 'cache'), { run: async () => '' } as unknown as Uv, true, {})
+const freeSpace = () => cleanUp(store, join(home, 'cache'), { run: async () => '' } as unknown as Uv, true, () => ({}))
 
 test.each([
   ['not there', (): void => undefined],

@@ -107,7 +107,7 @@ function environments({ context, packs, jobs, workers }: PanelServices) {
       return {}
     },
     'space.free': async () => {
-      const items = await cleanUp(engine.envs, engine.settings.cache, engine.uv, true, busy('It')).finally(() => packs.rescan())
+      const items = await cleanUp(engine.envs, engine.settings.cache, engine.uv, true, busy).finally(() => packs.rescan())
       return { items }
     },
   }
@@ -172,7 +172,7 @@ export function panelHandlers(services: PanelServices, writable: boolean): Serve
     },
     'doctor.run': async () => ({ checks: await check(context, packs) }),
     'report.make': () => makeReport(services, snapshot()),
-    'space.look': async () => ({ items: await cleanUp(engine.envs, engine.settings.cache, engine.uv, false, {}) }),
+    'space.look': async () => ({ items: await cleanUp(engine.envs, engine.settings.cache, engine.uv, false, busy) }),
     ...changing({ 'packs.rescan': async () => (await packs.rescan(), {}), ...installing(services), ...environments(services), ...changingWhatRuns(services) }),
   }
 }
