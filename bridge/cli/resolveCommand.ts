@@ -2,7 +2,7 @@ import { text } from 'node:stream/consumers'
 import type { Resolution } from '../../schemas/wheel'
 import type { Engine } from '../engine'
 import { BridgeError } from '../errors/bridgeError'
-import { publisherOf } from '../registry/registry'
+import { packageFacts, publisherOf } from '../registry/registry'
 import { why } from '../resolve/why'
 import { resolveAll } from '../sources/resolve'
 import { interruptSignal } from './interrupt'
@@ -53,14 +53,15 @@ export async function whyCommand(names: string[], engine: Engine, output: Output
   if (names.length === 0) throw new BadUsage('why needs a wheel’s file name or address')
   if (names.length === 1 && names[0] === '-') {
     const lines = (await text(process.stdin)).split(/\r?\n/).filter(Boolean)
-    output.objects(lines.map((line) => why(line, engine.target)))
+    output.objects(lines.map((line) => why(line, engine.target, packageFacts)))
     return 0
   }
   for (const name of names) {
-    const report = why(name, engine.target)
+    const report = why(name, engine.target, packageFacts)
     const verdict = report.compatible ? 'fits this machine' : `does not fit: ${report.reasons.join(' ')}`
     const publisher = publisherOf(name)
-    output.result(report, () => `${report.filename}\n  ${report.package} ${report.version}: ${verdict}${publisher ? `\n  published by ${publisher}` : ''}`)
+    const notes = [...(report.warnings.length > 0 ? [`warning: ${report.warnings.join(' ')}`] : []), ...(publisher ? [`published by ${publisher}`] : [])]
+    output.result(report, () => [report.filename, `${report.package} ${report.version}: ${verdict}`, ...notes].join('\n  '))
   }
   return 0
 }

@@ -120,7 +120,7 @@ export const NO_FACTS: PackageFacts = { plain: false, torchFree: false }
 
 /** Labels of a wheel as they bind it: what METADATA says of torch counts where the name is silent. */
 export function bindingLabels(name: WheelName, { requiresTorch, torchFree }: Pick<Candidate, 'requiresTorch' | 'torchFree'>, facts: PackageFacts): LocalLabels {
-  if (torchFree || facts.torchFree) return { ...name.labels, torch: null, torch_match: null, torch_candidates: [] }
+  if (torchFree || facts.torchFree) return { ...name.labels, torch: null, torch_match: null, torch_candidates: [], unknownTorch: false }
   return name.labels.torch === null && requiresTorch !== null ? { ...name.labels, ...torchOfSpecifier(requiresTorch) } : name.labels
 }
 
@@ -155,5 +155,5 @@ export function isPurePython(name: WheelName): boolean {
 
 /** Whether it is said what the wheel was built against. */
 export function isLabelled(labels: LocalLabels): boolean {
-  return labels.backend !== null || labels.torch !== null
+  return labels.torch !== null || (labels.backend !== null && !labels.unknownTorch)
 }

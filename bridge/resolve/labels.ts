@@ -7,6 +7,8 @@ export interface LocalLabels extends WheelLabels {
   sm: string[]
   /** Compact digits that fit two torch versions, both of them. */
   torch_candidates: string[]
+  /** It names a torch, but not by a version of torch: a vendor's container release. */
+  unknownTorch: boolean
 }
 
 export const NO_LABELS: LocalLabels = {
@@ -17,6 +19,7 @@ export const NO_LABELS: LocalLabels = {
   rocm: null,
   sm: [],
   torch_candidates: [],
+  unknownTorch: false,
   backend: null,
 }
 
@@ -46,7 +49,12 @@ export function torchFromDigits(digits: string): string[] {
 
 type Reader = (labels: LocalLabels, match: RegExpExecArray) => void
 
+/** A vendor's container releases are counted by year and month (NVIDIA's `25.11`): which torch is in one, its number does not say. */
+const isContainerRelease = (digits: string): boolean => digits.includes('.') && Number.parseInt(digits, 10) >= 20
+
 const readTorch: Reader = (labels, [, digits = '', higher]) => {
+  labels.unknownTorch = isContainerRelease(digits)
+  if (labels.unknownTorch) return
   labels.torch_candidates = digits.includes('.') ? [digits] : torchFromDigits(digits)
   labels.torch = labels.torch_candidates[0] ?? null
   if (higher) labels.torch_match = 'minimum'
@@ -64,17 +72,28 @@ const readRocm: Reader = (labels, [, version]) => {
   labels.backend = 'rocm'
 }
 
-const readSm: Reader = (labels, [, sm = '']) => (labels.sm = [`${sm.slice(0, -1)}.${sm.slice(-1)}`])
+/** Each compute capability of a list: `sm90`, `sm80_86_90a`, `sm80.sm86`. */
+const readSm: Reader = (labels, [list]) => {
+  const digits = [...list.matchAll(/\d{2,3}/g)].map(([sm]) => `${sm.slice(0, -1)}.${sm.slice(-1)}`)
+  labels.sm = [...new Set([...labels.sm, ...digits])]
+}
 
 const readBackend: Reader = (labels, [, backend]) => (labels.backend ??= backend ?? null)
+
+/** Compute capabilities of GPUs that torch has been built for (NVIDIA's table "CUDA GPUs"; from 10.0 on they have three digits). */
+const CAPABILITY = '(?:[5-9]\\d|1[0-3]\\d)(?:[af](?![a-z]))?(?!\\d)'
+const CAPABILITIES = `${CAPABILITY}(?:[-_.](?:sm[-_]?)?${CAPABILITY})*`
 
 /** Tokens of a local version in the order they are tried: the longest first, so that `cuda130` is not `cu` and `da130`. */
 const TOKENS: [RegExp, Reader][] = [
   [/^(?:torch|pt)((?:\d+\.\d+(?:\.\d+)?(?:\.dev\d+)?)|\d{2,4})(andhigher)?/, readTorch],
+  [/^(?:torch|pt)[-_.](\d\.\d+(?:\.\d+)?)(?!\d)/, readTorch],
   [/^cu(?:da)?(\d+\.\d+|\d{2,4})/, readCuda],
-  [/^rocm(?:sdk)?((?:\d+(?:\.\d+)*)?)/, readRocm],
+  [/^cu(?:da)?[-_.](\d{2}\.\d|\d{2,3})(?!\d)/, readCuda],
+  [/^rocm(?:sdk)?(\d+(?:\.\d+)*)/, readRocm],
+  [/^rocm(?:sdk)?(?:[-_.](\d{1,2}(?:\.\d+)*)(?!\d))?/, readRocm],
   [/^cxx11abi(true|false|1|0)/, (labels, [, value]) => (labels.cxx11abi = value === 'true' || value === '1')],
-  [/^(?:sm|arch)_?(\d{2,3})/, readSm],
+  [new RegExp(`^(?:sm|arch)[-_]?${CAPABILITIES}`), readSm],
   [/^(cpu|xpu|ascend|npu|vulkan|metal)(?=$|[^a-z]|torch|pt\d|cxx)/, readBackend],
   [/^(?:git[0-9a-f]+|post\d+|d?\d{8})/, () => undefined],
 ]
@@ -99,7 +118,7 @@ const PATH_TOKENS: [RegExp, Reader][] = [
   [/(?:^|[^a-z])(?:torch|pytorch|pyt|pt)[-_ ]?(\d+\.\d+(?:\.\d+)?|\d{2,4})(?!\d|\.\d)/, readTorch],
   [/(?:^|[^a-z])cu(?:da)?[-_ ]?(\d+\.\d+|\d{2,4})(?!\d|\.\d)/, readCuda],
   [/(?:^|[^a-z])rocm(?:[-_ ]?(?:rel[-_])?(\d+(?:\.\d+)*))?(?![a-z])/, readRocm],
-  [/(?:^|[^a-z])sm[-_](\d{2,3})(?!\d)/, readSm],
+  [new RegExp(`(?:^|[^a-z])sm[-_]?${CAPABILITIES}`), readSm],
   [/(?:^|[-_.])(cpu|xpu|vulkan|metal)$/, readBackend],
 ]
 
@@ -113,8 +132,8 @@ export function withPathLabels(labels: LocalLabels, folders: readonly string[]):
     }
   }
   const merged = { ...labels, sm: labels.sm.length > 0 ? labels.sm : found.sm }
-  const { torch, torch_match, torch_candidates, cuda, rocm, backend } = found
-  if (labels.torch === null) Object.assign(merged, { torch, torch_match, torch_candidates })
+  const { torch, torch_match, torch_candidates, unknownTorch, cuda, rocm, backend } = found
+  if (labels.torch === null && !labels.unknownTorch) Object.assign(merged, { torch, torch_match, torch_candidates, unknownTorch })
   if (labels.backend === null) Object.assign(merged, { cuda, rocm, backend })
   return merged
 }

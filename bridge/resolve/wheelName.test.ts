@@ -51,6 +51,13 @@ test.each([
   ['rocm6.4.torch2.8.0', { rocm: '6.4', cuda: null, torch: '2.8.0' }],
   ['cpu', { cuda: null, backend: 'cpu' }],
   ['cu130sm89torch2.10.0', { sm: ['8.9'], torch: '2.10.0' }],
+  ['cu130.sm80_86.sm90a.torch2.10.0', { sm: ['8.0', '8.6', '9.0'], torch: '2.10.0' }],
+  ['sm120.20260318', { sm: ['12.0'] }],
+  ['rocm.10.0', { rocm: '10.0', backend: 'rocm' }],
+  ['rocm.20260318', { rocm: 'unknown', backend: 'rocm' }],
+  ['cu.12.8.torch.2.9.1', { cuda: '12.8', torch: '2.9.1', torch_match: 'exact' }],
+  ['torch.20260318', { torch: null }],
+  ['cu13torch25.11cxx11abiTRUE', { cuda: '13', torch: null, torch_match: null, cxx11abi: true }],
   ['20260318.cu130torch2100cxx11abitrue.8afc61', { cuda: '13.0', torch: '2.10.0', cxx11abi: true }],
 ])('the local version %s', (local, expected) => {
   expect(settleTorch(parseLocal(local), null)).toMatchObject(expected)
@@ -77,6 +84,9 @@ test.each([
   [['wheels', 'Windows', 'Torch2100', 'CUDA 13.1'], { torch: '2.10.0', cuda: '13.1' }],
   [['py310_cu121_pyt241'], { torch: '2.4.1', cuda: '12.1' }],
   [['Linux', 'sm_86'], { sm: ['8.6'] }],
+  [['cu128-torch271-py312-sm90'], { sm: ['9.0'], torch: '2.7.1' }],
+  [['sm80-sm86-sm120'], { sm: ['8.0', '8.6', '12.0'] }],
+  [['prism2024'], { sm: [] }],
   [['v2.8.4_win-rocm'], { backend: 'rocm', cuda: null }],
   [['v0.3.34-vulkan'], { backend: 'vulkan' }],
   [['torch_packages_builder', 'pytorch3d-0.7.8', 'cuda-wheels', 'v1.7.0'], { torch: null, cuda: null, backend: null }],

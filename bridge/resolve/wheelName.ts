@@ -49,10 +49,10 @@ function boundPython(pythonTags: string[], abiTags: string[]): string | null {
   return digits && abiTags[0]?.startsWith('cp') ? `3.${digits}` : null
 }
 
-/** Labels of the local version; some publishers (spconv, cumm) write the CUDA into the package name instead, some into folders. */
+/** Labels of the local version; some publishers (spconv, cumm, mlx) write the CUDA into the package name instead, some into folders. */
 function labelsOf(name: string, local: string | null, folders: string[], python: string | null): LocalLabels {
   let labels = local === null ? NO_LABELS : parseLocal(local)
-  const inName = /-cu(?:da)?(\d{2,3})x?(?:-|$)/.exec(name)?.[1]
+  const inName = /-cu(?:da-?)?(\d{2,3})x?(?:-|$)/.exec(name)?.[1]
   if (labels.cuda === null && inName) labels = { ...labels, cuda: cudaFromDigits(inName), backend: 'cuda' }
   return settleTorch(withPathLabels(labels, folders), python)
 }

@@ -1,5 +1,5 @@
 import type { WheelReport } from '../../schemas/wheel'
-import { judge } from './judge'
+import { isLabelled, isPurePython, judge, type PackageFacts } from './judge'
 import { NO_LABELS } from './labels'
 import { normalizeName } from './requirement'
 import type { Target } from './target'
@@ -14,10 +14,12 @@ function shapeless(urlOrPath: string): WheelName {
   return { filename, package: normalizeName(name), version, ...tags, ...rest }
 }
 
-/** `comfy-env why`: what a wheel's name and the folders of its address say, and whether it fits the target. */
-export function why(urlOrPath: string, target: Target): WheelReport {
+/** `comfy-env why`: what a wheel's name and the folders of its address say, and whether it fits the target. `factsOf` a package, by its normalised name. */
+export function why(urlOrPath: string, target: Target, factsOf: (name: string) => PackageFacts): WheelReport {
   const name = readWheelName(urlOrPath) ?? shapeless(urlOrPath)
   const { reasons, warnings } = name.problem === null ? judge(name, target) : { reasons: ['INVALID_NAME' as const], warnings: [] }
+  // it may fit; that it was built for something else cannot be seen
+  const silent = name.problem === null && !isLabelled(name.labels) && !isPurePython(name) && !factsOf(name.package).plain
   const { cuda, torch, torch_match, cxx11abi, rocm, backend } = name.labels
   return {
     filename: name.filename,
@@ -30,6 +32,6 @@ export function why(urlOrPath: string, target: Target): WheelReport {
     labels: { cuda, torch, torch_match, cxx11abi, rocm, backend },
     compatible: reasons.length === 0,
     reasons,
-    warnings,
+    warnings: silent ? [...warnings, 'UNLABELLED'] : warnings,
   }
 }
