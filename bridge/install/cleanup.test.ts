@@ -68,8 +68,12 @@ test('who must wait hears for which environment', async () => {
   await env('b')
   const heard: string[] = []
   const { promise: waits, resolve } = Promise.withResolvers<void>()
-  const changing = Promise.withResolvers<void>()
-  const change = store.exclusive('b', {}, () => changing.promise)
+  const [begun, changing] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const change = store.exclusive('b', {}, () => {
+    begun.resolve()
+    return changing.promise
+  })
+  await begun.promise
   const cleaning = cleanUp(store, join(home, 'cache'), uv, true, (of) => ({
     onWait: () => {
       heard.push(of)

@@ -153,7 +153,8 @@ export function isPurePython(name: WheelName): boolean {
   return name.platformTags.includes('any')
 }
 
-/** Whether it is said what the wheel was built against. */
-export function isLabelled(labels: LocalLabels): boolean {
-  return labels.torch !== null || (labels.backend !== null && !labels.unknownTorch)
+/** Whether a compiled wheel does not say what it was built against: it may be for another torch or backend. */
+export function isUnlabelled(name: WheelName, labels: LocalLabels, facts: PackageFacts): boolean {
+  const labelled = labels.torch !== null || (labels.backend !== null && !labels.unknownTorch)
+  return !labelled && !isPurePython(name) && !facts.plain
 }

@@ -80,9 +80,9 @@ const readSm: Reader = (labels, [list]) => {
 
 const readBackend: Reader = (labels, [, backend]) => (labels.backend ??= backend ?? null)
 
-/** Compute capabilities of GPUs that torch has been built for (NVIDIA's table "CUDA GPUs"; from 10.0 on they have three digits). */
-const CAPABILITY = '(?:[5-9]\\d|1[0-3]\\d)(?:[af](?![a-z]))?(?!\\d)'
-const CAPABILITIES = `${CAPABILITY}(?:[-_.](?:sm[-_]?)?${CAPABILITY})*`
+/** What `sm` stands before is a compute capability, whichever; what follows is another one only if it looks like one, since a date or a build may follow too. */
+const SUFFIX = '(?:[af](?![a-z]))?(?!\\d)'
+const CAPABILITIES = `\\d{2,3}${SUFFIX}(?:[-_.](?:sm[-_]?\\d{2,3}|[3-9]\\d|1[0-3]\\d)${SUFFIX})*`
 
 /** Tokens of a local version in the order they are tried: the longest first, so that `cuda130` is not `cu` and `da130`. */
 const TOKENS: [RegExp, Reader][] = [

@@ -1,6 +1,6 @@
 import type { ReasonCode, Rejection, Resolution } from '../../schemas/wheel'
 import type { Candidate } from './candidate'
-import { bindingLabels, isLabelled, isPurePython, judge, NO_FACTS, type PackageFacts } from './judge'
+import { bindingLabels, isPurePython, isUnlabelled, judge, NO_FACTS, type PackageFacts } from './judge'
 import { type LocalLabels, NO_LABELS } from './labels'
 import { combinations, nearest } from './nearest'
 import type { Requirement } from './requirement'
@@ -32,9 +32,7 @@ function judgeCandidate(candidate: Candidate, requirement: Requirement, target: 
   if (candidate.missing) reasons.push('NOT_FOUND')
   if (candidate.foreignHost) reasons.push('HOST_NOT_ALLOWED')
   if (candidate.yanked && !requirement.specifier.startsWith('==')) reasons.push('YANKED')
-  // A native build that does not say what it was built against may be for another backend: never chosen silently
-  const silent = !isLabelled(labels) && !isPurePython(name) && !facts.plain
-  if (silent) reasons.push('UNLABELLED')
+  if (isUnlabelled(name, labels, facts)) reasons.push('UNLABELLED') // never chosen silently
   return { candidate, name, labels, reasons, warnings: verdict.warnings, rank: verdict.rank ?? Infinity, place }
 }
 

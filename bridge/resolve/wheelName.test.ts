@@ -53,6 +53,8 @@ test.each([
   ['cu130sm89torch2.10.0', { sm: ['8.9'], torch: '2.10.0' }],
   ['cu130.sm80_86.sm90a.torch2.10.0', { sm: ['8.0', '8.6', '9.0'], torch: '2.10.0' }],
   ['sm120.20260318', { sm: ['12.0'] }],
+  ['sm37', { sm: ['3.7'] }],
+  ['sm_140.25', { sm: ['14.0'] }],
   ['rocm.10.0', { rocm: '10.0', backend: 'rocm' }],
   ['rocm.20260318', { rocm: 'unknown', backend: 'rocm' }],
   ['cu.12.8.torch.2.9.1', { cuda: '12.8', torch: '2.9.1', torch_match: 'exact' }],

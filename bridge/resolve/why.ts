@@ -1,5 +1,5 @@
 import type { WheelReport } from '../../schemas/wheel'
-import { isLabelled, isPurePython, judge, type PackageFacts } from './judge'
+import { bindingLabels, isUnlabelled, judge, type PackageFacts, type Verdict } from './judge'
 import { NO_LABELS } from './labels'
 import { normalizeName } from './requirement'
 import type { Target } from './target'
@@ -14,12 +14,18 @@ function shapeless(urlOrPath: string): WheelName {
   return { filename, package: normalizeName(name), version, ...tags, ...rest }
 }
 
+/** Judged as `resolve` does, but that a wheel has no label is a warning: nothing is chosen here. */
+function verdictOf(name: WheelName, target: Target, facts: PackageFacts): Pick<Verdict, 'reasons' | 'warnings'> {
+  if (name.problem !== null) return { reasons: ['INVALID_NAME'], warnings: [] }
+  const labels = bindingLabels(name, { requiresTorch: null, torchFree: false }, facts)
+  const { reasons, warnings } = judge(name, target, labels)
+  return { reasons, warnings: isUnlabelled(name, labels, facts) ? [...warnings, 'UNLABELLED'] : warnings }
+}
+
 /** `comfy-env why`: what a wheel's name and the folders of its address say, and whether it fits the target. `factsOf` a package, by its normalised name. */
 export function why(urlOrPath: string, target: Target, factsOf: (name: string) => PackageFacts): WheelReport {
   const name = readWheelName(urlOrPath) ?? shapeless(urlOrPath)
-  const { reasons, warnings } = name.problem === null ? judge(name, target) : { reasons: ['INVALID_NAME' as const], warnings: [] }
-  // it may fit; that it was built for something else cannot be seen
-  const silent = name.problem === null && !isLabelled(name.labels) && !isPurePython(name) && !factsOf(name.package).plain
+  const { reasons, warnings } = verdictOf(name, target, factsOf(name.package))
   const { cuda, torch, torch_match, cxx11abi, rocm, backend } = name.labels
   return {
     filename: name.filename,
@@ -32,6 +38,6 @@ export function why(urlOrPath: string, target: Target, factsOf: (name: string) =
     labels: { cuda, torch, torch_match, cxx11abi, rocm, backend },
     compatible: reasons.length === 0,
     reasons,
-    warnings: silent ? [...warnings, 'UNLABELLED'] : warnings,
+    warnings,
   }
 }

@@ -1,6 +1,6 @@
 import { packageFacts } from '../registry/registry'
 import type { Candidate } from '../resolve/candidate'
-import { isLabelled, isPurePython } from '../resolve/judge'
+import { isUnlabelled } from '../resolve/judge'
 import type { Requirement } from '../resolve/requirement'
 import { tagRank } from '../resolve/tags'
 import type { Target } from '../resolve/target'
@@ -16,9 +16,9 @@ const MOST = 6
  * can be judged before anything is downloaded. What cannot be read stays unlabelled.
  */
 export async function readTorchPins(candidates: Candidate[], requirement: Requirement, target: Target, options: GatherOptions): Promise<Candidate[]> {
-  if (packageFacts(requirement.name).plain) return candidates
+  const facts = packageFacts(requirement.name)
   const silent = candidates
-    .filter(({ name, missing }) => name && !missing && !isLabelled(name.labels) && !isPurePython(name))
+    .filter(({ name, missing }) => name && !missing && isUnlabelled(name, name.labels, facts))
     .filter(({ name }) => name && tagRank(name, target.ranks) !== null && meets(name.version, requirement.specifier))
     .sort((a, b) => compareVersions(b.name?.version ?? '', a.name?.version ?? ''))
     .slice(0, MOST)

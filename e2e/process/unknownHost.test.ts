@@ -9,12 +9,12 @@ import { startWithFiles } from '../support/ownPacks.ts'
 import { PanelClient } from '../support/panelClient.ts'
 import { run } from '../support/prompts.ts'
 
+const NOT_YET = 'Packs that ComfyUI has loaded cannot be isolated before it is restarted, and after an update of an isolated one its kept results are the older files’ until then.'
+const IN_EXECUTOR = ['_async_map_node_over_list', 'execute_async', 'PENDING', 'pendingNodes', 'is_cached', 'ephemeral_parents', 'outputs', 'objects', 'subcaches', 'cache_key_set', 'get_data_key']
 /** A word of the host's files that another takes the place of, and what does not work then. The panel's own route is said in the log only. */
 const PLACES: [word: string, says: string, hasPanel?: boolean][] = [
   ['load_custom_node', 'Every pack runs inside ComfyUI.'],
-  ['_async_map_node_over_list', 'Packs that ComfyUI has loaded cannot be isolated before it is restarted.'],
-  ['execute_async', 'Packs that ComfyUI has loaded cannot be isolated before it is restarted.'],
-  ...['PENDING', 'pendingNodes', 'is_cached', 'ephemeral_parents', 'outputs', 'objects', 'subcaches', 'cache_key_set', 'get_data_key'].map((word): [string, string] => [word, 'Packs that ComfyUI has loaded cannot be isolated before it is restarted.']),
+  ...IN_EXECUTOR.map((word): [string, string] => [word, NOT_YET]),
   ['unload_all_models', 'Its Unload button leaves the models of workers where they are.'],
   ['add_on_prompt_handler', 'Nodes run where their pack does, whatever is chosen for one of them.'],
   ['routes', 'There is no panel.', false],

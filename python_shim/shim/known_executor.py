@@ -1,6 +1,6 @@
 """Whether ComfyUI's executor is one that we know: asked once, when ComfyUI has imported it, of the module and of an empty sample of each
-thing that `executor.py` looks into later. One that lacks a part runs all nodes as if we were absent: a look that fails in the middle of a
-prompt would end the thread that runs them, and a kept output that is not seen would be given again.
+thing that `executor.py` looks into later. One that lacks a part is not stepped into, and that is said: a look that fails in the middle of a
+prompt would end the thread that runs all prompts. (Other kinds of cache, LRU or RAM pressure, derive from the one that is sampled here.)
 """
 
 from __future__ import annotations

@@ -77,7 +77,11 @@ class Shim:
     def _into_executor(self, execution: Any) -> None:
         self.dispatch.install(execution)
         if self.dispatch.reason is not None:
-            self.hooks.lost("Packs that ComfyUI has loaded cannot be isolated before it is restarted.", self.dispatch.reason)
+            without = (
+                "Packs that ComfyUI has loaded cannot be isolated before it is restarted, "
+                "and after an update of an isolated one its kept results are the older files’ until then."
+            )
+            self.hooks.lost(without, self.dispatch.reason)
 
     def _into_loading(self, nodes: Any) -> None:
         host_start.keep_environment()
